@@ -1,0 +1,56 @@
+"""The one error hierarchy: transient or permanent decides whether a step is retried.
+
+Every message says what failed, where (table, partition, id), what was expected
+against what came, and what to do next. Messages never hold credentials, message
+text or user ids.
+"""
+
+from __future__ import annotations
+
+
+class AnalyticsError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class TransientError(AnalyticsError):
+    """May pass by itself: the same call is worth repeating."""
+
+
+class PermanentError(AnalyticsError):
+    """Stays until somebody changes something: repeating the call is useless."""
+
+
+class SettingsError(PermanentError):
+    """One or more settings are missing or wrong."""
+
+
+class SourceUnavailableError(TransientError):
+    """The source did not answer, or answered 429/5xx or no JSON, after every retry."""
+
+
+class SourceAuthError(PermanentError):
+    """The source refused the credentials (401, 403)."""
+
+
+class SourceRequestError(PermanentError):
+    """The source refused the request itself (404, 422 and the other 4xx)."""
+
+
+class ContractError(PermanentError):
+    """A table lacks a required column, or a value has no place in the schema."""
+
+
+class LakeError(PermanentError):
+    """A lake object is missing, torn, or not of the pinned schema."""
+
+
+class LakeUnavailableError(TransientError):
+    """The lake's storage did not answer."""
+
+
+class DocumentError(PermanentError):
+    """The document store refused a document or a request."""
+
+
+class DocumentStoreUnavailableError(TransientError):
+    """The document store did not answer."""

@@ -1,0 +1,45 @@
+"""Values that belong to partitions, computed one at a time.
+
+A run over a range of days hands on a `Partitioned`: iterating it computes one
+partition after the other, so that a range never has to fit into memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+@dataclass(frozen=True)
+class Partitioned(Mapping[str, T], Generic[T]):
+    """A read-only mapping from partition key to a value that is computed on each access.
+
+    Attributes:
+        keys_sorted: the partition keys in ascending order.
+        compute: gives the value of one key.
+    """
+
+    keys_sorted: tuple[str, ...]
+    compute: Callable[[str], T]
+
+    def __getitem__(self, key: str) -> T:
+        """Compute the value of `key`; KeyError if the key is not of this range."""
+        if key not in self.keys_sorted:
+            raise KeyError(key)
+        return self.compute(key)
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the keys in ascending order."""
+        return iter(self.keys_sorted)
+
+    def __len__(self) -> int:
+        """Count the partitions."""
+        return len(self.keys_sorted)
+
+    def map(self, function: Callable[[str, T], U]) -> Partitioned[U]:
+        """Return the partitions of `function(key, value)`, computed on access."""
+        return Partitioned(self.keys_sorted, lambda key: function(key, self[key]))
