@@ -43,3 +43,16 @@ class Partitioned(Mapping[str, T], Generic[T]):
     def map(self, function: Callable[[str, T], U]) -> Partitioned[U]:
         """Return the partitions of `function(key, value)`, computed on access."""
         return Partitioned(self.keys_sorted, lambda key: function(key, self[key]))
+
+
+@dataclass(frozen=True, slots=True)
+class Described(Generic[T]):
+    """A value with what an operator should see about it.
+
+    Attributes:
+        value: the value itself.
+        facts: counts and names for the UI; no message text, no user ids.
+    """
+
+    value: T
+    facts: Mapping[str, str | int]

@@ -78,7 +78,12 @@ def _raw(name: str, what: str) -> TableSchema:
     return TableSchema(
         name=name,
         columns=(
-            Column("id", pl.String(), f"primary key of the {what} at the source, as text", True),
+            Column(
+                "id",
+                pl.String(),
+                f"primary key of the {what} at the source, as text",
+                required=True,
+            ),
             Column("created_at", INSTANT, "time of creation; null in the undated tables only"),
             Column("payload", pl.String(), "the row exactly as the source served it, JSON text"),
             Column("sha256", pl.String(), "SHA-256 of `payload`, hexadecimal"),
@@ -110,6 +115,10 @@ def _dead_letters(name: str, what: str) -> TableSchema:
 
 CONVERSATION_DEAD_LETTERS = _dead_letters("conversation_dead_letters", "conversation")
 MESSAGE_DEAD_LETTERS = _dead_letters("message_dead_letters", "message")
+UNDATED_CONVERSATION_DEAD_LETTERS = _dead_letters(
+    "undated_conversation_dead_letters", "conversation"
+)
+UNDATED_MESSAGE_DEAD_LETTERS = _dead_letters("undated_message_dead_letters", "message")
 
 _ORIGIN = (
     Column("status", pl.String(), "`normal`, `error`, `paused`, ...", low_cardinality=True),
@@ -123,7 +132,9 @@ _ORIGIN = (
 _TIMES = (
     Column("created_at", INSTANT, "time of creation, UTC"),
     Column("updated_at", INSTANT, "last change as the source tells it, UTC; may lie"),
-    Column("extra", pl.String(), "source columns without a place of their own, JSON object or null"),
+    Column(
+        "extra", pl.String(), "source columns without a place of their own, JSON object or null"
+    ),
 )
 
 CONVERSATIONS = TableSchema(
@@ -192,7 +203,7 @@ UNDATED_MESSAGES = TableSchema(
 DAILY_PARTIALS = TableSchema(
     name="daily_partials",
     columns=(
-        Column("kind", pl.String(), "`counts`, `users` or `sketch`", True, low_cardinality=True),
+        Column("kind", pl.String(), "counts, users or sketch", required=True, low_cardinality=True),
         Column("app_id", pl.String(), "app", low_cardinality=True),
         Column("model_provider", pl.String(), "provider; null for `users`", low_cardinality=True),
         Column("model_id", pl.String(), "model; null for `users`", low_cardinality=True),
@@ -222,11 +233,17 @@ DAILY_PARTIALS = TableSchema(
 DAILY_REPORT = TableSchema(
     name="daily_report",
     columns=(
-        Column("day", pl.Date(), "calendar day in the analytics time zone", True),
+        Column("day", pl.Date(), "calendar day in the analytics time zone", required=True),
         Column("app_id", pl.String(), "app; null is the row over all apps", low_cardinality=True),
-        Column("metric", pl.String(), "name in the metric registry", True, low_cardinality=True),
+        Column(
+            "metric",
+            pl.String(),
+            "name in the metric registry",
+            required=True,
+            low_cardinality=True,
+        ),
         Column("currency", pl.String(), "currency of a money metric", low_cardinality=True),
-        Column("unit", pl.String(), "unit of the value", True, low_cardinality=True),
+        Column("unit", pl.String(), "unit of the value", required=True, low_cardinality=True),
         Column("value", MONEY, "value; null is unknown, never 0"),
     ),
     sort_by=("day", "app_id", "metric", "currency"),
@@ -236,5 +253,32 @@ DAILY_REPORT = TableSchema(
 TABLES: tuple[TableSchema, ...] = (
     RAW_CONVERSATIONS, RAW_MESSAGES, RAW_UNDATED_CONVERSATIONS, RAW_UNDATED_MESSAGES,
     CONVERSATIONS, MESSAGES, CONVERSATION_DEAD_LETTERS, MESSAGE_DEAD_LETTERS,
-    UNDATED_CONVERSATIONS, UNDATED_MESSAGES, DAILY_PARTIALS, DAILY_REPORT,
+    UNDATED_CONVERSATIONS, UNDATED_MESSAGES,
+    UNDATED_CONVERSATION_DEAD_LETTERS, UNDATED_MESSAGE_DEAD_LETTERS,
+    DAILY_PARTIALS, DAILY_REPORT,
 )  # fmt: skip
+
+
+def dictionary_markdown() -> str:
+    """Render `docs/data-dictionary.md`: every table of the lake with its columns."""
+    lines = [
+        "# Data dictionary",
+        "",
+        "Every table of the lake. Times are UTC, money is exact decimal, unknown is null and",
+        "never 0. Generated from `conversation_analytics/core/schemas.py` by `make docs`.",
+    ]
+    for table in TABLES:
+        lines += [
+            "",
+            f"## {table.name}",
+            "",
+            f"{table.description} Sorted by {', '.join(table.sort_by)}.",
+            "",
+            "| column | type | required | meaning |",
+            "|---|---|---|---|",
+        ]
+        lines += [
+            f"| `{c.name}` | {c.dtype} | {'yes' if c.required else ''} | {c.description} |"
+            for c in table.columns
+        ]
+    return "\n".join(lines) + "\n"

@@ -21,9 +21,7 @@ class SourceTable(StrEnum):
 class Source(Protocol):
     """A place conversations come from. Implementations are safe to call from several threads."""
 
-    def read_window(
-        self, table: SourceTable, start: dt.datetime, end: dt.datetime
-    ) -> pl.DataFrame:
+    def read_window(self, table: SourceTable, start: dt.datetime, end: dt.datetime) -> pl.DataFrame:
         """Return every row created in `[start, end)` (aware UTC), each id once.
 
         The frame has the columns of `schemas.RAW_MESSAGES` in that schema's order.

@@ -1,0 +1,73 @@
+# Needs only Python >= 3.11 and make; everything else is installed into .venv on first use.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+export DAGSTER_HOME ?= $(CURDIR)/data/dagster
+export PYTHONUNBUFFERED = 1
+# Without byte code every process start costs seconds.
+unexport PYTHONDONTWRITEBYTECODE
+PIP    := $(BIN)/python -m pip --disable-pip-version-check -qq
+LOCK   := $(BIN)/uv pip compile pyproject.toml requirements.in --no-strip-extras --constraint constraints.txt --universal \
+          --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+          --no-config --custom-compile-command "make lock" --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-slow dev stack bench lint docs lock clean setup setup-dev
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+$(VENV)/.runtime: requirements.txt pyproject.toml setup.cfg
+	@echo "setting up $(VENV) (a few minutes the first time) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install --require-hashes -r requirements.txt
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
+	@echo "adding the development tools and the real servers ..."
+	@$(PIP) install --require-hashes -r requirements-dev.txt
+	@touch $@
+
+setup: $(VENV)/.runtime ## the environment alone
+
+setup-dev: $(VENV)/.dev ## the environment with development tools and servers
+
+$(DAGSTER_HOME)/dagster.yaml:
+	@mkdir -p $(DAGSTER_HOME)
+	@printf 'telemetry:\n  enabled: false\n' > $@
+
+run: setup ## the main job: sample days through every asset into ./data, then a summary
+	@$(BIN)/conversation-analytics run
+
+test: setup-dev ## all tests, with the real MongoDB, S3, PostgreSQL and NocoDB
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-slow: setup-dev ## the tests that are too long for CI, the whole real data set among them
+	@$(BIN)/python -m pytest -m slow
+
+dev: setup $(DAGSTER_HOME)/dagster.yaml ## Dagster UI on 127.0.0.1:3000 with daemon, sensor and schedule
+	@$(BIN)/dagster instance migrate > /dev/null
+	@$(BIN)/dagster dev -h 127.0.0.1 -p 3000
+
+stack: setup-dev ## the real NocoDB, MongoDB and S3 on loopback with sample data, and a .env
+	@$(BIN)/python -m conversation_analytics.stack
+
+bench: setup-dev ## the benchmarks: ratios against named peers
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+lint: setup-dev ## ruff, mypy --strict, import-linter
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+docs: setup ## the generated pages and .env.example
+	@$(BIN)/python -m conversation_analytics.generated
+
+lock: setup-dev ## the lock files, with hashes and without addresses
+	@$(LOCK) -o requirements.txt
+	@$(LOCK) --extra stack --extra dev -o requirements-dev.txt
+
+clean: ## remove what was made, the environment and ./data included
+	rm -rf $(VENV) data build *.egg-info

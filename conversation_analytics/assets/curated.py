@@ -1,0 +1,95 @@
+"""Curated zone: typed rows with pinned schemas, and beside them what could not be typed."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from conversation_analytics.assets.errors import retry_decided
+from conversation_analytics.assets.partitions import DailyChain
+from conversation_analytics.core import schemas
+from conversation_analytics.core.partitions import Described, Partitioned
+from conversation_analytics.core.rows import TypedRows, type_rows
+from conversation_analytics.core.schemas import TableSchema
+from conversation_analytics.io_managers.lake_io import column_schema
+
+_GROUP = "curated"
+_KINDS = {"polars", "parquet"}
+
+
+def curated_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
+    """Return the assets that type raw rows."""
+    return [
+        _daily(chain, schemas.RAW_CONVERSATIONS, schemas.CONVERSATIONS,
+               schemas.CONVERSATION_DEAD_LETTERS),
+        _daily(chain, schemas.RAW_MESSAGES, schemas.MESSAGES, schemas.MESSAGE_DEAD_LETTERS),
+        _undated(schemas.RAW_UNDATED_CONVERSATIONS, schemas.UNDATED_CONVERSATIONS,
+                 schemas.UNDATED_CONVERSATION_DEAD_LETTERS),
+        _undated(schemas.RAW_UNDATED_MESSAGES, schemas.UNDATED_MESSAGES,
+                 schemas.UNDATED_MESSAGE_DEAD_LETTERS),
+    ]  # fmt: skip
+
+
+def _out(schema: TableSchema) -> dg.AssetOut:
+    return dg.AssetOut(
+        io_manager_key="lake_io",
+        description=schema.description,
+        group_name=_GROUP,
+        kinds=_KINDS,
+        metadata={"dagster/column_schema": column_schema(schema)},
+    )
+
+
+def _facts(typed: TypedRows) -> dict[str, str | int]:
+    return {
+        "dead_letters": typed.dead_letters.height,
+        "missing_optional_columns": ", ".join(typed.missing_optional) or "none",
+        "new_columns_kept_in_extra": ", ".join(typed.new_columns) or "none",
+    }
+
+
+def _daily(
+    chain: DailyChain, raw: TableSchema, schema: TableSchema, dead: TableSchema
+) -> dg.AssetsDefinition:
+    @dg.multi_asset(
+        name=f"type_{schema.name}",
+        ins={"raw": dg.AssetIn(key=raw.name, input_manager_key="lake_io")},
+        outs={schema.name: _out(schema), dead.name: _out(dead)},
+        **chain.asset,
+    )
+    def type_days(
+        context: dg.AssetExecutionContext, raw: Partitioned[pl.DataFrame]
+    ) -> Iterator[dg.Output[Any]]:
+        # Dead letters are few: kept from the first output for the second.
+        dead_letters: dict[str, pl.DataFrame] = {}
+
+        def typed(key: str, frame: pl.DataFrame) -> Described[pl.DataFrame]:
+            with retry_decided():
+                rows = type_rows(frame, schema, where=f"{schema.name} {key}")
+            dead_letters[key] = rows.dead_letters
+            return Described(rows.frame, _facts(rows))
+
+        yield dg.Output(raw.map(typed), schema.name)
+        context.log.info(
+            "typed %s: days=%d dead_letters=%d",
+            schema.name, len(dead_letters), sum(d.height for d in dead_letters.values()),
+        )  # fmt: skip
+        yield dg.Output(dead_letters, dead.name)
+
+    return type_days
+
+
+def _undated(raw: TableSchema, schema: TableSchema, dead: TableSchema) -> dg.AssetsDefinition:
+    @dg.multi_asset(
+        name=f"type_{schema.name}",
+        ins={"raw": dg.AssetIn(key=raw.name, input_manager_key="lake_io")},
+        outs={schema.name: _out(schema), dead.name: _out(dead)},
+    )
+    def type_undated(raw: pl.DataFrame) -> Iterator[dg.Output[Any]]:
+        with retry_decided():
+            rows = type_rows(raw, schema, where=schema.name)
+        yield dg.Output(Described(rows.frame, _facts(rows)), schema.name)
+        yield dg.Output(rows.dead_letters, dead.name)
+
+    return type_undated

@@ -1,0 +1,55 @@
+"""The one daily partition and backfill policy of the chain, and what every asset shares.
+
+Parent and child only share a run when both are the same objects.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+if TYPE_CHECKING:
+    from conversation_analytics.settings import Settings
+
+MAX_DAYS_PER_RUN = 31
+
+
+@dataclass(frozen=True)
+class DailyChain:
+    """What all daily assets have in common.
+
+    Attributes:
+        partitions: calendar days of the analytics time zone, today included.
+        backfill: ranges in runs of at most 31 days.
+        settings: of this process.
+    """
+
+    partitions: dg.DailyPartitionsDefinition
+    backfill: dg.BackfillPolicy
+    settings: Settings
+
+    @property
+    def asset(self) -> dict[str, Any]:
+        """Arguments of every daily asset."""
+        return {
+            "partitions_def": self.partitions,
+            "backfill_policy": self.backfill,
+            "retry_policy": dg.RetryPolicy(
+                max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
+            ),
+        }
+
+
+def daily_chain(settings: Settings) -> DailyChain:
+    """Build the chain's common parts from the settings."""
+    return DailyChain(
+        dg.DailyPartitionsDefinition(
+            start_date=settings.analytics_start_date.isoformat(),
+            timezone=settings.analytics_timezone.key,
+            end_offset=1,  # today counts: it is rewritten whole until it is over
+        ),
+        dg.BackfillPolicy.multi_run(MAX_DAYS_PER_RUN),
+        settings,
+    )

@@ -1,0 +1,130 @@
+"""Metrics zone and reports: mergeable partials, the daily report, and its files."""
+
+import base64
+import datetime as dt
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from conversation_analytics.assets.partitions import DailyChain
+from conversation_analytics.assets.report_types import report_frame_type
+from conversation_analytics.core import daily_report as report_core
+from conversation_analytics.core import schemas
+from conversation_analytics.core.hourly import hourly_turns
+from conversation_analytics.core.partials import daily_partials as partials_of
+from conversation_analytics.core.partitions import Partitioned
+from conversation_analytics.io_managers.lake_io import column_schema
+from conversation_analytics.lake.store import Lake
+
+
+def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
+    """Return partials, the daily report and its HTML, Markdown and CSV files."""
+    zone = chain.settings.analytics_timezone
+
+    @dg.asset(
+        name=schemas.DAILY_PARTIALS.name,
+        group_name="metrics",
+        io_manager_key="lake_io",
+        ins=_ins(schemas.CONVERSATIONS, schemas.MESSAGES),
+        kinds={"polars", "parquet"},
+        description="Counts, user-days and latency sketches of a day. Every report is a merge of "
+        "these, never a scan of messages.",
+        metadata={"dagster/column_schema": column_schema(schemas.DAILY_PARTIALS)},
+        **chain.asset,
+    )
+    def daily_partials(
+        conversations: Partitioned[pl.DataFrame], messages: Partitioned[pl.DataFrame]
+    ) -> Partitioned[pl.DataFrame]:
+        return conversations.map(
+            lambda key, frame: partials_of(frame.lazy(), messages[key].lazy()).collect()
+        )
+
+    @dg.asset(
+        name=schemas.DAILY_REPORT.name,
+        group_name="reports",
+        io_manager_key="lake_io",
+        ins=_ins(schemas.DAILY_PARTIALS),
+        kinds={"pandas", "parquet"},
+        dagster_type=report_frame_type(),
+        description="Every metric of the registry by day and app, and over all apps. The plot of "
+        "each day is in the materialization's metadata.",
+        metadata={"dagster/column_schema": column_schema(schemas.DAILY_REPORT)},
+        **chain.asset,
+    )
+    def daily_report(context: dg.AssetExecutionContext, daily_partials: Partitioned[pl.DataFrame]):  # type: ignore[no-untyped-def]  # noqa: ANN202 - pandas is imported only where a report is made
+        from conversation_analytics.reports.plot import plot_png  # noqa: PLC0415 - import budget
+
+        days = []
+        for key in daily_partials:
+            report = report_core.daily_report(
+                daily_partials[key].lazy(), dt.date.fromisoformat(key)
+            )
+            image = base64.b64encode(plot_png(report)).decode()
+            context.add_asset_metadata(
+                {
+                    "plot": dg.MetadataValue.md(f"![{key}](data:image/png;base64,{image})"),
+                    **_headline(report),
+                },
+                partition_key=key,
+            )
+            days.append(report)
+        return pl.concat(days).to_pandas()
+
+    @dg.asset(
+        name="daily_report_files",
+        group_name="reports",
+        ins={
+            **_ins(schemas.DAILY_REPORT),
+            **_ins(schemas.MESSAGES),
+        },
+        kinds={"html", "csv"},
+        description="The daily report as a self-contained HTML page, Markdown and CSV below "
+        "`reports/daily/` of the lake.",
+        **chain.asset,
+    )
+    def daily_report_files(
+        context: dg.AssetExecutionContext,
+        lake: dg.ResourceParam[Lake],
+        daily_report: Partitioned[pl.DataFrame],
+        messages: Partitioned[pl.DataFrame],
+    ) -> None:
+        from conversation_analytics.reports.daily import (  # noqa: PLC0415 - import budget
+            daily_csv,
+            daily_html,
+            daily_markdown,
+        )
+
+        for key in daily_report:
+            report, day = daily_report[key], dt.date.fromisoformat(key)
+            hourly = hourly_turns(messages[key].lazy(), zone.key).collect()
+            page = daily_html(report, None, generated_for=day, hourly=hourly)
+            files = {"html": page, "md": daily_markdown(report), "csv": daily_csv(report)}
+            written: dict[str, Any] = {
+                ending: lake.put_report(f"daily/{key}.{ending}", text.encode())
+                for ending, text in files.items()
+            }
+            context.add_asset_metadata(
+                {
+                    "html": dg.MetadataValue.path(str(written["html"])),
+                    "csv": dg.MetadataValue.path(str(written["csv"])),
+                    "summary": dg.MetadataValue.md(files["md"]),
+                },
+                partition_key=key,
+            )
+
+    return [daily_partials, daily_report, daily_report_files]
+
+
+def _ins(*tables: schemas.TableSchema) -> dict[str, dg.AssetIn]:
+    return {t.name: dg.AssetIn(key=t.name, input_manager_key="lake_io") for t in tables}
+
+
+def _headline(report: pl.DataFrame) -> dict[str, float]:
+    overall = report.filter(pl.col("app_id").is_null() & pl.col("currency").is_null())
+    values = dict(zip(overall["metric"], overall["value"], strict=True))
+    return {
+        name: float(values[name])
+        for name in ("turns", "active_users", "conversations_new", "error_rate")
+        if values.get(name) is not None
+    }

@@ -1,0 +1,269 @@
+"""What the document store holds, built from curated frames; nothing here touches a store.
+
+Shapes:
+    message: `_id`, `day`, then every other column of `schemas.MESSAGES`.
+    conversation: `_id`, the header (the other columns of `schemas.CONVERSATIONS`),
+        `header_day`, `days`, `message_count`, `first_message_at`, `last_message_at`,
+        `models`, `messages` (each with `id` and `day`).
+    report: `_id`, `period`, `day`, `app_id`, `metrics` as an array of {name, unit, currency,
+        value}: names come from data and must never become field names.
+
+`inputs`, `message_metadata` and `extra` stay the JSON text they are. Their keys are data (a dot
+or a dollar in a field name breaks updates and queries), and parsing would lose repeated keys,
+integers over 64 bits and escaped lone surrogates. Text keeps every byte; slicing by an input is
+the lake's work.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from conversation_analytics.core.errors import ContractError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import polars as pl
+
+Document = dict[str, Any]
+
+_DERIVED: Final = (
+    "header_day",
+    "days",
+    "message_count",
+    "first_message_at",
+    "last_message_at",
+    "models",
+    "messages",
+    "other_headers",
+)
+"""Fields of a conversation document that `merge_slice` owns."""
+
+RESERVED_HEADER_FIELDS: Final = frozenset({"_id", *_DERIVED})
+"""Names that a header may not use."""
+
+_BEGINNING: Final = dt.datetime.min.replace(tzinfo=dt.UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationSlice:
+    """What one day knows about one conversation.
+
+    Attributes:
+        conversation_id: id of the conversation.
+        header: fields of the conversation if it was created on this day, else None.
+        messages: its messages of this day; each has `id`, `created_at` and `model_id`.
+    """
+
+    conversation_id: str
+    header: Document | None
+    messages: list[Document]
+
+
+def clean_text(text: str) -> str:
+    """Return `text` with surrogate pairs joined and lone surrogates as U+FFFD."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def cut_to_milliseconds(instant: dt.datetime) -> dt.datetime:
+    """Return an aware `instant` in UTC, cut (not rounded) to the milliseconds a document holds."""
+    utc = instant.astimezone(dt.UTC)
+    return utc.replace(microsecond=utc.microsecond // 1000 * 1000)
+
+
+def _value(value: object) -> object:
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, dt.datetime):
+        return cut_to_milliseconds(value)
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    return value
+
+
+def _fields(row: Mapping[str, object], without: tuple[str, ...]) -> Document:
+    return {name: _value(value) for name, value in row.items() if name not in without}
+
+
+def conversation_header(row: Mapping[str, object]) -> Document:
+    """Return the header fields of a row of `schemas.CONVERSATIONS`: all columns but `id`."""
+    return _fields(row, ("id",))
+
+
+def message_document(row: Mapping[str, object]) -> Document:
+    """Return the document of a row of `schemas.MESSAGES`: `id` as `_id`, then the columns."""
+    return {"_id": _value(row["id"]), **_fields(row, ("id",))}
+
+
+def message_documents(messages: pl.DataFrame, day: str) -> list[Document]:
+    """Return one document for each row of a day's `schemas.MESSAGES` frame.
+
+    Args:
+        messages: the day's messages.
+        day: partition key, kept in the field `day`.
+    """
+    return [
+        {"_id": _value(row["id"]), "day": day, **_fields(row, ("id",))}
+        for row in messages.iter_rows(named=True)
+    ]
+
+
+def conversation_slices(
+    conversations: pl.DataFrame, messages: pl.DataFrame, day: str
+) -> list[ConversationSlice]:
+    """Return what a day knows of each conversation created or continued on it, sorted by id.
+
+    Args:
+        conversations: the conversations created on this day, `schemas.CONVERSATIONS`.
+        messages: the messages of this day, `schemas.MESSAGES`.
+        day: partition key, kept in the field `day` of each message.
+
+    Raises:
+        ContractError: a conversation has two rows.
+    """
+    headers: dict[str, Document] = {}
+    for row in conversations.iter_rows(named=True):
+        identifier = clean_text(row["id"])
+        if identifier in headers:
+            raise ContractError(
+                f"conversations of {day}: id {identifier} has two rows, expected one; "
+                "rebuild the curated partition"
+            )
+        headers[identifier] = conversation_header(row)
+    turns: dict[str, list[Document]] = {}
+    for row in messages.iter_rows(named=True):
+        turn = {"id": _value(row["id"]), "day": day, **_fields(row, ("id", "conversation_id"))}
+        turns.setdefault(clean_text(row["conversation_id"]), []).append(turn)
+    return [
+        ConversationSlice(identifier, headers.get(identifier), turns.get(identifier, []))
+        for identifier in sorted(headers.keys() | turns.keys())
+    ]
+
+
+def report_document(
+    period: str, day: str, app_id: str | None, rows: Iterable[Mapping[str, object]]
+) -> Document:
+    """Return the report of one app, or over all apps, for one period.
+
+    Args:
+        period: `daily`, `weekly` or `monthly`.
+        day: first day of the period, ISO date.
+        app_id: the app; None is the report over all apps.
+        rows: metrics with `metric`, `unit`, `currency`, `value`, as in `schemas.DAILY_REPORT`.
+    """
+    metrics: list[Document] = [
+        {
+            "name": _value(row["metric"]),
+            "unit": _value(row["unit"]),
+            "currency": _value(row["currency"]),
+            "value": row["value"],
+        }
+        for row in rows
+    ]
+    metrics.sort(key=lambda metric: (metric["name"], metric["currency"] or ""))
+    # Quoting keeps an app that is called "*" apart from all apps.
+    app = "*" if app_id is None else quote(clean_text(app_id), safe="")
+    return {
+        "_id": f"{period}:{day}:{app}",
+        "period": period,
+        "day": day,
+        "app_id": None if app_id is None else clean_text(app_id),
+        "metrics": metrics,
+    }
+
+
+def report_documents(report: pl.DataFrame, day: str) -> list[Document]:
+    """Return the documents of a day's `schemas.DAILY_REPORT`: all apps first, then each app.
+
+    Raises:
+        ContractError: a row is of another day.
+    """
+    groups: dict[str | None, list[Mapping[str, object]]] = {}
+    for row in report.iter_rows(named=True):
+        if row["day"].isoformat() != day:
+            raise ContractError(
+                f"daily_report of {day}: a row is of {row['day'].isoformat()}; "
+                "rebuild the report's partition"
+            )
+        groups.setdefault(row["app_id"], []).append(row)
+    return [
+        report_document("daily", day, app_id, groups[app_id])
+        for app_id in sorted(groups, key=lambda app: (app is not None, app or ""))
+    ]
+
+
+def _headers_by_day(document: Mapping[str, Any]) -> dict[str, Document]:
+    headers: dict[str, Document] = {
+        entry["day"]: entry["header"] for entry in document.get("other_headers", ())
+    }
+    if document.get("header_day") is not None:
+        headers[document["header_day"]] = {
+            name: value for name, value in document.items() if name not in RESERVED_HEADER_FIELDS
+        }
+    return headers
+
+
+def _message_order(message: Mapping[str, Any]) -> tuple[dt.datetime, str, str]:
+    return (message.get("created_at") or _BEGINNING, message["id"], message["day"])
+
+
+def _derive(messages: Sequence[Mapping[str, Any]], days: Iterable[str]) -> Document:
+    times = [instant for message in messages if (instant := message.get("created_at")) is not None]
+    models = {model for message in messages if (model := message.get("model_id")) is not None}
+    return {
+        "days": sorted({*days, *(message["day"] for message in messages)}),
+        "message_count": len(messages),
+        "first_message_at": min(times, default=None),
+        "last_message_at": max(times, default=None),
+        "models": sorted(models),
+    }
+
+
+def merge_slice(
+    existing: Mapping[str, Any] | None, conversation: ConversationSlice, day: str
+) -> Document | None:
+    """Return a conversation's document after `day` has replaced its own part of it.
+
+    A function of the last slice of every day alone, whatever the order they came in. If two days
+    claim the header (the time of creation changed at the source), the earlier one shows and the
+    other waits in `other_headers`; so withdrawing one never loses the other.
+
+    Args:
+        existing: the document as stored, without the store's own fields; None if there is none.
+        conversation: what `day` knows now; no header and no messages withdraws the day.
+        day: partition key of the slice.
+
+    Returns:
+        The document, or None if no day knows the conversation any more.
+    """
+    document: Mapping[str, Any] = existing or {}
+    headers = _headers_by_day(document)
+    headers.pop(day, None)
+    if conversation.header is not None:
+        headers[day] = conversation.header
+    messages = [message for message in document.get("messages", ()) if message["day"] != day]
+    messages += [{**message, "day": day} for message in conversation.messages]
+    if not headers and not messages:
+        return None
+    messages.sort(key=_message_order)
+    header_day = min(headers, default=None)
+    others = sorted(headers.keys() - {header_day})
+    merged: Document = {
+        "_id": conversation.conversation_id,
+        **({} if header_day is None else headers[header_day]),
+        "header_day": header_day,
+        **_derive(messages, headers),
+        "messages": messages,
+    }
+    if others:
+        merged["other_headers"] = [{"day": other, "header": headers[other]} for other in others]
+    return merged

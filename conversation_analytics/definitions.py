@@ -1,0 +1,95 @@
+"""Composition root: settings in, Dagster definitions out."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import dagster as dg
+
+from conversation_analytics.assets.checks import reconciliation_check
+from conversation_analytics.assets.curated import curated_assets
+from conversation_analytics.assets.documents import document_assets
+from conversation_analytics.assets.partitions import daily_chain
+from conversation_analytics.assets.raw import raw_assets
+from conversation_analytics.assets.reports import report_assets
+from conversation_analytics.executors.local import build_executor
+from conversation_analytics.io_managers.document_io import DocumentIOManager
+from conversation_analytics.io_managers.lake_io import LakeIOManager
+from conversation_analytics.resources.connections import (
+    open_documents,
+    open_lake,
+    open_source,
+)
+from conversation_analytics.schedules.daily_close import daily_close
+from conversation_analytics.sensors.nocodb_changes import nocodb_changes
+from conversation_analytics.settings import Settings, load_settings
+
+PartitionListener = Callable[[str, str | None], None]
+
+
+def _nobody(_asset: str, _partition: str | None) -> None:
+    """Hear of a finished partition and do nothing."""
+
+
+def build_definitions(
+    settings: Settings, on_partition: PartitionListener = _nobody
+) -> dg.Definitions:
+    """Build everything Dagster knows about this platform.
+
+    Args:
+        settings: of this process.
+        on_partition: called with asset and partition key after each stored partition.
+    """
+    chain = daily_chain(settings)
+    assets = [
+        *raw_assets(chain),
+        *curated_assets(chain),
+        *report_assets(chain),
+        *document_assets(chain),
+    ]
+    daily = [asset for asset in assets if asset.partitions_def is not None]
+    undated = [asset for asset in assets if asset.partitions_def is None]
+    check = reconciliation_check(chain)
+    daily_job = dg.define_asset_job(
+        "daily",
+        selection=dg.AssetSelection.assets(*daily),
+        partitions_def=chain.partitions,
+        description="One day (or a range of days) from the source to the report.",
+    )
+    undated_job = dg.define_asset_job(
+        "undated",
+        selection=dg.AssetSelection.assets(*undated),
+        description="Rows that have no time of creation, from the source to the documents.",
+    )
+    return dg.Definitions(
+        assets=assets,
+        asset_checks=[check],
+        jobs=[daily_job, undated_job],
+        schedules=[daily_close(daily_job, settings)],
+        sensors=[nocodb_changes(daily_job, undated_job, settings)],
+        executor=build_executor(settings),
+        resources={
+            "source": dg.ResourceDefinition(lambda _: open_source(settings)),
+            "lake": dg.ResourceDefinition(lambda _: open_lake(settings)),
+            "documents": dg.ResourceDefinition(lambda _: open_documents(settings)),
+            "lake_io": dg.IOManagerDefinition(
+                lambda _: LakeIOManager(
+                    open_lake(settings), settings.threads_processing, on_partition
+                )
+            ),
+            "document_io": dg.IOManagerDefinition(
+                lambda _: DocumentIOManager(open_documents(settings), on_partition)
+            ),
+        },
+    )
+
+
+def settings_of_process() -> Settings:
+    """Read the environment, and `.env` of the working directory beneath it."""
+    return load_settings(os.environ, Path(".env"))
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Definitions of this code location, built when Dagster loads it."""
+    return build_definitions(settings_of_process())

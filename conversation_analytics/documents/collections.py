@@ -1,0 +1,65 @@
+"""The collections and the indexes behind the queries that applications send.
+
+Every index ends in `_id`, the last sort key of `DocumentStore.find`, so that a sorted page
+comes off the index in one total order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Index = tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionSpec:
+    """One collection.
+
+    Attributes:
+        name: name in the store.
+        indexes: fields with 1 (ascending) or -1 (descending), in order.
+        arrays: fields that hold an array of text and are found by element.
+    """
+
+    name: str
+    indexes: tuple[Index, ...] = ()
+    arrays: tuple[str, ...] = ()
+
+
+def _ascending(*fields: str) -> Index:
+    return tuple((field, 1) for field in (*fields, "_id"))
+
+
+def partition_index() -> Index:
+    """Return the index that replacing a partition reads ids and hashes from, nothing else."""
+    return (("_partition", 1), ("_id", 1), ("_hash", 1))
+
+
+def conversations(name: str = "conversations") -> CollectionSpec:
+    """Conversations with their messages: by user, by app, by the days that own a part."""
+    return CollectionSpec(
+        name,
+        (
+            _ascending("user_id", "created_at"),
+            _ascending("app_id", "created_at"),
+            _ascending("days"),
+        ),
+        arrays=("days",),
+    )
+
+
+def messages(name: str = "messages") -> CollectionSpec:
+    """Messages: by conversation, by user, by day."""
+    return CollectionSpec(
+        name,
+        (
+            _ascending("conversation_id", "created_at"),
+            _ascending("user_id", "created_at"),
+            partition_index(),
+        ),
+    )
+
+
+def analytics_reports(name: str = "analytics_reports") -> CollectionSpec:
+    """Reports: by period, day and app."""
+    return CollectionSpec(name, (_ascending("period", "day", "app_id"), partition_index()))

@@ -1,0 +1,563 @@
+"""Documents in MongoDB 6.0 or later.
+
+Every write is one document's, guarded by its id and (for conversations) by the hash it had when
+it was read: no transaction, so no limit on the size of a partition, and safe to repeat.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import logging
+import os
+import struct
+import threading
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from urllib.parse import urlsplit
+
+import bson
+from bson.codec_options import CodecOptions, TypeCodec, TypeRegistry
+from bson.decimal128 import Decimal128
+from bson.errors import InvalidDocument
+from bson.raw_bson import RawBSONDocument
+from pymongo import DeleteOne, InsertOne, MongoClient, ReadPreference, ReplaceOne
+from pymongo.errors import (
+    BulkWriteError,
+    ConnectionFailure,
+    DocumentTooLarge,
+    OperationFailure,
+    PyMongoError,
+)
+from pymongo.uri_parser import parse_uri
+
+from conversation_analytics.core.documents import ConversationSlice, merge_slice
+from conversation_analytics.core.errors import (
+    AnalyticsError,
+    DocumentError,
+    DocumentStoreUnavailableError,
+)
+from conversation_analytics.documents.collections import (
+    CollectionSpec,
+    conversations,
+    partition_index,
+)
+from conversation_analytics.documents.encoding import (
+    HASH,
+    MAX_BYTES,
+    PARTITION,
+    UnstorableError,
+    storable,
+    storable_document,
+    storable_slice,
+)
+from conversation_analytics.documents.store import (
+    MongoConfig,
+    ReplaceOutcome,
+    Scalar,
+    Sort,
+    check_collection,
+    check_fields,
+    check_ids,
+    refusal,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pymongo.collection import Collection
+    from pymongo.cursor import Cursor
+    from pymongo.database import Database
+
+    from conversation_analytics.core.documents import Document
+
+    Operation: TypeAlias = InsertOne[Any] | ReplaceOne[Any] | DeleteOne
+
+_log = logging.getLogger("conversation_analytics.documents")
+
+_DUPLICATE_KEY: Final = 11000
+_MERGE_ATTEMPTS: Final = 100
+_DENIED: Final = {13: "not authorised", 18: "authentication failed", 8000: "authentication failed"}
+# Step-down, shutdown, network, interruption and time limits, from MongoDB's error_codes.yml.
+_TRANSIENT: Final = frozenset(
+    {6, 7, 24, 50, 64, 89, 91, 112, 134, 189, 202, 262, 317, 358, 384, 9001, 10058, 10107,
+     11600, 11601, 11602, 13435, 13436}
+)  # fmt: skip
+# The server refuses the whole request because of one document in it.
+_ONE_SPOILS_ALL: Final = frozenset({2, 9, 15, 22, 10334, 17280, 17419, 17420})
+_VALIDATION: Final = {121: "the collection's validator", _DUPLICATE_KEY: "a unique index"}
+
+
+class _DecimalCodec(TypeCodec):
+    """Exact decimals both ways; `storable` has made sure that they fit."""
+
+    python_type = Decimal
+    bson_type = Decimal128
+
+    def transform_python(self, value: Decimal) -> Decimal128:
+        return _decimal128(str(value))
+
+    def transform_bson(self, value: Decimal128) -> Decimal:
+        return value.to_decimal()
+
+
+@functools.lru_cache(maxsize=65_536)
+def _decimal128(text: str) -> Decimal128:
+    # By text, because equal decimals of different scale are one key. Prices come again and
+    # again, and the driver's conversion is slow.
+    return Decimal128(text)
+
+
+_CODEC: Final[CodecOptions[Any]] = CodecOptions(
+    tz_aware=True, type_registry=TypeRegistry([_DecimalCodec()])
+)
+
+
+@dataclass(slots=True)
+class _Written:
+    """What a bulk write did."""
+
+    inserted: int = 0
+    matched: int = 0
+    deleted: int = 0
+    duplicates: list[str] = field(default_factory=list)
+    bad: dict[str, str] = field(default_factory=dict)
+
+    def add(self, other: _Written) -> None:
+        self.inserted += other.inserted
+        self.matched += other.matched
+        self.deleted += other.deleted
+        self.duplicates += other.duplicates
+        self.bad |= other.bad
+
+    def count(self, result: Mapping[str, Any]) -> None:
+        self.inserted += result["nInserted"] + result["nUpserted"]
+        self.matched += result["nMatched"]
+        self.deleted += result["nRemoved"]
+
+    def count_failed(
+        self, error: BulkWriteError, operations: Sequence[tuple[str, Operation]]
+    ) -> None:
+        self.count(error.details)
+        for failure in error.details["writeErrors"]:
+            identifier, operation = operations[failure["index"]]
+            code = failure["code"]
+            if code == _DUPLICATE_KEY and isinstance(operation, InsertOne):
+                self.duplicates.append(identifier)
+            else:
+                self.bad[identifier] = _VALIDATION.get(code, f"MongoDB error {code}")
+
+
+def _encoded(document: Document) -> bytes:
+    try:
+        raw = bson.encode(document, codec_options=_CODEC)
+    except InvalidDocument:
+        raise UnstorableError("not encodable") from None
+    if len(raw) > MAX_BYTES:
+        raise UnstorableError("document over 16 MB")
+    return raw
+
+
+def _stored(raw: bytes, own: Document) -> RawBSONDocument:
+    """Append the store's own fields to an encoded document, so that it is encoded once."""
+    tail = bson.encode(own)[4:-1]
+    return RawBSONDocument(struct.pack("<i", len(raw) + len(tail)) + raw[4:-1] + tail + b"\0")
+
+
+def _without_own(document: Document) -> Document:
+    document.pop(PARTITION, None)
+    document.pop(HASH, None)
+    return document
+
+
+class MongoStore:
+    """A `DocumentStore` in MongoDB. See the protocol for the methods."""
+
+    def __init__(self, config: MongoConfig) -> None:
+        """Remember the configuration; the first use connects."""
+        self._config = config
+        self._lock = threading.Lock()
+        self._client: MongoClient[Document] | None = None
+        self._process = os.getpid()
+        self._indexed: set[CollectionSpec] = set()
+
+    # Connection -------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _errors(self, doing: str) -> Iterator[None]:
+        """Turn the driver's errors into ours; never show theirs, which quote documents."""
+        try:
+            yield
+        except AnalyticsError:
+            raise
+        except OperationFailure as error:
+            code = error.code or 0
+            if _is_transient(error):
+                raise self._unavailable(doing, f"error {code}") from None
+            if code in _DENIED:
+                raise DocumentError(
+                    f"{doing}: MongoDB says {_DENIED[code]} ({code}) for the user of MONGODB_URI "
+                    f"on database {self._config.database!r}; check the credentials, authSource "
+                    "and the role readWrite"
+                ) from None
+            name = (error.details or {}).get("codeName", "no name")
+            raise DocumentError(
+                f"{doing}: MongoDB refuses the request with error {code} ({name}); look it up in "
+                "the server's log"
+            ) from None
+        except ConnectionFailure as error:
+            raise self._unavailable(doing, type(error).__name__) from None
+        except PyMongoError as error:
+            if _is_transient(error):
+                raise self._unavailable(doing, type(error).__name__) from None
+            raise DocumentError(
+                f"{doing}: the MongoDB driver raises {type(error).__name__}; check MONGODB_URI "
+                "and its options"
+            ) from None
+
+    def _unavailable(self, doing: str, what: str) -> DocumentStoreUnavailableError:
+        return DocumentStoreUnavailableError(
+            f"{doing}: MongoDB at {self.describe()['hosts']} does not answer within "
+            f"{self._config.server_selection_timeout_s} s or broke off ({what}); check that it "
+            "runs and can be reached, then try again"
+        )
+
+    def _connected(self) -> MongoClient[Document]:
+        with self._lock:
+            if self._client is None or self._process != os.getpid():
+                milliseconds = int(self._config.server_selection_timeout_s * 1000)
+                self._client = MongoClient(
+                    self._config.uri,
+                    connect=False,
+                    appname="conversation-analytics",
+                    serverSelectionTimeoutMS=milliseconds,
+                    connectTimeoutMS=milliseconds,
+                    socketTimeoutMS=int(self._config.socket_timeout_s * 1000),
+                )
+                self._process = os.getpid()
+            return self._client
+
+    def _database(self) -> Database[Document]:
+        # From the primary, whatever the URI prefers: a write depends on what was read.
+        return self._connected().get_database(
+            self._config.database, codec_options=_CODEC, read_preference=ReadPreference.PRIMARY
+        )
+
+    def _collection(self, name: str) -> Collection[Document]:
+        return self._database()[check_collection(name)]
+
+    # Writing ----------------------------------------------------------------------------------
+
+    def _bulk(
+        self, target: Collection[Document], operations: Sequence[tuple[str, Operation]]
+    ) -> _Written:
+        """Write what can be written; halve a request that is refused as a whole."""
+        written = _Written()
+        if not operations:
+            return written
+        try:
+            result = target.bulk_write([operation for _, operation in operations], ordered=False)
+        except BulkWriteError as error:
+            if _is_transient(error) or error.details["writeConcernErrors"]:
+                raise
+            written.count_failed(error, operations)
+        except (DocumentTooLarge, InvalidDocument, OperationFailure) as error:
+            code = getattr(error, "code", None)
+            if isinstance(error, OperationFailure) and code not in _ONE_SPOILS_ALL:
+                raise
+            if len(operations) == 1:
+                why = "document over 16 MB" if code is None else f"MongoDB error {code}"
+                written.bad[operations[0][0]] = why
+            else:
+                half = len(operations) // 2
+                written.add(self._bulk(target, operations[:half]))
+                written.add(self._bulk(target, operations[half:]))
+        else:
+            written.count(result.bulk_api_result)
+        return written
+
+    def _ids(self, target: Collection[Document], ids: Sequence[str]) -> set[str]:
+        found = target.find({"_id": {"$in": list(ids)}}, {"_id": 1})
+        return {document["_id"] for document in found}
+
+    def replace_partition(
+        self, collection: str, partition: str, documents: Sequence[Document]
+    ) -> ReplaceOutcome:
+        """See `DocumentStore.replace_partition`."""
+        ids = check_ids(collection, partition, (one.get("_id") for one in documents))
+        self.ensure(CollectionSpec(collection, (partition_index(),)))
+        with self._errors(f"{collection}, {partition}"):
+            target = self._collection(collection)
+            own = target.find({PARTITION: {"$eq": partition}}, {"_id": 1, HASH: 1})
+            held = {document["_id"]: document.get(HASH) for document in own}
+            total = _Written()
+            unchanged = 0
+            for start in range(0, len(documents), self._config.batch_size):
+                batch = documents[start : start + self._config.batch_size]
+                written, same = self._replace_batch(target, partition, batch, held)
+                total.add(written)
+                unchanged += same
+            # Last, so that no reader ever misses a document that stays; and only what is still
+            # of this partition, for another one may have taken it over meanwhile.
+            stale = sorted(held.keys() - set(ids))
+            for start in range(0, len(stale), self._config.batch_size):
+                some = stale[start : start + self._config.batch_size]
+                total.deleted += target.delete_many(
+                    {"_id": {"$in": some}, PARTITION: {"$eq": partition}}
+                ).deleted_count
+        outcome = ReplaceOutcome(total.inserted, total.matched, unchanged, total.deleted)
+        _log_outcome("replace_partition", collection, partition, outcome, total.bad)
+        if total.bad:
+            raise refusal(collection, partition, total.bad)
+        return outcome
+
+    def _replace_batch(
+        self,
+        target: Collection[Document],
+        partition: str,
+        batch: Sequence[Document],
+        held: Mapping[str, str | None],
+    ) -> tuple[_Written, int]:
+        bad: dict[str, str] = {}
+        changed: dict[str, RawBSONDocument] = {}
+        unchanged = 0
+        for given in batch:
+            identifier = given["_id"]
+            try:
+                raw = _encoded(storable_document(given))
+            except UnstorableError as error:
+                bad[identifier] = str(error)
+                continue
+            digest = hashlib.sha256(raw).hexdigest()
+            if held.get(identifier) == digest:
+                unchanged += 1
+            else:
+                changed[identifier] = _stored(raw, {PARTITION: partition, HASH: digest})
+        # Probing and then inserting is twice as fast as upserting blindly.
+        there = self._ids(target, [one for one in changed if one not in held])
+        operations: list[tuple[str, Operation]] = []
+        for identifier, document in changed.items():
+            known = identifier in held or identifier in there
+            operations.append(
+                (identifier, _replacement(identifier, document) if known else InsertOne(document))
+            )
+        written = self._bulk(target, operations)
+        # Inserted by somebody else since the probe.
+        late = [(one, _replacement(one, changed[one])) for one in written.duplicates]
+        written.duplicates = []
+        written.add(self._bulk(target, late))
+        written.bad |= bad
+        return written, unchanged
+
+    def merge_conversations(
+        self, collection: str, day: str, slices: Sequence[ConversationSlice]
+    ) -> ReplaceOutcome:
+        """See `DocumentStore.merge_conversations`."""
+        given = {piece.conversation_id for piece in slices}
+        check_ids(collection, day, (piece.conversation_id for piece in slices))
+        self.ensure(conversations(collection))
+        with self._errors(f"{collection}, {day}"):
+            target = self._collection(collection)
+            owned = {one["_id"] for one in target.find({"days": {"$eq": day}}, {"_id": 1})}
+            withdrawn = [ConversationSlice(one, None, []) for one in sorted(owned - given)]
+            pieces = [*slices, *withdrawn]
+            total = _Written()
+            for start in range(0, len(pieces), self._config.batch_size):
+                batch = []
+                for piece in pieces[start : start + self._config.batch_size]:
+                    try:
+                        batch.append(storable_slice(piece))
+                    except UnstorableError as error:
+                        total.bad[piece.conversation_id] = str(error)
+                total.add(self._merge_batch(target, collection, day, batch))
+        touched = total.inserted + total.matched + total.deleted + len(total.bad)
+        outcome = ReplaceOutcome(
+            total.inserted, total.matched, len(pieces) - touched, total.deleted
+        )
+        _log_outcome("merge_conversations", collection, day, outcome, total.bad)
+        if total.bad:
+            raise refusal(collection, day, total.bad)
+        return outcome
+
+    def _merge_batch(
+        self,
+        target: Collection[Document],
+        collection: str,
+        day: str,
+        batch: Sequence[ConversationSlice],
+    ) -> _Written:
+        """Merge until no other writer has come between reading and writing a conversation."""
+        total = _Written()
+        waiting = list(batch)
+        for _ in range(_MERGE_ATTEMPTS):
+            ids = [piece.conversation_id for piece in waiting]
+            found = {one["_id"]: one for one in target.find({"_id": {"$in": ids}})}
+            operations: list[tuple[str, Operation]] = []
+            for piece in waiting:
+                identifier = piece.conversation_id
+                try:
+                    operation = _merge(found.get(identifier), piece, day)
+                except UnstorableError as error:
+                    total.bad[identifier] = str(error)
+                    continue
+                if operation is not None:
+                    operations.append((identifier, operation))
+            written = self._bulk(target, operations)
+            total.add(written)
+            done = written.inserted + written.matched + written.deleted + len(written.bad)
+            if done == len(operations):
+                return total
+            again = {identifier for identifier, _ in operations} - written.bad.keys()
+            waiting = [piece for piece in waiting if piece.conversation_id in again]
+        raise DocumentStoreUnavailableError(
+            f"{collection}, {day}: other writers changed the same conversations "
+            f"{_MERGE_ATTEMPTS} times in a row; try again"
+        )
+
+    # Reading ----------------------------------------------------------------------------------
+
+    def count(self, collection: str, partition: str) -> int:
+        """See `DocumentStore.count`."""
+        with self._errors(f"{collection}, {partition}"):
+            return self._collection(collection).count_documents({PARTITION: {"$eq": partition}})
+
+    def count_slice(self, collection: str, day: str) -> tuple[int, int]:
+        """See `DocumentStore.count_slice`."""
+        of_day = {"$literal": day}
+
+        def owned(array: str) -> Document:
+            elements = {"$ifNull": [f"${array}", []]}
+            condition = {"$eq": ["$$element.day", of_day]}
+            return {"$size": {"$filter": {"input": elements, "as": "element", "cond": condition}}}
+
+        header = {"$cond": [{"$eq": ["$header_day", of_day]}, 1, 0]}
+        with self._errors(f"{collection}, {day}"):
+            (counts,) = [
+                *self._collection(collection).aggregate(
+                    [
+                        {"$match": {"days": {"$eq": day}}},
+                        {
+                            "$group": {
+                                "_id": None,
+                                "headers": {"$sum": {"$add": [header, owned("other_headers")]}},
+                                "messages": {"$sum": owned("messages")},
+                            }
+                        },
+                    ]
+                )
+            ] or [{"headers": 0, "messages": 0}]
+        return int(counts["headers"]), int(counts["messages"])
+
+    def get(self, collection: str, identifier: str) -> Document | None:
+        """See `DocumentStore.get`."""
+        with self._errors(collection):
+            document = self._collection(collection).find_one({"_id": {"$eq": identifier}})
+        return None if document is None else _without_own(document)
+
+    def _cursor(
+        self, collection: str, equals: Mapping[str, Scalar], sort: Sort, limit: int | None
+    ) -> Cursor[Document]:
+        check_fields([*equals, *(name for name, _ in sort)])
+        query = {name: {"$eq": storable(value)} for name, value in equals.items()}
+        last = sort[-1][1] if sort else 1
+        keys = [*sort] if any(name == "_id" for name, _ in sort) else [*sort, ("_id", last)]
+        return self._collection(collection).find(query).sort(keys).limit(limit or 0)
+
+    def find(
+        self,
+        collection: str,
+        equals: Mapping[str, Scalar],
+        *,
+        sort: Sort = (),
+        limit: int | None = None,
+    ) -> list[Document]:
+        """See `DocumentStore.find`."""
+        if limit == 0:
+            return []
+        with self._errors(collection):
+            return [_without_own(one) for one in self._cursor(collection, equals, sort, limit)]
+
+    # The store itself -------------------------------------------------------------------------
+
+    def ping(self) -> None:
+        """See `DocumentStore.ping`."""
+        with self._errors("ping"):
+            self._database().command("ping", read_preference=ReadPreference.PRIMARY)
+
+    def ensure(self, spec: CollectionSpec) -> None:
+        """See `DocumentStore.ensure`."""
+        if spec in self._indexed:
+            return
+        with self._errors(f"{spec.name}, indexes"):
+            target = self._collection(spec.name)
+            for index in spec.indexes:
+                target.create_index(list(index))
+        self._indexed.add(spec)
+
+    def describe(self) -> dict[str, str]:
+        """See `DocumentStore.describe`."""
+        return {
+            "kind": "mongodb",
+            "hosts": _hosts(self._config.uri),
+            "database": self._config.database,
+        }
+
+    def close(self) -> None:
+        """See `DocumentStore.close`."""
+        with self._lock:
+            if self._client is not None and self._process == os.getpid():
+                self._client.close()
+            self._client = None
+
+
+def _hosts(uri: str) -> str:
+    try:
+        if uri.startswith("mongodb+srv://"):  # parsing this one would ask the name servers
+            return urlsplit(uri).hostname or "unknown"
+        return ",".join(f"{host}:{port}" for host, port in parse_uri(uri)["nodelist"])
+    except (PyMongoError, ValueError):
+        return "unknown"
+
+
+def _is_transient(error: PyMongoError) -> bool:
+    if isinstance(error, BulkWriteError):
+        details = error.details
+        failures = [*details.get("writeErrors", ()), *details.get("writeConcernErrors", ())]
+        if any(failure.get("code") in _TRANSIENT for failure in failures):
+            return True
+    return error.timeout or (
+        isinstance(error, OperationFailure)
+        and (error.code in _TRANSIENT or error.has_error_label("RetryableWriteError"))
+    )
+
+
+def _replacement(identifier: str, document: RawBSONDocument) -> ReplaceOne[Any]:
+    return ReplaceOne({"_id": {"$eq": identifier}}, document, upsert=True)
+
+
+def _merge(found: Document | None, piece: ConversationSlice, day: str) -> Operation | None:
+    """Return the write that merges `piece` into what was found, None if nothing changes."""
+    before = None if found is None else found.get(HASH)
+    guard = {"_id": {"$eq": piece.conversation_id}, HASH: {"$eq": before}}
+    merged = merge_slice(None if found is None else _without_own(found), piece, day)
+    if merged is None:
+        return None if found is None else DeleteOne(guard)
+    raw = _encoded(merged)
+    digest = hashlib.sha256(raw).hexdigest()
+    if digest == before:
+        return None
+    document = _stored(raw, {HASH: digest})
+    return InsertOne(document) if found is None else ReplaceOne(guard, document)
+
+
+def _log_outcome(
+    method: str, collection: str, partition: str, outcome: ReplaceOutcome, bad: Mapping[str, str]
+) -> None:
+    _log.info(
+        "%s store=mongodb collection=%s partition=%s inserted=%d replaced=%d unchanged=%d "
+        "deleted=%d refused=%d",
+        method, collection, partition, outcome.inserted, outcome.replaced, outcome.unchanged,
+        outcome.deleted, len(bad),
+    )  # fmt: skip

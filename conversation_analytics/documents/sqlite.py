@@ -1,0 +1,526 @@
+"""Documents in one SQLite file of this machine: the default where no MongoDB is configured.
+
+A table for each collection holds `id`, `partition`, `hash` and `body` (extended JSON); a second
+one holds the elements of array fields that are searched. Each write is one transaction.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import hashlib
+import json
+import logging
+import os
+import sqlite3
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from conversation_analytics.core.documents import ConversationSlice, merge_slice
+from conversation_analytics.core.errors import DocumentError, DocumentStoreUnavailableError
+from conversation_analytics.documents.collections import CollectionSpec, conversations
+from conversation_analytics.documents.encoding import (
+    HASH,
+    MAX_BYTES,
+    PARTITION,
+    UnstorableError,
+    from_json_text,
+    instant_text,
+    json_text,
+    storable_document,
+    storable_slice,
+)
+from conversation_analytics.documents.store import (
+    ReplaceOutcome,
+    Scalar,
+    Sort,
+    SqliteConfig,
+    check_collection,
+    check_fields,
+    check_ids,
+    refusal,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from conversation_analytics.core.documents import Document
+
+_log = logging.getLogger("conversation_analytics.documents")
+
+_CHUNK: Final = 1000
+_COLUMNS: Final = {"_id": "id", PARTITION: "partition", HASH: "hash"}
+_BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_PRIMARY_CODE: Final = 0xFF
+
+
+def _chunks(ids: Iterable[str]) -> Iterator[str]:
+    """Yield JSON arrays of ids: one bound value each, whatever SQLite's limit of values is."""
+    waiting = list(ids)
+    for start in range(0, len(waiting), _CHUNK):
+        yield json.dumps(waiting[start : start + _CHUNK], ensure_ascii=False)
+
+
+def _body(document: Document) -> tuple[str, str]:
+    body = json_text({name: value for name, value in document.items() if name != "_id"})
+    encoded = body.encode()
+    if len(encoded) > MAX_BYTES:
+        raise UnstorableError("document over 16 MB")
+    return body, hashlib.sha256(encoded).hexdigest()
+
+
+def _expression(field: str) -> str:
+    """Return the SQL of a field; the same text in index and query, or the index is not used."""
+    return _COLUMNS.get(field) or f"json_extract(body, '$.{field}')"
+
+
+def _parameter(value: Scalar) -> str | int | None:
+    if isinstance(value, dt.datetime):
+        return json.dumps({"$date": _instant(value)}, separators=(",", ":"))
+    return int(value) if isinstance(value, bool) else value
+
+
+def _instant(value: dt.datetime) -> str:
+    return instant_text(storable_document({"at": value})["at"])
+
+
+def _equals(stored: object, wanted: Scalar) -> bool:
+    if isinstance(stored, list):
+        return any(_equals(element, wanted) for element in stored)
+    if isinstance(wanted, dt.datetime):
+        return isinstance(stored, dt.datetime) and instant_text(stored) == _instant(wanted)
+    return stored == wanted and isinstance(stored, bool) == isinstance(wanted, bool)
+
+
+def _order(value: object) -> tuple[int, Any]:
+    """Order values of all types as MongoDB does."""
+    if value is None:
+        return (0, 0)
+    if isinstance(value, str):
+        return (2, value)
+    if isinstance(value, bool):
+        return (4, value)
+    if isinstance(value, dt.datetime):
+        return (5, value)
+    if isinstance(value, (list, dict)):
+        return (3, json_text(value))
+    return (1, value)
+
+
+class SqliteStore:
+    """A `DocumentStore` in a SQLite file. See the protocol for the methods."""
+
+    def __init__(self, config: SqliteConfig) -> None:
+        """Remember where the file is; it is opened on the first use."""
+        self._config = config
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._process = os.getpid()
+        self._inherited: list[sqlite3.Connection] = []
+        self._tables: dict[str, str] = {}
+        self._specs: dict[str, CollectionSpec] = {}
+
+    # Connection -------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _errors(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY_CODE
+            if code in _BUSY:
+                raise DocumentStoreUnavailableError(
+                    f"{doing}: {self._config.path} is locked by another writer for more than "
+                    f"{self._config.busy_timeout_s} s; try again"
+                ) from error
+            raise DocumentError(
+                f"{doing}: SQLite refuses {self._config.path}: {error}; check the file, its "
+                "folder's rights and the free space"
+            ) from error
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._connection is not None and self._process != os.getpid():
+            # A connection must not be used, nor closed, in a forked process.
+            self._inherited.append(self._connection)
+            self._connection = None
+        if self._connection is None:
+            self._config.path.parent.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(
+                self._config.path,
+                timeout=self._config.busy_timeout_s,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            try:
+                self._use_wal(connection)
+            except sqlite3.Error:
+                connection.close()
+                raise
+            self._connection = connection
+            self._process = os.getpid()
+            self._tables.clear()
+        return self._connection
+
+    def _use_wal(self, connection: sqlite3.Connection) -> None:
+        # Switching the mode does not wait for other processes by itself.
+        deadline = time.monotonic() + self._config.busy_timeout_s
+        while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            try:
+                connection.execute("PRAGMA journal_mode = wal").fetchone()
+            except sqlite3.OperationalError as error:
+                busy = error.sqlite_errorcode & _PRIMARY_CODE in _BUSY
+                if not busy or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+
+    @contextlib.contextmanager
+    def _reading(self, doing: str) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._errors(doing):
+            yield self._connected()
+
+    @contextlib.contextmanager
+    def _writing(self, doing: str) -> Iterator[sqlite3.Connection]:
+        with self._reading(doing) as connection, connection:
+            # Immediate: a transaction that starts as a reader cannot wait to become a writer.
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+
+    def _table(self, collection: str) -> str:
+        """Return the quoted table of a collection, made if it is missing; hold the lock."""
+        check_collection(collection)
+        if collection not in self._tables:
+            folded = collection.lower()
+            if any(folded == other.lower() for other in self._tables):
+                raise DocumentError(
+                    f"collection {collection!r}: another one differs in case only, which SQLite "
+                    "cannot tell apart; rename one of them"
+                )
+            connection = self._connected()
+            table = f'"documents {collection}"'
+            connection.execute(
+                f"CREATE TABLE IF NOT EXISTS {table} (id TEXT PRIMARY KEY NOT NULL, "
+                "partition TEXT, hash TEXT NOT NULL, body TEXT NOT NULL)"
+            )
+            connection.execute(
+                f'CREATE INDEX IF NOT EXISTS "partition {collection}" '
+                f"ON {table} (partition, id, hash)"
+            )
+            connection.execute(
+                f'CREATE TABLE IF NOT EXISTS "elements {collection}" (field TEXT NOT NULL, '
+                "value TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (field, value, id)) "
+                "WITHOUT ROWID"
+            )
+            connection.execute(
+                f'CREATE INDEX IF NOT EXISTS "elements by id {collection}" '
+                f'ON "elements {collection}" (id)'
+            )
+            self._tables[collection] = table
+        return self._tables[collection]
+
+    # Writing ----------------------------------------------------------------------------------
+
+    def _write(
+        self,
+        connection: sqlite3.Connection,
+        collection: str,
+        rows: Sequence[tuple[str, str | None, str, str, Document]],
+    ) -> None:
+        connection.executemany(
+            f"INSERT INTO {self._table(collection)} (id, partition, hash, body) "
+            "VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET partition = excluded.partition, "
+            "hash = excluded.hash, body = excluded.body",
+            [row[:4] for row in rows],
+        )
+        spec = self._specs.get(collection)
+        if spec is None or not spec.arrays:
+            return
+        connection.executemany(
+            f'DELETE FROM "elements {collection}" WHERE id = ?', [row[:1] for row in rows]
+        )
+        connection.executemany(
+            f'INSERT INTO "elements {collection}" (field, value, id) VALUES (?, ?, ?)',
+            [
+                (field, value, row[0])
+                for row in rows
+                for field in spec.arrays
+                for value in sorted(set(row[4].get(field, ())))
+            ],
+        )
+
+    def _delete(self, connection: sqlite3.Connection, collection: str, ids: Iterable[str]) -> None:
+        for chunk in _chunks(ids):
+            for table in (self._table(collection), f'"elements {collection}"'):
+                connection.execute(
+                    f"DELETE FROM {table} WHERE id IN (SELECT value FROM json_each(?))",
+                    (chunk,),
+                )
+
+    def replace_partition(
+        self, collection: str, partition: str, documents: Sequence[Document]
+    ) -> ReplaceOutcome:
+        """See `DocumentStore.replace_partition`."""
+        ids = check_ids(collection, partition, (one.get("_id") for one in documents))
+        bad: dict[str, str] = {}
+        inserted = replaced = unchanged = 0
+        with self._writing(f"{collection}, {partition}") as connection:
+            table = self._table(collection)
+            held = dict(
+                connection.execute(
+                    f"SELECT id, hash FROM {table} WHERE partition = ?", (partition,)
+                ).fetchall()
+            )
+            elsewhere = {
+                identifier
+                for chunk in _chunks(i for i in ids if i not in held and _encodable(i))
+                for (identifier,) in connection.execute(
+                    f"SELECT id FROM {table} WHERE id IN (SELECT value FROM json_each(?))",
+                    (chunk,),
+                )
+            }
+            rows = []
+            for given in documents:
+                identifier = given["_id"]
+                try:
+                    document = storable_document(given)
+                    body, digest = _body(document)
+                except UnstorableError as error:
+                    bad[identifier] = str(error)
+                    continue
+                if held.get(identifier) == digest:
+                    unchanged += 1
+                    continue
+                known = identifier in held or identifier in elsewhere
+                replaced += known
+                inserted += not known
+                rows.append((identifier, partition, digest, body, document))
+                if len(rows) == _CHUNK:
+                    self._write(connection, collection, rows)
+                    rows = []
+            self._write(connection, collection, rows)
+            stale = held.keys() - set(ids)
+            self._delete(connection, collection, stale)
+        outcome = ReplaceOutcome(inserted, replaced, unchanged, len(stale))
+        _log_outcome("replace_partition", collection, partition, outcome, bad)
+        if bad:
+            raise refusal(collection, partition, bad)
+        return outcome
+
+    def merge_conversations(
+        self, collection: str, day: str, slices: Sequence[ConversationSlice]
+    ) -> ReplaceOutcome:
+        """See `DocumentStore.merge_conversations`."""
+        check_ids(collection, day, (piece.conversation_id for piece in slices))
+        self.ensure(conversations(collection))
+        bad: dict[str, str] = {}
+        counts = {"inserted": 0, "replaced": 0, "unchanged": 0, "deleted": 0}
+        with self._writing(f"{collection}, {day}") as connection:
+            owned = {
+                identifier
+                for (identifier,) in connection.execute(
+                    f"SELECT id FROM \"elements {collection}\" WHERE field = 'days' AND value = ?",
+                    (day,),
+                )
+            }
+            given = {piece.conversation_id for piece in slices}
+            withdrawn = [ConversationSlice(i, None, []) for i in sorted(owned - given)]
+            pieces = [*slices, *withdrawn]
+            for start in range(0, len(pieces), _CHUNK):
+                batch = []
+                for piece in pieces[start : start + _CHUNK]:
+                    try:
+                        batch.append(storable_slice(piece))
+                    except UnstorableError as error:
+                        bad[piece.conversation_id] = str(error)
+                self._merge_batch(connection, collection, day, batch, counts, bad)
+        outcome = ReplaceOutcome(**counts)
+        _log_outcome("merge_conversations", collection, day, outcome, bad)
+        if bad:
+            raise refusal(collection, day, bad)
+        return outcome
+
+    def _merge_batch(
+        self,
+        connection: sqlite3.Connection,
+        collection: str,
+        day: str,
+        batch: Sequence[ConversationSlice],
+        counts: dict[str, int],
+        bad: dict[str, str],
+    ) -> None:
+        stored: dict[str, tuple[str, str]] = {}
+        for chunk in _chunks(piece.conversation_id for piece in batch):
+            for identifier, digest, body in connection.execute(
+                f"SELECT id, hash, body FROM {self._table(collection)} "
+                "WHERE id IN (SELECT value FROM json_each(?))",
+                (chunk,),
+            ):
+                stored[identifier] = (digest, body)
+        rows = []
+        gone = []
+        for piece in batch:
+            identifier = piece.conversation_id
+            before, text = stored.get(identifier, (None, None))
+            existing = None if text is None else {"_id": identifier, **from_json_text(text)}
+            merged = merge_slice(existing, piece, day)
+            if merged is None:
+                counts["deleted" if existing is not None else "unchanged"] += 1
+                gone += [identifier] if existing is not None else []
+                continue
+            try:
+                body, digest = _body(merged)
+            except UnstorableError as error:
+                bad[identifier] = str(error)
+                continue
+            if digest == before:
+                counts["unchanged"] += 1
+                continue
+            counts["inserted" if before is None else "replaced"] += 1
+            rows.append((identifier, None, digest, body, merged))
+        self._write(connection, collection, rows)
+        self._delete(connection, collection, gone)
+
+    # Reading ----------------------------------------------------------------------------------
+
+    def count(self, collection: str, partition: str) -> int:
+        """See `DocumentStore.count`."""
+        with self._reading(f"{collection}, {partition}") as connection:
+            (number,) = connection.execute(
+                f"SELECT count(*) FROM {self._table(collection)} WHERE partition = ?", (partition,)
+            ).fetchone()
+        return int(number)
+
+    def count_slice(self, collection: str, day: str) -> tuple[int, int]:
+        """See `DocumentStore.count_slice`."""
+        with self._reading(f"{collection}, {day}") as connection:
+            headers, messages = connection.execute(
+                f"""
+                SELECT
+                  coalesce(sum(
+                    coalesce(json_extract(body, '$.header_day') = :day, 0) + (
+                      SELECT count(*) FROM json_each(body, '$.other_headers') AS h
+                      WHERE json_extract(h.value, '$.day') = :day)), 0),
+                  coalesce(sum((
+                      SELECT count(*) FROM json_each(body, '$.messages') AS m
+                      WHERE json_extract(m.value, '$.day') = :day)), 0)
+                FROM {self._table(collection)} WHERE id IN (
+                  SELECT id FROM "elements {collection}" WHERE field = 'days' AND value = :day)
+                """,
+                {"day": day},
+            ).fetchone()
+        return int(headers), int(messages)
+
+    def get(self, collection: str, identifier: str) -> Document | None:
+        """See `DocumentStore.get`."""
+        with self._reading(collection) as connection:
+            row = connection.execute(
+                f"SELECT body FROM {self._table(collection)} WHERE id = ?", (identifier,)
+            ).fetchone()
+        return None if row is None else {"_id": identifier, **from_json_text(row[0])}
+
+    def _select(
+        self, collection: str, equals: Mapping[str, Scalar]
+    ) -> tuple[str, list[str | int | None]]:
+        spec = self._specs.get(collection)
+        arrays = spec.arrays if spec is not None else ()
+        conditions = ["1"]
+        values: list[str | int | None] = []
+        for field, value in equals.items():
+            if field in arrays:
+                conditions.append(
+                    f'id IN (SELECT id FROM "elements {collection}" '
+                    f"WHERE field = '{field}' AND value = ?)"
+                )
+            elif value is None:
+                conditions.append(f"{_expression(field)} IS NULL")
+                continue
+            else:
+                conditions.append(f"{_expression(field)} = ?")
+            values.append(_parameter(value))
+        where = " AND ".join(conditions)
+        sql = f"SELECT id, partition, hash, body FROM {self._table(collection)} WHERE {where}"
+        return sql, values
+
+    def find(
+        self,
+        collection: str,
+        equals: Mapping[str, Scalar],
+        *,
+        sort: Sort = (),
+        limit: int | None = None,
+    ) -> list[Document]:
+        """See `DocumentStore.find`. The matching documents are sorted in memory."""
+        check_fields([*equals, *(field for field, _ in sort)])
+        with self._reading(collection) as connection:
+            sql, values = self._select(collection, equals)
+            rows = connection.execute(sql, values).fetchall()
+        found = []
+        for identifier, partition, digest, body in rows:
+            document = {"_id": identifier, **from_json_text(body)}
+            whole = {**document, PARTITION: partition, HASH: digest}
+            # SQL does not tell true from 1 nor a time from its text.
+            if all(_equals(whole.get(field), value) for field, value in equals.items()):
+                found.append(document)
+        last = sort[-1][1] if sort else 1
+        for field, direction in reversed([*sort, ("_id", last)]):
+            found.sort(key=lambda one: _order(one.get(field)), reverse=direction < 0)
+        return found if limit is None else found[:limit]
+
+    # The store itself -------------------------------------------------------------------------
+
+    def ping(self) -> None:
+        """See `DocumentStore.ping`."""
+        with self._reading("ping") as connection:
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+
+    def ensure(self, spec: CollectionSpec) -> None:
+        """See `DocumentStore.ensure`."""
+        if self._specs.get(spec.name) == spec:
+            return
+        with self._writing(f"{spec.name}, indexes") as connection:
+            table = self._table(spec.name)
+            for index in spec.indexes:
+                fields = [field for field, _ in index]
+                check_fields(fields)
+                if set(fields) & {*spec.arrays, PARTITION}:
+                    continue  # the tables have these already
+                columns = ", ".join(
+                    f"{_expression(field)} {'ASC' if direction > 0 else 'DESC'}"
+                    for field, direction in index
+                )
+                connection.execute(
+                    f'CREATE INDEX IF NOT EXISTS "{spec.name} {" ".join(fields)}" '
+                    f"ON {table} ({columns})"
+                )
+        self._specs[spec.name] = spec
+
+    def describe(self) -> dict[str, str]:
+        """See `DocumentStore.describe`."""
+        return {"kind": "sqlite", "path": str(self._config.path)}
+
+    def close(self) -> None:
+        """See `DocumentStore.close`."""
+        with self._lock:
+            if self._connection is not None and self._process == os.getpid():
+                self._connection.close()
+            self._connection = None
+            self._tables.clear()
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _log_outcome(
+    method: str, collection: str, partition: str, outcome: ReplaceOutcome, bad: Mapping[str, str]
+) -> None:
+    _log.info(
+        "%s store=sqlite collection=%s partition=%s inserted=%d replaced=%d unchanged=%d "
+        "deleted=%d refused=%d",
+        method, collection, partition, outcome.inserted, outcome.replaced, outcome.unchanged,
+        outcome.deleted, len(bad),
+    )  # fmt: skip

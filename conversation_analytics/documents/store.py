@@ -1,0 +1,242 @@
+"""The document-store protocol, its configuration and `open_store`."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
+
+from conversation_analytics.core.errors import DocumentError, SettingsError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conversation_analytics.core.documents import ConversationSlice, Document
+    from conversation_analytics.documents.collections import CollectionSpec
+
+Scalar: TypeAlias = str | int | bool | dt.datetime | None
+Sort: TypeAlias = Sequence[tuple[str, Literal[1, -1]]]
+
+_COLLECTION: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
+_FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+_NAMED_IDS: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceOutcome:
+    """What a write did, in documents.
+
+    Attributes:
+        inserted: new ones.
+        replaced: ones that differed, or that another partition held.
+        unchanged: ones that were left alone.
+        deleted: ones that are gone.
+    """
+
+    inserted: int = 0
+    replaced: int = 0
+    unchanged: int = 0
+    deleted: int = 0
+
+
+class DocumentStore(Protocol):
+    """A place for documents. Safe to call from several threads and several processes.
+
+    Every method raises DocumentStoreUnavailableError if the store does not answer in time, and
+    DocumentError if it refuses the credentials or the request.
+    """
+
+    def replace_partition(
+        self, collection: str, partition: str, documents: Sequence[Document]
+    ) -> ReplaceOutcome:
+        """Make the partition hold exactly `documents`; repeat it after any interruption.
+
+        Each document has a text `_id`. Unchanged documents are not rewritten; an id that another
+        partition holds is taken over.
+
+        Raises:
+            DocumentError: an id comes twice (nothing is written), or documents cannot be stored:
+                the others are, what was stored under the ids of the bad ones stays.
+        """
+
+    def merge_conversations(
+        self, collection: str, day: str, slices: Sequence[ConversationSlice]
+    ) -> ReplaceOutcome:
+        """Make `day` own exactly `slices` of the conversations; see `merge_slice`.
+
+        Conversations that `day` had a part of and that are not in `slices` lose that part.
+        Days may come in any order and in parallel. Repeat it after any interruption.
+
+        Raises:
+            DocumentError: as `replace_partition`.
+        """
+
+    def count(self, collection: str, partition: str) -> int:
+        """Return the number of documents that the partition holds."""
+
+    def count_slice(self, collection: str, day: str) -> tuple[int, int]:
+        """Return how many headers and how many messages `day` owns in the conversations."""
+
+    def get(self, collection: str, identifier: str) -> Document | None:
+        """Return one document without the store's own fields, or None."""
+
+    def find(
+        self,
+        collection: str,
+        equals: Mapping[str, Scalar],
+        *,
+        sort: Sort = (),
+        limit: int | None = None,
+    ) -> list[Document]:
+        """Return the documents whose top-level fields equal all of `equals`.
+
+        None equals null and missing. A field in `CollectionSpec.arrays` is found by element.
+        Sorted by `sort`, then by `_id` in the last key's direction; null first when ascending.
+        Documents come without the store's own fields.
+        """
+
+    def ping(self) -> None:
+        """Return if the store answers."""
+
+    def ensure(self, spec: CollectionSpec) -> None:
+        """Create the collection's indexes where they are missing."""
+
+    def describe(self) -> dict[str, str]:
+        """Return what the operator may know about this store: no credentials."""
+
+    def close(self) -> None:
+        """Give back connections; the store connects again when it is used again."""
+
+
+@dataclass(frozen=True, slots=True)
+class MongoConfig:
+    """MongoDB.
+
+    Attributes:
+        uri: connection string; never shown.
+        database: name of the database.
+        batch_size: documents a request.
+        server_selection_timeout_s: how long to look for a primary, seconds.
+        socket_timeout_s: how long to wait for an answer, seconds.
+
+    Raises:
+        SettingsError: a value cannot be right.
+    """
+
+    uri: str = field(repr=False)
+    database: str = "conversation_analytics"
+    batch_size: int = 1000
+    server_selection_timeout_s: float = 10.0
+    socket_timeout_s: float = 120.0
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if not self.uri.startswith(("mongodb://", "mongodb+srv://")):
+            raise SettingsError(
+                "MONGODB_URI: expected mongodb://... or mongodb+srv://... (the value is not shown)"
+            )
+        if not _FIELD.fullmatch(self.database.replace("-", "_")):
+            raise SettingsError(
+                f"MONGODB_DATABASE: expected letters, digits, '_' and '-', got {self.database!r}"
+            )
+        if self.batch_size < 1:
+            raise SettingsError(f"BATCH_SIZE: expected at least 1, got {self.batch_size}")
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteConfig:
+    """A SQLite file of this machine; not for network file systems.
+
+    Attributes:
+        path: the file; its folder is created.
+        busy_timeout_s: how long to wait for another writer, seconds.
+    """
+
+    path: Path
+    busy_timeout_s: float = 60.0
+
+
+def open_store(config: MongoConfig | SqliteConfig) -> DocumentStore:
+    """Return the store of `config`; it connects on its first use."""
+    if isinstance(config, MongoConfig):
+        # Only those who use MongoDB pay for its driver's import.
+        from conversation_analytics.documents.mongodb import MongoStore  # noqa: PLC0415
+
+        return MongoStore(config)
+    from conversation_analytics.documents.sqlite import SqliteStore  # noqa: PLC0415 as above
+
+    return SqliteStore(config)
+
+
+def check_collection(name: str) -> str:
+    """Return `name`.
+
+    Raises:
+        DocumentError: it is not a name that every store takes.
+    """
+    if not _COLLECTION.fullmatch(name) or name.startswith("system."):
+        raise DocumentError(
+            f"collection {name!r}: expected a letter or '_', then up to 99 letters, digits, "
+            "'_', '.' or '-'; change the setting of the collection's name"
+        )
+    return name
+
+
+def check_fields(names: Iterable[str]) -> None:
+    """Return if all are names of top-level fields.
+
+    Raises:
+        DocumentError: one is not.
+    """
+    for name in names:
+        if not _FIELD.fullmatch(name):
+            raise DocumentError(
+                f"field {name!r}: expected the name of a top-level field of letters, digits "
+                "and '_'; correct the query"
+            )
+
+
+def check_ids(collection: str, partition: str, ids: Iterable[object]) -> list[str]:
+    """Return the ids if each is text and comes once.
+
+    Raises:
+        DocumentError: one is not, or comes twice.
+    """
+    given = list(ids)
+    texts = [value for value in given if isinstance(value, str) and value]
+    if len(texts) < len(given):
+        raise DocumentError(
+            f"{collection}, {partition}: {len(given) - len(texts)} of {len(given)} documents have "
+            "no text as _id; correct the builder of these documents"
+        )
+    repeated = sorted(value for value, times in Counter(texts).items() if times > 1)
+    if repeated:
+        raise DocumentError(
+            f"{collection}, {partition}: expected each _id once, {len(repeated)} come more often: "
+            f"{_named(repeated)}; drop duplicates before writing"
+        )
+    return texts
+
+
+def _named(ids: Sequence[str]) -> str:
+    shown = ", ".join(ascii(identifier) for identifier in ids[:_NAMED_IDS])
+    return shown if len(ids) <= _NAMED_IDS else f"{shown} and {len(ids) - _NAMED_IDS} more"
+
+
+def refusal(collection: str, partition: str, bad: Mapping[str, str]) -> DocumentError:
+    """Return the error for documents that could not be stored.
+
+    Args:
+        collection: name of the collection.
+        partition: partition or day.
+        bad: id -> kind of problem, without any value of the document.
+    """
+    kinds = ", ".join(f"{kind} ({times})" for kind, times in sorted(Counter(bad.values()).items()))
+    return DocumentError(
+        f"{collection}, {partition}: {len(bad)} documents cannot be stored, all others are: "
+        f"{_named(sorted(bad))}; because of: {kinds}; mend these rows upstream and run the "
+        "partition again"
+    )

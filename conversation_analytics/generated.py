@@ -1,0 +1,29 @@
+"""`python -m conversation_analytics.generated` writes the files that are made from the code."""
+
+from pathlib import Path
+
+from conversation_analytics.core.metrics import metrics_markdown
+from conversation_analytics.core.schemas import dictionary_markdown
+from conversation_analytics.settings import configuration_markdown, env_example
+
+ROOT = Path(__file__).parents[1]
+
+
+def generated_files() -> dict[str, str]:
+    """Return path below the project's root to content."""
+    return {
+        ".env.example": env_example(),
+        "docs/configuration.md": configuration_markdown(),
+        "docs/data-dictionary.md": dictionary_markdown(),
+        "docs/metrics.md": metrics_markdown(),
+    }
+
+
+def main() -> None:
+    """Write every generated file."""
+    for name, text in generated_files().items():
+        (ROOT / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""Assets to Parquet partitions of the lake and back."""
+
+import datetime as dt
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from conversation_analytics.core.partitions import Described, Partitioned
+from conversation_analytics.core.schemas import TABLES, TableSchema
+from conversation_analytics.io_managers.partition_metadata import add_partition_metadata
+from conversation_analytics.lake.store import Lake
+
+_BY_NAME = {table.name: table for table in TABLES}
+_PREVIEW_ROWS = 5
+# Text, ids of people and whole rows stay out of metadata.
+_NEVER_SHOWN = frozenset(
+    {"query", "answer", "name", "summary", "inputs", "payload", "error", "extra", "user_id",
+     "message_metadata", "from_end_user_id", "from_account_id"}
+)  # fmt: skip
+
+
+class LakeIOManager(dg.IOManager):
+    """Stores `polars.DataFrame`s of pinned tables, one object a partition.
+
+    Outputs: a frame (one partition, or an unpartitioned asset), a `Described` frame, a
+    mapping from partition key to either (a range), or a pandas frame with a `day` column.
+    Inputs: a `Partitioned` of frames for a partitioned asset, else a frame.
+    """
+
+    def __init__(
+        self, lake: Lake, threads: int, on_partition: Callable[[str, str | None], None]
+    ) -> None:
+        """Keep the lake, the number of days handled at once, and who hears of progress."""
+        self._lake = lake
+        self._threads = threads
+        self._on_partition = on_partition
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        """Publish every partition of this output; each is replaced whole."""
+        schema = _table_of(context)
+        if not context.has_asset_partitions:
+            context.add_output_metadata(self._write(schema, None, obj))
+            return
+        keys = sorted(context.asset_partition_keys)
+        values = _by_partition(obj, keys, schema)
+        threads = int(context.definition_metadata.get("threads", self._threads))
+        with ThreadPoolExecutor(max_workers=min(threads, len(keys))) as pool:
+            written = pool.map(lambda key: self._write(schema, key, values[key]), keys)
+            for key, metadata in zip(keys, written, strict=True):
+                add_partition_metadata(context, key, metadata)
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        """Return a lazy mapping of the partitions, or the frame of an unpartitioned asset."""
+        schema = _BY_NAME[context.asset_key.path[-1]]
+        if not context.has_asset_partitions:
+            return self._lake.read(schema, None)
+        keys = tuple(sorted(context.asset_partition_keys))
+        return Partitioned(keys, lambda key: self._lake.read(schema, key))
+
+    def _write(self, schema: TableSchema, key: str | None, value: Any) -> dict[str, Any]:
+        started = time.perf_counter()
+        facts: Mapping[str, str | int] = {}
+        if isinstance(value, Described):
+            value, facts = value.value, value.facts
+        frame = schema.conform(value)
+        written = self._lake.write(schema, key, frame)
+        self._on_partition(schema.name, key)
+        return {
+            "dagster/row_count": written.rows,
+            "size_bytes": written.size_bytes,
+            "seconds": round(time.perf_counter() - started, 3),
+            "path": written.path,
+            "sha256": written.sha256,
+            "changed": written.changed,
+            "preview": _preview(frame),
+            **facts,
+        }
+
+
+def _table_of(context: dg.OutputContext) -> TableSchema:
+    return _BY_NAME[context.asset_key.path[-1]]
+
+
+def _by_partition(obj: Any, keys: list[str], schema: TableSchema) -> Mapping[str, Any]:
+    if isinstance(obj, Mapping):
+        return obj
+    if isinstance(obj, pl.DataFrame | Described) and len(keys) == 1:
+        return {keys[0]: obj}
+    frame = pl.from_pandas(obj, schema_overrides=dict(schema.polars))
+    return {
+        key: frame.filter(pl.col("day") == dt.date.fromisoformat(key)) for key in keys
+    }  # pandas frames of reports carry their day
+
+
+def _preview(frame: pl.DataFrame) -> dg.TableMetadataValue:
+    shown = [name for name in frame.columns if name not in _NEVER_SHOWN]
+    records = [
+        dg.TableRecord({name: "" if value is None else str(value) for name, value in row.items()})
+        for row in frame.select(shown).head(_PREVIEW_ROWS).iter_rows(named=True)
+    ]
+    return dg.MetadataValue.table(
+        records, schema=dg.TableSchema([dg.TableColumn(name) for name in shown])
+    )
+
+
+def column_schema(schema: TableSchema) -> dg.TableSchema:
+    """Return the table as Dagster shows it: columns, types, descriptions, constraints."""
+    return dg.TableSchema(
+        [
+            dg.TableColumn(
+                column.name,
+                type=str(column.dtype),
+                description=column.description,
+                constraints=dg.TableColumnConstraints(nullable=not column.required),
+            )
+            for column in schema.columns
+        ]
+    )

@@ -1,0 +1,385 @@
+"""The lake: tables of day partitions, each one Parquet object that is replaced whole.
+
+`<table>/year=2026/month=11/day=22/part-000.parquet`, so that DuckDB, pandas and Polars
+read the plain files too.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import re
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import polars as pl
+
+from conversation_analytics.core.errors import LakeError
+from conversation_analytics.lake.encoding import (
+    Footer,
+    ParquetOptions,
+    decode_with_footer,
+    encode_partition,
+    read_footer,
+    require_schema,
+)
+from conversation_analytics.lake.objects import LocalObjects, ObjectStore
+from conversation_analytics.lake.s3 import S3Config, S3Objects
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from conversation_analytics.core.schemas import TableSchema
+
+PartitionBy = Literal["day", "date"]
+
+_logger = logging.getLogger("conversation_analytics.lake")
+_FOLDERS: dict[PartitionBy, str] = {
+    "day": "year=%Y/month=%m/day=%d",
+    "date": "date=%Y-%m-%d",
+}
+_PARTITION_PATH = re.compile(
+    r"(?:(?P<day>year=\d{4}/month=\d\d/day=\d\d)/|(?P<date>date=\d{4}-\d\d-\d\d)/)?"
+    r"part-(?P<part>\d{3})\.parquet"
+)
+_REPORTS = "reports"
+_PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6)
+_TAIL_BYTES = 65_536  # holds the footer of all but huge objects
+
+
+class _MixedGenerationsError(Exception):
+    """The parts of a partition are not all of one write: a writer is at it, or died at it."""
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenPartition:
+    """What a write left in the lake.
+
+    Attributes:
+        rows: rows of the partition.
+        size_bytes: encoded size of all its objects.
+        sha256: digest of table, schema and encoded rows; same rows, same digest, as long
+            as the Parquet options and the pyarrow version stay the same.
+        parts: objects of the partition, nearly always 1.
+        path: of the first object, below the lake's root.
+        changed: False where the lake held exactly these bytes already and was not touched.
+    """
+
+    rows: int
+    size_bytes: int
+    sha256: str
+    parts: int
+    path: str
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionInfo:
+    """What the footer of a stored partition says: rows, objects, and digest as written."""
+
+    rows: int
+    parts: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Lake:
+    """Parquet tables in an object store.
+
+    A partition key is the ISO date of a day, or None for a table without partitions.
+    A partition of one object (the rule) is replaced atomically for every reader. One of
+    several objects is so only for this class, which notices a mixture and reads again;
+    other tools may see a mixture while a writer is at it.
+
+    Attributes:
+        objects: where the objects are.
+        options: how they are encoded.
+        partition_by: `day` for year=/month=/day= folders, `date` for date=YYYY-MM-DD.
+        sleep: waits the given seconds between two looks at a partition being written.
+    """
+
+    objects: ObjectStore
+    options: ParquetOptions = field(default_factory=ParquetOptions)
+    partition_by: PartitionBy = "day"
+    sleep: Callable[[float], None] = time.sleep
+
+    def write(self, schema: TableSchema, key: str | None, frame: pl.DataFrame) -> WrittenPartition:
+        """Replace one partition by `frame`, sorted by the schema's order.
+
+        Objects that hold the right bytes already are left alone. Equality is decided on
+        the bytes themselves (read only where the sizes agree): that is one cheap read, it
+        also mends an object that has rotted, and unlike a digest in object metadata it
+        survives copies by other tools and works alike on disk and S3.
+
+        Raises:
+            LakeError: the frame is not of the schema, the key is no date, or the storage
+                refuses; the old partition is untouched.
+            LakeUnavailableError: the storage does not answer.
+        """
+        folder = self._folder(schema, key)
+        require_schema(frame, schema)
+        encoded = encode_partition(
+            schema.conform(frame), schema, self.options, {"partition": key or ""}
+        )
+        paths = [_part_path(folder, part) for part in range(len(encoded.parts))]
+        sizes = {info.path: info.size for info in self.objects.list(folder)}
+        changed = False
+        # The first part goes last: whoever reads it finds the others in place, and a
+        # partition that grows out of, or shrinks to, one object stays readable throughout.
+        for path, data in reversed(list(zip(paths, encoded.parts, strict=True))):
+            changed |= self._publish(path, data, sizes.get(path))
+        for path in sorted(sizes.keys() - set(paths)):
+            if _PARTITION_PATH.fullmatch(path.removeprefix(f"{folder}/")) and (
+                path.rpartition("/")[0] == folder
+            ):
+                self.objects.delete(path)
+                changed = True
+        written = WrittenPartition(
+            rows=encoded.rows,
+            size_bytes=sum(map(len, encoded.parts)),
+            sha256=encoded.sha256,
+            parts=len(encoded.parts),
+            path=paths[0],
+            changed=changed,
+        )
+        _logger.info(
+            "lake_write table=%s partition=%s rows=%d bytes=%d parts=%d changed=%s",
+            schema.name, key, written.rows, written.size_bytes, written.parts, changed,
+        )  # fmt: skip
+        return written
+
+    def read(self, schema: TableSchema, key: str | None) -> pl.DataFrame:
+        """Return one partition, exactly of the schema and in its row order.
+
+        Raises:
+            LakeError: the partition is missing, torn, or not of the schema.
+            LakeUnavailableError: the storage does not answer.
+        """
+        mixed = None
+        for pause_s in (0.0, *_PAUSES_S):
+            self.sleep(pause_s)
+            try:
+                return self._read_once(schema, key)
+            except _MixedGenerationsError as error:  # as while a writer is at it
+                mixed = error
+        raise _incomplete(
+            self._folder(schema, key), "all parts of one write", str(mixed)
+        ) from mixed
+
+    def exists(self, schema: TableSchema, key: str | None) -> bool:
+        """Say whether the partition has been written."""
+        return self.objects.size(_part_path(self._folder(schema, key), 0)) is not None
+
+    def stat(self, schema: TableSchema, key: str | None) -> PartitionInfo:
+        """Return what the partition's footer says, without reading its rows.
+
+        Raises:
+            LakeError: the partition is missing, torn, or not of the schema.
+            LakeUnavailableError: the storage does not answer.
+        """
+        path = _part_path(self._folder(schema, key), 0)
+        data = self.objects.tail(path, _TAIL_BYTES)
+        if data is None:
+            raise self._missing(schema, key)
+        footer_size = int.from_bytes(data[-8:-4], "little") + 8
+        if len(data) == _TAIL_BYTES < footer_size:
+            data = self.objects.get(path)
+            if data is None:
+                raise self._missing(schema, key)
+        footer = read_footer(data, schema, path)
+        self._require_place(footer, key, 0, path)
+        return PartitionInfo(footer.partition_rows, footer.parts, footer.sha256)
+
+    def row_count(self, schema: TableSchema, key: str | None) -> int:
+        """Return the partition's rows from the footer; errors are those of `stat`."""
+        return self.stat(schema, key).rows
+
+    def keys(self, schema: TableSchema) -> list[str]:
+        """Return the days present, ascending.
+
+        Raises:
+            LakeError: the table has partitions in the other folder layout as well, which
+                any reader of the plain files would count twice.
+        """
+        return sorted(key for key in self._parts(schema) if key is not None)
+
+    def scan_paths(
+        self, schema: TableSchema, keys: Iterable[str | None] | None = None
+    ) -> list[str]:
+        """Return the objects of partitions for DuckDB's or Polars' scans, in row order.
+
+        Args:
+            schema: the table.
+            keys: the partitions wanted; None is all there are.
+
+        Returns:
+            Absolute file paths or s3:// URIs, leftovers of larger versions not among them.
+
+        Raises:
+            LakeError: a partition asked for is missing or lacks a part.
+        """
+        present = self._parts(schema)
+        if keys is None:
+            keys = sorted(present, key=lambda key: key or "")
+        paths: list[str] = []
+        for key in keys:
+            if key not in present:
+                raise self._missing(schema, key)
+            numbers = present[key]
+            parts = self.stat(schema, key).parts if len(numbers) > 1 else 1
+            folder = self._folder(schema, key)
+            if not numbers >= set(range(parts)):
+                raise _incomplete(folder, f"{parts} parts", f"parts {sorted(numbers)}")
+            paths += [self.objects.uri(_part_path(folder, part)) for part in range(parts)]
+        return paths
+
+    def put_report(self, path: str, data: bytes) -> str:
+        """Store a rendered report under `reports/<path>`; return where other tools find it.
+
+        An identical report is left alone.
+        """
+        full = f"{_REPORTS}/{path}"
+        self._publish(full, data, self.objects.size(full))
+        return self.objects.uri(full)
+
+    def get_report(self, path: str) -> bytes:
+        """Return the report stored under `reports/<path>`.
+
+        Raises:
+            LakeError: there is none.
+        """
+        data = self.objects.get(f"{_REPORTS}/{path}")
+        if data is None:
+            raise LakeError(
+                f"{self.objects.uri(f'{_REPORTS}/{path}')}: expected a report, got no such object; "
+                "materialise the report's asset for that partition"
+            )
+        return data
+
+    def reports(self) -> list[str]:
+        """Return the paths of all reports, as `get_report` takes them."""
+        return [info.path.removeprefix(f"{_REPORTS}/") for info in self.objects.list(_REPORTS)]
+
+    def describe(self) -> dict[str, str]:
+        """Return place, layout and encoding for the operator, no credentials."""
+        return {
+            **self.objects.describe(),
+            "partition_by": self.partition_by,
+            "compression": self.options.compression,
+            "row_group_size": str(self.options.row_group_size),
+        }
+
+    def _publish(self, path: str, data: bytes, size: int | None) -> bool:
+        """Put `data` unless the object of `size` bytes holds it already; say if it was put."""
+        if size == len(data) and self.objects.get(path) == data:
+            return False
+        self.objects.put(path, data)
+        return True
+
+    def _read_once(self, schema: TableSchema, key: str | None) -> pl.DataFrame:
+        folder = self._folder(schema, key)
+        path = _part_path(folder, 0)
+        data = self.objects.get(path)
+        if data is None:
+            raise self._missing(schema, key)
+        frame, first = decode_with_footer(data, schema, path)
+        self._require_place(first, key, 0, path)
+        frames = [frame]
+        for part in range(1, first.parts):
+            path = _part_path(folder, part)
+            data = self.objects.get(path)
+            if data is None:
+                raise _MixedGenerationsError(f"{path} is missing")
+            frame, footer = decode_with_footer(data, schema, path)
+            self._require_place(footer, key, part, path)
+            if footer.sha256 != first.sha256:
+                raise _MixedGenerationsError(f"{path} is of another write")
+            frames.append(frame)
+        whole = pl.concat(frames) if len(frames) > 1 else frame
+        if whole.height != first.partition_rows:
+            raise _incomplete(folder, f"{first.partition_rows} rows", f"{whole.height} rows")
+        return whole
+
+    def _require_place(self, footer: Footer, key: str | None, part: int, path: str) -> None:
+        found = (footer.metadata.get("partition"), footer.part)
+        if found != (key or "", part):
+            raise LakeError(
+                f"{path}: expected partition {key}, part {part}, got partition {found[0]}, part "
+                f"{found[1]}: the object was copied here; materialise the partition again"
+            )
+
+    def _parts(self, schema: TableSchema) -> dict[str | None, set[int]]:
+        """Return the part numbers of each partition that has its first part."""
+        _require_table(schema)
+        found: dict[str | None, set[int]] = {}
+        for info in self.objects.list(schema.name):
+            match = _PARTITION_PATH.fullmatch(info.path.removeprefix(f"{schema.name}/"))
+            if match is None:
+                continue
+            folders = match.groupdict()
+            other: PartitionBy = "date" if self.partition_by == "day" else "day"
+            if folders[other]:
+                raise LakeError(
+                    f"{info.path}: expected partitions by {self.partition_by}, got one by {other}; "
+                    f"set PARQUET_PARTITION_BY={other}, or move the old folders away"
+                )
+            digits = re.findall(r"\d+", folders[self.partition_by] or "")
+            found.setdefault("-".join(digits) or None, set()).add(int(match["part"]))
+        return {key: parts for key, parts in found.items() if 0 in parts}
+
+    def _folder(self, schema: TableSchema, key: str | None) -> str:
+        _require_table(schema)
+        if key is None:
+            return schema.name
+        try:
+            day = dt.date.fromisoformat(key)
+        except ValueError:
+            day = None
+        if day is None or day.isoformat() != key:
+            raise LakeError(
+                f"{schema.name}: partition key: expected YYYY-MM-DD, got {key!r}; "
+                "pass the key of a day partition, or None for a table without partitions"
+            )
+        # Not strftime: it leaves years before 1000 without their zeros.
+        folder = _FOLDERS[self.partition_by]
+        for name, text in zip(("%Y", "%m", "%d"), key.split("-"), strict=True):
+            folder = folder.replace(name, text)
+        return f"{schema.name}/{folder}"
+
+    def _missing(self, schema: TableSchema, key: str | None) -> LakeError:
+        where = self.objects.uri(_part_path(self._folder(schema, key), 0))
+        partition = f"partition {key}" if key else "the table without partitions"
+        of_it = f" for partition {key}" if key else ""
+        return LakeError(
+            f"{schema.name}, {partition}: expected {where}, got no such object; "
+            f"materialise asset {schema.name}{of_it} first"
+        )
+
+
+def open_lake(
+    base_dir: Path,
+    s3: S3Config | None = None,
+    options: ParquetOptions | None = None,
+    partition_by: PartitionBy = "day",
+) -> Lake:
+    """Return the lake in the bucket `s3`, or in the folder `base_dir` where that is None."""
+    objects: ObjectStore = LocalObjects(base_dir) if s3 is None else S3Objects(s3)
+    return Lake(objects, options or ParquetOptions(), partition_by)
+
+
+def _part_path(folder: str, part: int) -> str:
+    return f"{folder}/part-{part:03d}.parquet"
+
+
+def _require_table(schema: TableSchema) -> None:
+    if schema.name == _REPORTS or "/" in schema.name:
+        raise LakeError(f"table name {schema.name!r}: expected a plain name other than 'reports'")
+
+
+def _incomplete(folder: str, expected: str, got: str) -> LakeError:
+    return LakeError(
+        f"{folder}: expected {expected}, got {got}; a writer is still at it or died at it: "
+        "read again when it is done, or materialise the partition again"
+    )

@@ -1,0 +1,106 @@
+"""Connections of one process, made from the settings when they are first needed."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from conversation_analytics.core.source import Source
+    from conversation_analytics.documents.store import DocumentStore
+    from conversation_analytics.lake.store import Lake
+    from conversation_analytics.nocodb.reader import NocoDBSource
+    from conversation_analytics.settings import Settings
+
+
+def open_source(settings: Settings) -> Source:
+    """Return the configured source; nothing is asked of it yet."""
+    return open_nocodb(settings) if settings.source_kind == "nocodb" else _open_sample(settings)
+
+
+def _open_sample(settings: Settings) -> Source:
+    from conversation_analytics.sample.source import SampleSource  # noqa: PLC0415 - import budget
+    from conversation_analytics.sample.traffic import SampleTraffic  # noqa: PLC0415
+
+    traffic = SampleTraffic(turns_per_day=settings.sample_turns_per_day)
+    return SampleSource(traffic, settings.analytics_start_date, dt.date.max)
+
+
+def open_nocodb(settings: Settings) -> NocoDBSource:
+    """Return the NocoDB source of the settings."""
+    from conversation_analytics.nocodb.client import NocoDBClient, NocoDBConfig  # noqa: PLC0415
+    from conversation_analytics.nocodb.reader import NocoDBSource  # noqa: PLC0415
+
+    config = NocoDBConfig(
+        base_url=settings.nocodb_base_url,
+        api_token=settings.nocodb_api_token,
+        project_id=settings.nocodb_project_id,
+        conversations_table=settings.nocodb_conversation_table,
+        messages_table=settings.nocodb_messages_table,
+        api_version=settings.nocodb_api_version,
+        auth=settings.nocodb_auth,
+        max_retries=settings.max_retries,
+        retry_delay_s=settings.retry_delay,
+        timeout_s=settings.nocodb_timeout,
+        page_size=settings.chunk_size,
+        load_prompt=settings.nocodb_load_prompt,
+    )
+    return NocoDBSource(NocoDBClient(config))
+
+
+def open_lake(settings: Settings) -> Lake:
+    """Return the configured lake, local or on S3."""
+    from conversation_analytics.lake.encoding import ParquetOptions  # noqa: PLC0415
+    from conversation_analytics.lake import store  # noqa: PLC0415
+
+    options = ParquetOptions(
+        compression=settings.parquet_compression,
+        row_group_size=settings.parquet_row_group_size,
+        page_size_bytes=settings.parquet_page_size,
+        target_file_size_mb=settings.parquet_target_file_size_mb,
+        max_records_per_file=settings.parquet_max_records_per_file,
+    )
+    s3 = None
+    if settings.s3_enabled:
+        from conversation_analytics.lake.s3 import S3Config  # noqa: PLC0415
+
+        s3 = S3Config(
+            bucket=settings.s3_bucket,
+            prefix=settings.s3_prefix.rstrip("/"),
+            endpoint_url=settings.s3_endpoint_url or None,
+            access_key_id=settings.aws_access_key_id or None,
+            secret_access_key=settings.aws_secret_access_key or None,
+            region=settings.aws_region,
+        )
+    return store.open_lake(
+        settings.parquet_base_dir, s3=s3, options=options, partition_by=settings.parquet_partition_by
+    )
+
+
+def open_documents(settings: Settings) -> DocumentStore:
+    """Return MongoDB where MONGODB_URI is set, else SQLite."""
+    from conversation_analytics.documents.store import (  # noqa: PLC0415
+        MongoConfig,
+        SqliteConfig,
+        open_store,
+    )
+
+    from conversation_analytics.documents import collections  # noqa: PLC0415
+
+    config: MongoConfig | SqliteConfig
+    if settings.mongodb_uri:
+        config = MongoConfig(
+            uri=settings.mongodb_uri,
+            database=settings.mongodb_database,
+            batch_size=settings.batch_size,
+        )
+    else:
+        config = SqliteConfig(path=settings.sqlite_path)
+    store = open_store(config)
+    for spec in (
+        collections.conversations(settings.mongodb_conversations_collection),
+        collections.messages(settings.mongodb_messages_collection),
+        collections.analytics_reports(settings.mongodb_analytics_reports_collection),
+    ):
+        store.ensure(spec)
+    return store

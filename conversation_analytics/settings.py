@@ -1,0 +1,444 @@
+"""Every environment variable of the platform, read once into one frozen object.
+
+`SETTINGS` is the only list of variables: parsing, error messages, `.env.example` and
+`docs/configuration.md` all come from it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from conversation_analytics.core.errors import SettingsError
+
+Parser = Callable[[str], Any]
+
+
+class _BadValueError(ValueError):
+    """A value that is not allowed; its text says what is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One environment variable.
+
+    Attributes:
+        name: the variable.
+        default: its value when unset or empty, as it would be typed.
+        allowed: what is allowed, in words.
+        meaning: what it does.
+        parse: text to value; raises ValueError.
+        secret: never printed, in no message.
+        group: heading in the docs and in `.env.example`.
+    """
+
+    name: str
+    default: str
+    allowed: str
+    meaning: str
+    parse: Parser
+    secret: bool
+    group: str
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _boolean(value: str) -> bool:
+    match value.lower():
+        case "true" | "1" | "yes" | "on":
+            return True
+        case "false" | "0" | "no" | "off" | "":
+            return False
+        case _:
+            raise _BadValueError
+
+
+def _integer(low: int, high: int) -> Parser:
+    def parse(value: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,12}", value) or not low <= int(value) <= high:
+            raise _BadValueError
+        return int(value)
+
+    return parse
+
+
+def _seconds(low: float, high: float) -> Parser:
+    def parse(value: str) -> float:
+        if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", value) or not low <= float(value) <= high:
+            raise _BadValueError
+        return float(value)
+
+    return parse
+
+
+def _choice(*choices: str) -> Parser:
+    def parse(value: str) -> str:
+        if value.lower() not in choices:
+            raise _BadValueError
+        return value.lower()
+
+    return parse
+
+
+def _pattern(pattern: str) -> Parser:
+    def parse(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise _BadValueError
+        return value
+
+    return parse
+
+
+def _url(*schemes: str) -> Parser:
+    def parse(value: str) -> str:
+        if not value:
+            return ""
+        parts = urlsplit(value)
+        if parts.scheme not in schemes or not parts.netloc:
+            raise _BadValueError
+        return value.rstrip("/")
+
+    return parse
+
+
+def _zone(value: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(value)
+    except (ZoneInfoNotFoundError, OSError) as error:
+        raise _BadValueError from error
+
+
+def _path(value: str) -> Path:
+    return Path(value).expanduser()
+
+
+_COLLECTION = r"[A-Za-z_][A-Za-z0-9_.-]{0,99}"
+_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}"
+_BOOL = "true or false"
+
+
+def _setting(
+    group: str, name: str, default: str, allowed: str, meaning: str, parse: Parser,
+    *, secret: bool = False,
+) -> Setting:  # fmt: skip
+    return Setting(name, default, allowed, meaning, parse, secret, group)
+
+
+def _not_yet(feature: str) -> Parser:
+    """Refuse a value that would be ignored: silence would be worse than an error."""
+
+    def parse(value: str) -> bool:
+        if _boolean(value):
+            raise _BadValueError(f"{feature} is not part of this version: leave it false")
+        return False
+
+    return parse
+
+
+_SOURCE, _DOCS, _LAKE, _WORK, _LOG = (
+    "Source", "Documents", "Lake", "Work", "Logs",
+)  # fmt: skip
+
+SETTINGS: tuple[Setting, ...] = (
+    _setting(_SOURCE, "SOURCE", "", "sample, nocodb, or empty",
+             "where conversations come from; empty: `nocodb` if NOCODB_BASE_URL is set, "
+             "else `sample`", _choice("", "sample", "nocodb")),
+    _setting(_SOURCE, "NOCODB_BASE_URL", "", "http(s)://host[:port][/path]",
+             "address of NocoDB", _url("http", "https")),
+    _setting(_SOURCE, "NOCODB_API_TOKEN", "", "text",
+             "API token (team & settings > tokens)", _text, secret=True),
+    _setting(_SOURCE, "NOCODB_PROJECT_ID", "", "an id such as p1a2b3c4",
+             "id of the base (project)", _pattern(r"[A-Za-z0-9_-]{0,64}")),
+    _setting(_SOURCE, "NOCODB_CONVERSATION_TABLE", "conversations", "title or id",
+             "table of conversations", _text),
+    _setting(_SOURCE, "NOCODB_MESSAGES_TABLE", "messages", "title or id",
+             "table of messages", _text),
+    _setting(_SOURCE, "NOCODB_API_VERSION", "v2", "v1 or v2",
+             "REST path of the records", _choice("v1", "v2")),
+    _setting(_SOURCE, "NOCODB_AUTH", "xc-token", "xc-token or bearer",
+             "header that carries the token", _choice("xc-token", "bearer")),
+    _setting(_SOURCE, "NOCODB_LOAD_PROMPT", "false", _BOOL,
+             "also load `messages.message`, the full prompt: large and private", _boolean),
+    _setting(_SOURCE, "NOCODB_TIMEOUT", "60", "seconds, 1 to 3600",
+             "longest wait for one answer", _seconds(1, 3600)),
+    _setting(_SOURCE, "MAX_RETRIES", "5", "0 to 20",
+             "repeats of a request that failed in passing", _integer(0, 20)),
+    _setting(_SOURCE, "RETRY_DELAY", "1", "seconds, 0.01 to 300",
+             "wait before the first repeat; doubles each time, with jitter", _seconds(0.01, 300)),
+    _setting(_SOURCE, "CHUNK_SIZE", "1000", "1 to 1000",
+             "rows asked for in one page of the source (NocoDB gives at most 1000)",
+             _integer(1, 1000)),
+    _setting(_SOURCE, "SAMPLE_TURNS_PER_DAY", "400", "1 to 1000000",
+             "size of the sample source", _integer(1, 1_000_000)),
+    _setting(_SOURCE, "SENSOR_LAG", "3600", "seconds, 0 to 604800",
+             "overlap of the change sensor: how late a row may become visible, or be finished",
+             _integer(0, 604_800)),
+    _setting(_SOURCE, "SENSOR_INTERVAL", "60", "seconds, 5 to 86400",
+             "time between two looks of the change sensor", _integer(5, 86_400)),
+    _setting(_SOURCE, "SENSOR_MAX_RUNS", "10", "1 to 100",
+             "runs the change sensor may start in one look; the rest follows in the next",
+             _integer(1, 100)),
+    _setting(_DOCS, "MONGODB_URI", "", "mongodb://... or mongodb+srv://...",
+             "MongoDB; empty: documents go to SQLite beside the lake",
+             _url("mongodb", "mongodb+srv"), secret=True),
+    _setting(_DOCS, "MONGODB_DATABASE", "conversation_analytics", "a database name",
+             "database of the documents", _pattern(r"[A-Za-z0-9_-]{1,63}")),
+    *(
+        _setting(_DOCS, f"MONGODB_{name}_COLLECTION", name.lower(), "a collection name",
+                 meaning, _pattern(_COLLECTION))
+        for name, meaning in (
+            ("CONVERSATIONS", "one document per conversation, messages inside"),
+            ("MESSAGES", "one document per turn"),
+            ("CATEGORIES", "categories (reserved: written by a later version)"),
+            ("TRANSLATIONS", "translations (reserved: written by a later version)"),
+            ("ANALYTICS_REPORTS", "reports by period and app"),
+            ("USER_ANALYTICS", "user analytics (reserved: written by a later version)"),
+        )
+    ),
+    _setting(_DOCS, "SQLITE_PATH", "data/documents.sqlite", "a file path",
+             "document store when MONGODB_URI is empty", _path),
+    _setting(_DOCS, "BATCH_SIZE", "1000", "1 to 100000",
+             "documents in one bulk write", _integer(1, 100_000)),
+    _setting(_LAKE, "PARQUET_STORAGE_ENABLED", "true", _BOOL,
+             "keep the lake on local disk (ignored when S3_ENABLED)", _boolean),
+    _setting(_LAKE, "PARQUET_BASE_DIR", "data/lake", "a folder",
+             "root of the local lake", _path),
+    _setting(_LAKE, "PARQUET_PARTITION_BY", "day", "day (year=/month=/day=) or date (date=)",
+             "folder layout of a partition", _choice("day", "date")),
+    _setting(_LAKE, "PARQUET_COMPRESSION", "zstd", "zstd, snappy, gzip, lz4, brotli or none",
+             "codec", _choice("zstd", "snappy", "gzip", "lz4", "brotli", "none")),
+    _setting(_LAKE, "PARQUET_ROW_GROUP_SIZE", "20000", "rows, 100 to 10000000",
+             "rows of a row group", _integer(100, 10_000_000)),
+    _setting(_LAKE, "PARQUET_PAGE_SIZE", "1048576", "bytes, 1024 to 1073741824",
+             "uncompressed bytes of a page", _integer(1024, 1 << 30)),
+    _setting(_LAKE, "PARQUET_TARGET_FILE_SIZE_MB", "2048", "megabytes, 1 to 5000",
+             "a larger partition is split into parts", _integer(1, 5000)),
+    _setting(_LAKE, "PARQUET_MAX_RECORDS_PER_FILE", "10000000", "rows, 100 to 1000000000",
+             "a partition with more rows is split into parts", _integer(100, 1_000_000_000)),
+    _setting(_LAKE, "S3_ENABLED", "false", _BOOL, "keep the lake on S3", _boolean),
+    _setting(_LAKE, "S3_BUCKET", "", "a bucket name", "bucket of the lake",
+             _pattern(r"([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])?")),
+    _setting(_LAKE, "S3_PREFIX", "", "path without leading slash", "folder inside the bucket",
+             _pattern(r"(?!.*\.\.)([A-Za-z0-9_.=-]+(/[A-Za-z0-9_.=-]+)*/?)?")),
+    _setting(_LAKE, "S3_ENDPOINT_URL", "", "http(s)://host[:port]",
+             "S3 server; empty: AWS", _url("http", "https")),
+    _setting(_LAKE, "AWS_ACCESS_KEY_ID", "", "text", "key of the bucket", _text, secret=True),
+    _setting(_LAKE, "AWS_SECRET_ACCESS_KEY", "", "text", "secret of the key", _text, secret=True),
+    _setting(_LAKE, "AWS_REGION", "us-east-1", "a region", "region of the bucket",
+             _pattern(r"[a-z0-9-]{1,40}")),
+    _setting(_WORK, "ANALYTICS_TIMEZONE", "UTC", "an IANA zone, e.g. Asia/Bangkok",
+             "a partition is a calendar day of this zone", _zone),
+    _setting(_WORK, "ANALYTICS_START_DATE", "2025-01-01", "YYYY-MM-DD",
+             "first partition", dt.date.fromisoformat),
+    _setting(_WORK, "EXECUTOR", "in_process", "in_process or multiprocess",
+             "how the steps of a run are executed; multiprocess: a warm forkserver",
+             _choice("in_process", "multiprocess")),
+    _setting(_WORK, "ENABLE_MULTITHREADING", "true", _BOOL,
+             "false: IO_THREADS and PROCESSING_THREADS count as 1", _boolean),
+    _setting(_WORK, "MAX_WORKERS", "2", "1 to 256",
+             "processes of the multiprocess executor", _integer(1, 256)),
+    _setting(_WORK, "IO_THREADS", "4", "1 to 64",
+             "days read from the source at once in a range run", _integer(1, 64)),
+    _setting(_WORK, "PROCESSING_THREADS", "2", "1 to 64",
+             "days typed and written at once in a range run", _integer(1, 64)),
+    _setting(_WORK, "ENABLE_GPU", "false", "false",
+             "GPU engine: not part of this version, refused rather than ignored",
+             _not_yet("the GPU engine")),
+    _setting(_LOG, "LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR",
+             "level of the platform's own log", _choice("debug", "info", "warning", "error")),
+    _setting(_LOG, "LOG_FILE", "", "a file path, or empty",
+             "also write the platform's log here, one JSON object a line", _text),
+)  # fmt: skip
+
+_BY_NAME = {setting.name: setting for setting in SETTINGS}
+
+
+def _shape(setting: Setting, value: str) -> str:
+    """Describe a wrong value; a secret only by its length."""
+    if setting.secret:
+        return f"text of {len(value)} characters"
+    if "@" in value or len(value) > 60:  # noqa: PLR2004 - could hold a credential, or a page
+        return f"text of {len(value)} characters"
+    return repr(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of one process. Look values up by attribute, in lower case.
+
+    Attributes:
+        values: variable name to parsed value.
+    """
+
+    values: Mapping[str, Any]
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the value of the variable `name.upper()`."""
+        try:
+            return self.values[name.upper()]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def __repr__(self) -> str:
+        """Show every setting but the secret ones."""
+        shown = ", ".join(
+            f"{name}={'***' if _BY_NAME[name].secret and value else value!r}"
+            for name, value in self.values.items()
+        )
+        return f"Settings({shown})"
+
+    @property
+    def source_kind(self) -> str:
+        """`sample` or `nocodb`."""
+        return str(self.source) or ("nocodb" if self.nocodb_base_url else "sample")
+
+    @property
+    def threads_io(self) -> int:
+        """Days read at once."""
+        return int(self.io_threads) if self.enable_multithreading else 1
+
+    @property
+    def threads_processing(self) -> int:
+        """Days processed at once."""
+        return int(self.processing_threads) if self.enable_multithreading else 1
+
+
+def parse_settings(environment: Mapping[str, str]) -> Settings:
+    """Parse and check all settings.
+
+    Args:
+        environment: variables by name; unset and empty count as the default.
+
+    Raises:
+        SettingsError: names every wrong or missing variable, the shape of its value and
+            what is allowed.
+    """
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for setting in SETTINGS:
+        text = environment.get(setting.name, "").strip() or setting.default
+        try:
+            values[setting.name] = setting.parse(text)
+        except ValueError as error:
+            reason = str(error) if isinstance(error, _BadValueError) and str(error) else ""
+            problems.append(
+                f"{setting.name} is {_shape(setting, text)}: "
+                f"{reason or f'allowed is {setting.allowed}'}"
+            )
+    if not problems:
+        problems = _missing(Settings(values))
+    if problems:
+        raise SettingsError(
+            "wrong settings:\n  "
+            + "\n  ".join(problems)
+            + "\nSet them in the environment or in .env; docs/configuration.md lists them all."
+        )
+    return Settings(values)
+
+
+def _missing(settings: Settings) -> list[str]:
+    needs: list[tuple[bool, str, tuple[str, ...]]] = [
+        (
+            settings.source_kind == "nocodb",
+            "the source is NocoDB",
+            (
+                "NOCODB_BASE_URL",
+                "NOCODB_API_TOKEN",
+                "NOCODB_PROJECT_ID",
+                "NOCODB_CONVERSATION_TABLE",
+                "NOCODB_MESSAGES_TABLE",
+            ),
+        ),
+        (bool(settings.s3_enabled), "S3_ENABLED is true", ("S3_BUCKET",)),
+        (bool(settings.aws_access_key_id), "AWS_ACCESS_KEY_ID is set", ("AWS_SECRET_ACCESS_KEY",)),
+        (bool(settings.aws_secret_access_key), "AWS_SECRET_ACCESS_KEY is set",
+         ("AWS_ACCESS_KEY_ID",)),
+    ]  # fmt: skip
+    problems = [
+        f"{name} is empty, but {why}: allowed is {_BY_NAME[name].allowed}"
+        for applies, why, names in needs
+        if applies
+        for name in names
+        if not settings.values[name]
+    ]
+    if not settings.parquet_storage_enabled and not settings.s3_enabled:
+        problems.append(
+            "PARQUET_STORAGE_ENABLED and S3_ENABLED are both false: everything is computed from "
+            "the lake, so one of them has to be true"
+        )
+    return problems
+
+
+def load_settings(environment: Mapping[str, str], env_file: Path | None) -> Settings:
+    """Read `.env` beneath the environment and parse both.
+
+    Args:
+        environment: the process's environment; wins over the file.
+        env_file: a dotenv file that need not exist, or None.
+
+    Raises:
+        SettingsError: as `parse_settings`.
+    """
+    merged: dict[str, str] = {}
+    if env_file is not None and env_file.is_file():
+        from dotenv import dotenv_values  # noqa: PLC0415 - only where there is a file
+
+        merged.update({k: v for k, v in dotenv_values(env_file).items() if v is not None})
+    merged.update({name: environment[name] for name in _BY_NAME if name in environment})
+    return parse_settings(merged)
+
+
+def env_example() -> str:
+    """Render `.env.example`: every variable with its safe default."""
+    lines = [
+        "# Copy to .env and fill in. Everything has a working default: without a change the",
+        "# platform runs on its sample source, a local lake and SQLite documents.",
+    ]
+    group = ""
+    for setting in SETTINGS:
+        if setting.group != group:
+            group = setting.group
+            lines += ["", f"# --- {group} ---"]
+        lines += [
+            f"# {setting.meaning}. Allowed: {setting.allowed}.",
+            f"{setting.name}={setting.default}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def configuration_markdown() -> str:
+    """Render `docs/configuration.md`."""
+    lines = [
+        "# Configuration",
+        "",
+        "Every variable can stand in the environment or in `.env` (the environment wins). A wrong",
+        "value stops the start with a message that names the variable and what is allowed.",
+        "This page is generated from `conversation_analytics/settings.py` by `make docs`.",
+    ]
+    group = ""
+    for setting in SETTINGS:
+        if setting.group != group:
+            group = setting.group
+            lines += [
+                "",
+                f"## {group}",
+                "",
+                "| variable | default | allowed | meaning |",
+                "|---|---|---|---|",
+            ]
+        default = (
+            "secret, empty"
+            if setting.secret
+            else (f"`{setting.default}`" if setting.default else "empty")
+        )
+        allowed = setting.allowed.replace("|", "\\|")
+        lines.append(f"| `{setting.name}` | {default} | {allowed} | {setting.meaning} |")
+    return "\n".join(lines) + "\n"

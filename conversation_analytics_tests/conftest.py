@@ -1,0 +1,80 @@
+"""Real servers for the tests: each starts with the first test that asks for it."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from typing import TYPE_CHECKING
+
+import pymongo
+import pytest
+
+from conversation_analytics.stack.errors import StackUnavailableError
+from conversation_analytics.stack.mongod import running_mongod
+from conversation_analytics.stack.nocodb import NocodbServer, running_nocodb
+from conversation_analytics.stack.nocodb_install import install_dir, node_programs
+from conversation_analytics.stack.postgres import PostgresServer, running_postgres
+from conversation_analytics.stack.seaweedfs import S3Server, running_seaweedfs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_NPM_INSTALL_SECONDS = 1500
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if install_dir().exists():
+        return
+    for item in items:  # whichever comes first installs NocoDB within its own time limit
+        if "nocodb" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(_NPM_INSTALL_SECONDS))
+
+
+@pytest.fixture(scope="session")
+def mongodb_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A replica set of one; `failCommand` is allowed."""
+    with running_mongod(tmp_path_factory.mktemp("mongod"), test_commands=True) as server:
+        yield server.uri
+
+
+@pytest.fixture
+def mongodb_database(mongodb_uri: str) -> Iterator[str]:
+    """Name of a database nobody else uses, dropped afterwards."""
+    name = f"test_{uuid.uuid4().hex}"
+    yield name
+    with pymongo.MongoClient[dict[str, object]](mongodb_uri) as client:
+        client.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An S3 server with one bucket."""
+    folder = tmp_path_factory.mktemp("seaweedfs")
+    with running_seaweedfs(folder, access_key="test-key", secret_key="test-secret") as server:
+        yield server
+
+
+@pytest.fixture
+def s3_prefix() -> str:
+    """Folder of the bucket nobody else uses, without a slash at either end."""
+    return f"test-{uuid.uuid4().hex}"
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A PostgreSQL on a TCP port of 127.0.0.1."""
+    with running_postgres(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def nocodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NocodbServer]:
+    """The real NocoDB; skipped where Node is absent, but failed in CI."""
+    try:
+        node_programs()
+    except StackUnavailableError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"CI must run the tests with NocoDB: {error}")
+        pytest.skip(str(error))
+    with running_nocodb(tmp_path_factory.mktemp("nocodb")) as server:
+        yield server

@@ -1,0 +1,350 @@
+from __future__ import annotations
+
+import dataclasses
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import duckdb
+import pandas as pd
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from conversation_analytics.core.errors import LakeError
+from conversation_analytics.core.schemas import (
+    CONVERSATIONS,
+    MESSAGES,
+    RAW_MESSAGES,
+    TABLES,
+    UNDATED_MESSAGES,
+)
+from conversation_analytics.lake.encoding import ParquetOptions, encode_partition
+from conversation_analytics.lake.objects import LocalObjects
+from conversation_analytics.lake.s3 import S3Objects
+from conversation_analytics.lake.store import Lake, PartitionBy, open_lake
+from conversation_analytics_tests.lake.frames import message_rows
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conversation_analytics.lake.objects import ObjectStore
+    from conversation_analytics.lake.s3 import S3Config
+
+DAY = "2026-11-22"
+FOLDER = "messages/year=2026/month=11/day=22"
+SPLIT = ParquetOptions(max_records_per_file=40)
+
+
+def test_every_table_is_written_and_read_back(objects: ObjectStore) -> None:
+    lake = Lake(objects)
+    for schema in TABLES:
+        written = lake.write(schema, DAY, schema.empty())
+        assert (written.rows, written.parts, written.changed) == (0, 1, True)
+        assert_frame_equal(lake.read(schema, DAY), schema.empty())
+
+
+def test_a_written_partition_is_read_back_sorted(objects: ObjectStore) -> None:
+    lake, frame = Lake(objects), message_rows(100)
+    written = lake.write(MESSAGES, DAY, frame.sample(fraction=1, shuffle=True, seed=3))
+    assert written.path == f"{FOLDER}/part-000.parquet"
+    assert written.size_bytes == objects.size(written.path)
+    assert (written.rows, written.parts, written.changed) == (100, 1, True)
+    assert_frame_equal(lake.read(MESSAGES, DAY), frame)
+    assert lake.row_count(MESSAGES, DAY) == 100
+    assert lake.stat(MESSAGES, DAY).sha256 == written.sha256
+
+
+def test_an_identical_partition_is_not_written_again(objects: ObjectStore) -> None:
+    lake, frame = Lake(objects), message_rows(100)
+    first = lake.write(MESSAGES, DAY, frame)
+    second = lake.write(MESSAGES, DAY, frame.reverse())
+    assert second == dataclasses.replace(first, changed=False)
+    third = lake.write(MESSAGES, DAY, message_rows(100, version="b"))
+    assert third.changed
+    assert third.sha256 != first.sha256
+
+
+def test_an_identical_file_keeps_its_time(tmp_path: Path) -> None:
+    lake = open_lake(tmp_path)
+    path = tmp_path / lake.write(MESSAGES, DAY, message_rows(10)).path
+    before = path.stat()
+    lake.write(MESSAGES, DAY, message_rows(10))
+    assert (path.stat().st_mtime_ns, path.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
+
+
+def test_a_rotten_object_is_mended_by_writing_again(objects: ObjectStore) -> None:
+    lake, frame = Lake(objects), message_rows(100)
+    path = lake.write(MESSAGES, DAY, frame).path
+    rotten = bytearray(objects.get(path) or b"")
+    rotten[200] ^= 1
+    objects.put(path, bytes(rotten))
+    assert lake.write(MESSAGES, DAY, frame).changed
+    assert_frame_equal(lake.read(MESSAGES, DAY), frame)
+
+
+def test_a_refused_frame_leaves_the_old_partition(objects: ObjectStore) -> None:
+    lake, frame = Lake(objects), message_rows(10)
+    lake.write(MESSAGES, DAY, frame)
+    with pytest.raises(LakeError, match="messages: the frame is not of the pinned schema"):
+        lake.write(MESSAGES, DAY, frame.drop("id"))
+    assert_frame_equal(lake.read(MESSAGES, DAY), frame)
+
+
+def test_a_table_without_partitions_is_one_object(objects: ObjectStore) -> None:
+    lake = Lake(objects)
+    frame = UNDATED_MESSAGES.conform(message_rows(5))
+    assert lake.write(UNDATED_MESSAGES, None, frame).path == "undated_messages/part-000.parquet"
+    assert_frame_equal(lake.read(UNDATED_MESSAGES, None), frame)
+    assert lake.exists(UNDATED_MESSAGES, None)
+    assert lake.keys(UNDATED_MESSAGES) == []
+    assert len(lake.scan_paths(UNDATED_MESSAGES)) == 1
+
+
+def test_a_missing_partition_says_what_to_materialise(objects: ObjectStore) -> None:
+    lake = Lake(objects)
+    for call in (lake.read, lake.stat, lake.row_count):
+        with pytest.raises(LakeError, match=f"materialise asset messages for partition {DAY}"):
+            call(MESSAGES, DAY)
+    with pytest.raises(LakeError, match="materialise asset undated_messages first"):
+        lake.read(UNDATED_MESSAGES, None)
+    with pytest.raises(LakeError, match=f"materialise asset messages for partition {DAY}"):
+        lake.scan_paths(MESSAGES, [DAY])
+    assert not lake.exists(MESSAGES, DAY)
+    assert lake.keys(MESSAGES) == []
+    assert lake.scan_paths(MESSAGES) == []
+
+
+@pytest.mark.parametrize(
+    ("partition_by", "path"),
+    [
+        ("day", "messages/year=0999/month=01/day=02/part-000.parquet"),
+        ("date", "messages/date=0999-01-02/part-000.parquet"),
+    ],
+)
+def test_partition_by_is_the_layout_of_folders(
+    objects: ObjectStore, partition_by: PartitionBy, path: str
+) -> None:
+    lake = Lake(objects, partition_by=partition_by)
+    for key in ("2026-11-22", "0999-01-02", "2026-02-28"):
+        lake.write(MESSAGES, key, message_rows(1))
+    assert objects.size(path) is not None
+    assert lake.keys(MESSAGES) == ["0999-01-02", "2026-02-28", "2026-11-22"]
+
+
+def test_two_layouts_in_one_table_are_told(objects: ObjectStore) -> None:
+    Lake(objects, partition_by="date").write(MESSAGES, DAY, message_rows(1))
+    with pytest.raises(LakeError, match="set PARQUET_PARTITION_BY=date"):
+        Lake(objects).keys(MESSAGES)
+
+
+@pytest.mark.parametrize(
+    "key", ["20261122", "2026-11-31", "2026-W47-7", "../../x", "", "2026-1-1", "2026-11-22T00"]
+)
+def test_a_key_that_is_no_day_is_refused(tmp_path: Path, key: str) -> None:
+    lake = open_lake(tmp_path)
+    with pytest.raises(LakeError, match="expected YYYY-MM-DD, got"):
+        lake.write(MESSAGES, key, message_rows(1))
+    with pytest.raises(LakeError, match="expected YYYY-MM-DD, got"):
+        lake.read(MESSAGES, key)
+
+
+def test_a_table_cannot_be_named_like_another_place(tmp_path: Path) -> None:
+    for name in ("reports", "a/b", "..", ""):
+        with pytest.raises(LakeError, match="expected"):
+            open_lake(tmp_path).write(
+                dataclasses.replace(MESSAGES, name=name), None, MESSAGES.empty()
+            )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_object_copied_from_another_day_or_table_is_refused(objects: ObjectStore) -> None:
+    lake = Lake(objects)
+    data = objects.get(lake.write(MESSAGES, "2026-11-21", message_rows(1)).path) or b""
+    objects.put(f"{FOLDER}/part-000.parquet", data)
+    for call in (lake.read, lake.stat):
+        with pytest.raises(LakeError, match=r"got partition 2026-11-21.*the object was copied"):
+            call(MESSAGES, DAY)
+    objects.put("conversations/part-000.parquet", data)
+    with pytest.raises(LakeError, match="table: expected conversations, got messages"):
+        lake.read(CONVERSATIONS, None)
+
+
+def test_a_torn_object_is_told_by_its_path(objects: ObjectStore) -> None:
+    lake = Lake(objects)
+    path = lake.write(MESSAGES, DAY, message_rows(10)).path
+    objects.put(path, (objects.get(path) or b"")[:-5])
+    for call in (lake.read, lake.stat):
+        with pytest.raises(LakeError, match=f"{path}: .* got a torn"):
+            call(MESSAGES, DAY)
+
+
+def test_a_footer_larger_than_the_usual_tail_is_read(objects: ObjectStore) -> None:
+    lake = Lake(objects, ParquetOptions(row_group_size=10))
+    lake.write(MESSAGES, DAY, message_rows(1000))
+    assert lake.row_count(MESSAGES, DAY) == 1000
+
+
+# --- several objects a partition ---
+
+
+def _part(number: int) -> str:
+    return f"{FOLDER}/part-{number:03d}.parquet"
+
+
+@pytest.mark.parametrize("before", [1, 40, 100, 200])
+@pytest.mark.parametrize("after", [1, 41, 130])
+def test_a_partition_may_grow_and_shrink(objects: ObjectStore, before: int, after: int) -> None:
+    lake = Lake(objects, SPLIT)
+    lake.write(MESSAGES, DAY, message_rows(before))
+    frame = message_rows(after, version="b")
+    written = lake.write(MESSAGES, DAY, frame)
+    assert written.parts == -(-after // 40)
+    assert [info.path for info in objects.list(FOLDER)] == [_part(n) for n in range(written.parts)]
+    assert_frame_equal(lake.read(MESSAGES, DAY), frame)
+    assert lake.row_count(MESSAGES, DAY) == after
+    assert lake.scan_paths(MESSAGES, [DAY]) == [
+        objects.uri(_part(number)) for number in range(written.parts)
+    ]
+    assert not lake.write(MESSAGES, DAY, frame).changed
+
+
+def test_leftovers_of_a_larger_version_are_neither_read_nor_kept(tmp_path: Path) -> None:
+    lake = open_lake(tmp_path, options=SPLIT)
+    lake.write(MESSAGES, DAY, message_rows(100))
+    left_over = (tmp_path / _part(2)).read_bytes()
+    lake.write(MESSAGES, DAY, message_rows(30))
+    (tmp_path / _part(2)).write_bytes(left_over)  # as if the writer had died before removing it
+    assert lake.read(MESSAGES, DAY).height == 30
+    assert lake.scan_paths(MESSAGES) == [str(tmp_path / _part(0))]
+    assert lake.write(MESSAGES, DAY, message_rows(30)).changed
+    assert not (tmp_path / _part(2)).exists()
+
+
+def test_files_of_others_in_a_partition_are_left_alone(tmp_path: Path) -> None:
+    lake = open_lake(tmp_path)
+    lake.write(MESSAGES, DAY, message_rows(3))
+    (tmp_path / FOLDER / "notes.txt").write_text("mine")
+    lake.write(UNDATED_MESSAGES, None, UNDATED_MESSAGES.empty())
+    lake.write(MESSAGES, DAY, message_rows(4))
+    assert (tmp_path / FOLDER / "notes.txt").exists()
+    assert lake.keys(MESSAGES) == [DAY]
+
+
+def test_a_reader_waits_for_a_writer_that_is_half_way(objects: ObjectStore) -> None:
+    old, new = message_rows(100), message_rows(100, version="b")
+    Lake(objects, SPLIT).write(MESSAGES, DAY, old)
+    parts = encode_partition(new, MESSAGES, SPLIT, {"partition": DAY}).parts
+    objects.put(_part(2), parts[2])
+    waited: list[float] = []
+
+    def writer_goes_on(seconds: float) -> None:
+        waited.append(seconds)
+        number = 3 - len(waited)
+        if 0 <= number < 2:
+            objects.put(_part(number), parts[number])
+
+    lake = Lake(objects, SPLIT, sleep=writer_goes_on)
+    assert_frame_equal(lake.read(MESSAGES, DAY), new)
+    assert 2 <= len(waited) <= 4
+
+
+@pytest.mark.parametrize("torn", ["mixed", "missing"])
+def test_a_writer_that_died_half_way_is_told_and_mended(objects: ObjectStore, torn: str) -> None:
+    waited: list[float] = []
+    lake = Lake(objects, SPLIT, sleep=waited.append)
+    lake.write(MESSAGES, DAY, message_rows(100))
+    new = message_rows(100, version="b")
+    if torn == "mixed":
+        parts = encode_partition(new, MESSAGES, SPLIT, {"partition": DAY}).parts
+        objects.put(_part(2), parts[2])
+    else:
+        objects.delete(_part(1))
+        with pytest.raises(LakeError, match=r"expected 3 parts, got parts \[0, 2\]"):
+            lake.scan_paths(MESSAGES)
+    with pytest.raises(LakeError, match="expected all parts of one write, got .* materialise"):
+        lake.read(MESSAGES, DAY)
+    assert 2 < sum(waited) < 5
+    lake.write(MESSAGES, DAY, new)
+    assert_frame_equal(lake.read(MESSAGES, DAY), new)
+
+
+# --- plain readers ---
+
+
+def test_plain_readers_find_the_same_rows(tmp_path: Path) -> None:
+    lake = open_lake(tmp_path)
+    days = ["2026-11-21", "2026-11-22"]
+    rows = [message_rows(500, day) for day in days]
+    for day, frame in zip(days, rows, strict=True):
+        lake.write(MESSAGES, day, frame)
+    every = pl.concat(rows)
+    cost = Decimal(2 * sum(range(500))) / 10**7
+
+    glob = str(tmp_path / "messages/**/*.parquet")
+    found = duckdb.sql(
+        "select count(*), sum(total_price), max(epoch_us(created_at)), min(query), "
+        f"count(currency), sum(latency_s), max(day) from read_parquet('{glob}')"
+    ).fetchone()
+    assert found is not None
+    assert found[:2] == (1000, cost)
+    assert found[2] == every["created_at"].dt.epoch("us").max()
+    assert found[3:5] == (every["query"].min(), every["currency"].count())
+    assert found[5] == pytest.approx(every["latency_s"].sum())
+    assert int(found[6]) == 22
+
+    frame = pd.read_parquet(tmp_path / "messages", engine="pyarrow")
+    assert frame["total_price"].sum() == cost
+    assert frame["query"].tolist() == every["query"].to_list()
+    assert str(frame["created_at"].dtype) == "datetime64[us, UTC]"
+    assert frame["currency"].isna().sum() == every["currency"].null_count()
+
+    assert_frame_equal(pl.read_parquet(lake.scan_paths(MESSAGES), hive_partitioning=False), every)
+
+
+def test_a_plain_reader_may_skip_row_groups_by_time(tmp_path: Path) -> None:
+    lake = open_lake(tmp_path, options=ParquetOptions(row_group_size=100))
+    path = tmp_path / lake.write(MESSAGES, DAY, message_rows(1000)).path
+    groups = duckdb.sql(
+        "select count(distinct stats_min_value) from parquet_metadata("
+        f"'{path}') where path_in_schema = 'created_at'"
+    ).fetchone()
+    assert groups == (10,)
+
+
+# --- reports, description ---
+
+
+def test_reports_are_kept_beside_the_tables(objects: ObjectStore) -> None:
+    lake = Lake(objects)
+    where = lake.put_report("daily/2026-11-22.html", b"<p>1</p>")
+    assert where == objects.uri("reports/daily/2026-11-22.html")
+    lake.put_report("daily/2026-11-22.html", b"<p>2</p>")
+    lake.put_report("weekly/2026-W47.csv", b"a,b\n")
+    assert lake.get_report("daily/2026-11-22.html") == b"<p>2</p>"
+    assert lake.reports() == ["daily/2026-11-22.html", "weekly/2026-W47.csv"]
+    with pytest.raises(LakeError, match="expected a report, got no such object"):
+        lake.get_report("daily/none.html")
+    with pytest.raises(LakeError, match="nothing outside the lake's root"):
+        lake.put_report("../messages/part-000.parquet", b"")
+
+
+def test_the_lake_is_where_the_configuration_says(tmp_path: Path) -> None:
+    local = open_lake(tmp_path, options=ParquetOptions(compression="lz4"), partition_by="date")
+    assert isinstance(local.objects, LocalObjects)
+    assert local.describe() == {
+        "storage": "local",
+        "root": str(tmp_path),
+        "partition_by": "date",
+        "compression": "lz4",
+        "row_group_size": "20000",
+    }
+
+
+@pytest.mark.s3
+def test_with_a_bucket_the_lake_is_there(tmp_path: Path, s3_config: S3Config) -> None:
+    lake = open_lake(tmp_path, s3_config)
+    assert isinstance(lake.objects, S3Objects)
+    lake.write(RAW_MESSAGES, DAY, RAW_MESSAGES.empty())
+    assert lake.keys(RAW_MESSAGES) == [DAY]
+    assert list(tmp_path.iterdir()) == []
+    assert lake.describe()["root"] == f"s3://{s3_config.bucket}/{s3_config.prefix}"

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import datetime as dt
+
+import dagster as dg
+import polars as pl
+
+from conversation_analytics.core.schemas import INSTANT
+from conversation_analytics.core.source import SourceTable
+from conversation_analytics.definitions import build_definitions
+from conversation_analytics.settings import parse_settings
+
+SCHEMA = {"id": pl.String, "created_at": INSTANT, "changed_at": INSTANT, "fingerprint": pl.String}
+SETTINGS = parse_settings({"SENSOR_MAX_RUNS": "2"})
+
+
+class Rows:
+    """A source that only knows what changed."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, dt.datetime | None, dt.datetime | None, str]] = []
+        self.asked: list[dt.datetime] = []
+
+    def changes_since(self, table: SourceTable, since: dt.datetime) -> pl.DataFrame:
+        self.asked.append(since)
+        rows = self.rows if table is SourceTable.MESSAGES else []
+        return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+
+def look(source: Rows, cursor: str | None) -> dg.SensorResult:
+    repository = build_definitions(SETTINGS).get_repository_def()
+    sensor = repository.get_sensor_def("nocodb_changes")
+    context = dg.build_sensor_context(
+        cursor=cursor, resources={"source": source}, repository_def=repository
+    )
+    result = sensor(context)
+    assert isinstance(result, dg.SensorResult)
+    return result
+
+
+def keys(result: dg.SensorResult) -> list[tuple[str | None, str | None]]:
+    return [(r.job_name, r.partition_key) for r in result.run_requests or []]
+
+
+def test_nothing_new_is_skipped_with_a_reason_a_person_understands() -> None:
+    result = look(Rows(), None)
+    assert keys(result) == []
+    assert isinstance(result.skip_reason, dg.SkipReason)
+    assert "No row created or changed since" in str(result.skip_reason.skip_message)
+
+
+def test_a_new_row_starts_a_run_of_its_day_and_only_once() -> None:
+    source = Rows()
+    now = dt.datetime.now(dt.UTC)
+    source.rows = [("a", now, None, "1")]
+    first = look(source, None)
+    assert keys(first) == [("daily", now.date().isoformat())]
+    second = look(source, first.cursor)
+    assert keys(second) == []
+    source.rows = [("a", now, now, "2")]
+    assert keys(look(source, second.cursor)) == [("daily", now.date().isoformat())]
+
+
+def test_a_repeated_tick_gives_the_same_run_keys() -> None:
+    source = Rows()
+    cursor = look(source, None).cursor
+    source.rows = [("a", dt.datetime.now(dt.UTC), None, "1")]
+    once, again = look(source, cursor), look(source, cursor)
+    assert [r.run_key for r in once.run_requests or []] == [
+        r.run_key for r in again.run_requests or []
+    ]
+
+
+def test_at_most_so_many_runs_a_tick_and_the_rest_next_time() -> None:
+    source = Rows()
+    now = dt.datetime.now(dt.UTC)
+    source.rows = [(str(n), now - dt.timedelta(days=n), now, "1") for n in range(5)]
+    cursor, seen = None, []
+    for _ in range(3):
+        result = look(source, cursor)
+        assert len(keys(result)) <= 2
+        seen += keys(result)
+        cursor = result.cursor
+    assert len(set(seen)) == len(seen) == 5
+
+
+def test_an_undated_row_starts_the_undated_job() -> None:
+    source = Rows()
+    source.rows = [("a", None, dt.datetime.now(dt.UTC), "1")]
+    assert keys(look(source, None)) == [("undated", None)]
