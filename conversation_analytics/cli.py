@@ -108,6 +108,8 @@ def _run_range(settings: Settings, first: dt.date, last: dt.date) -> None:
 
 
 def _materialize(settings: Settings, days: list[dt.date], progress: object) -> None:
+    import warnings  # noqa: PLC0415
+
     import dagster as dg  # noqa: PLC0415 - import budget
     from rich.progress import Progress  # noqa: PLC0415
 
@@ -115,6 +117,8 @@ def _materialize(settings: Settings, days: list[dt.date], progress: object) -> N
     from conversation_analytics.definitions import build_definitions  # noqa: PLC0415
 
     assert isinstance(progress, Progress)  # noqa: S101 - narrows the lazily imported type
+    for category in (dg.BetaWarning, dg.PreviewWarning):
+        warnings.simplefilter("ignore", category)  # backfill policies, partitioned checks
     bar = progress.add_task("starting", total=None)
 
     def on_partition(asset: str, key: str | None) -> None:

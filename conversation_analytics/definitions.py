@@ -53,7 +53,6 @@ def build_definitions(
     daily_job = dg.define_asset_job(
         "daily",
         selection=dg.AssetSelection.assets(*daily),
-        partitions_def=chain.partitions,
         description="One day (or a range of days) from the source to the report.",
     )
     undated_job = dg.define_asset_job(

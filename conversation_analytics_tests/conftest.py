@@ -9,10 +9,17 @@ from typing import TYPE_CHECKING
 import pymongo
 import pytest
 
+from conversation_analytics.stack.dify import empty_dify_tables
 from conversation_analytics.stack.errors import StackUnavailableError
 from conversation_analytics.stack.mongod import running_mongod
 from conversation_analytics.stack.nocodb import NocodbServer, running_nocodb
 from conversation_analytics.stack.nocodb_install import install_dir, node_programs
+from conversation_analytics.stack.nocodb_seed import (
+    DifyBase,
+    NativeBase,
+    create_dify_base,
+    create_native_base,
+)
 from conversation_analytics.stack.postgres import PostgresServer, running_postgres
 from conversation_analytics.stack.seaweedfs import S3Server, running_seaweedfs
 
@@ -78,3 +85,22 @@ def nocodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NocodbServer]:
         pytest.skip(str(error))
     with running_nocodb(tmp_path_factory.mktemp("nocodb")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def shared_dify_base(nocodb: NocodbServer, postgres: PostgresServer) -> DifyBase:
+    """The one base over PostgreSQL; tests ask for `dify_base`, which empties it."""
+    return create_dify_base(nocodb, postgres, title="dify", database="dify")
+
+
+@pytest.fixture
+def dify_base(shared_dify_base: DifyBase) -> DifyBase:
+    """A NocoDB base over PostgreSQL with Dify's tables, empty; fill it with `load_dify_rows`."""
+    empty_dify_tables(shared_dify_base.dsn)
+    return shared_dify_base
+
+
+@pytest.fixture
+def native_base(nocodb: NocodbServer) -> NativeBase:
+    """A base with NocoDB's own tables, empty; fill it with `load_native_rows`."""
+    return create_native_base(nocodb, title=f"native {uuid.uuid4().hex}")

@@ -6,8 +6,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from conversation_analytics.assets.errors import retry_decided
-from conversation_analytics.assets.partitions import DailyChain
+from conversation_analytics.assets.partitions import DailyChain, lake_in
 from conversation_analytics.core import schemas
 from conversation_analytics.core.partitions import Described, Partitioned
 from conversation_analytics.core.rows import TypedRows, type_rows
@@ -54,7 +53,7 @@ def _daily(
 ) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=f"type_{schema.name}",
-        ins={"raw": dg.AssetIn(key=raw.name, input_manager_key="lake_io")},
+        ins={"raw": lake_in(raw)},
         outs={schema.name: _out(schema), dead.name: _out(dead)},
         **chain.asset,
     )
@@ -65,8 +64,7 @@ def _daily(
         dead_letters: dict[str, pl.DataFrame] = {}
 
         def typed(key: str, frame: pl.DataFrame) -> Described[pl.DataFrame]:
-            with retry_decided():
-                rows = type_rows(frame, schema, where=f"{schema.name} {key}")
+            rows = type_rows(frame, schema, where=f"{schema.name} {key}")
             dead_letters[key] = rows.dead_letters
             return Described(rows.frame, _facts(rows))
 
@@ -83,12 +81,11 @@ def _daily(
 def _undated(raw: TableSchema, schema: TableSchema, dead: TableSchema) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=f"type_{schema.name}",
-        ins={"raw": dg.AssetIn(key=raw.name, input_manager_key="lake_io")},
+        ins={"raw": lake_in(raw)},
         outs={schema.name: _out(schema), dead.name: _out(dead)},
     )
     def type_undated(raw: pl.DataFrame) -> Iterator[dg.Output[Any]]:
-        with retry_decided():
-            rows = type_rows(raw, schema, where=schema.name)
+        rows = type_rows(raw, schema, where=schema.name)
         yield dg.Output(Described(rows.frame, _facts(rows)), schema.name)
         yield dg.Output(rows.dead_letters, dead.name)
 

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from conversation_analytics.assets.partitions import DailyChain
+from conversation_analytics.assets.partitions import DailyChain, lake_in, lake_ins
 from conversation_analytics.core import schemas
 from conversation_analytics.core.documents import (
     conversation_slices,
@@ -25,6 +25,7 @@ def document_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
     store = "mongodb" if settings.mongodb_uri else "sqlite"
     common: dict[str, Any] = {
         "group_name": _GROUP, "io_manager_key": "document_io", "kinds": {store},
+        "dagster_type": dg.Any,
     }  # fmt: skip
     conversations = {
         "collection": settings.mongodb_conversations_collection, "documents": "merge",
@@ -33,7 +34,7 @@ def document_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
 
     @dg.asset(
         name="conversation_documents",
-        ins=_ins(schemas.CONVERSATIONS, schemas.MESSAGES),
+        ins=lake_ins(schemas.CONVERSATIONS, schemas.MESSAGES),
         description="One document per conversation with its turns inside. A day owns its own "
         "turns of the document, the day of creation its header.",
         metadata=conversations,
@@ -47,7 +48,7 @@ def document_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
 
     @dg.asset(
         name="undated_conversation_documents",
-        ins=_ins(schemas.UNDATED_CONVERSATIONS, schemas.UNDATED_MESSAGES),
+        ins=lake_ins(schemas.UNDATED_CONVERSATIONS, schemas.UNDATED_MESSAGES),
         description="Conversations and turns without a time of creation, as documents.",
         metadata=conversations,
         **common,
@@ -59,7 +60,7 @@ def document_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
 
     @dg.asset(
         name="undated_message_documents",
-        ins=_ins(schemas.UNDATED_MESSAGES),
+        ins=lake_ins(schemas.UNDATED_MESSAGES),
         description="One document per turn without a time of creation.",
         metadata=messages,
         **common,
@@ -80,10 +81,6 @@ def document_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
     ]  # fmt: skip
 
 
-def _ins(*tables: schemas.TableSchema) -> dict[str, dg.AssetIn]:
-    return {t.name: dg.AssetIn(key=t.name, input_manager_key="lake_io") for t in tables}
-
-
 def _per_day(
     chain: DailyChain,
     table: schemas.TableSchema,
@@ -95,7 +92,7 @@ def _per_day(
 ) -> dg.AssetsDefinition:
     @dg.asset(
         name=name,
-        ins={"rows": dg.AssetIn(key=table.name, input_manager_key="lake_io")},
+        ins={"rows": lake_in(table)},
         description=description,
         metadata=metadata,
         **common,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 if TYPE_CHECKING:
+    from conversation_analytics.core.schemas import TableSchema
     from conversation_analytics.settings import Settings
 
 MAX_DAYS_PER_RUN = 31
@@ -36,9 +37,6 @@ class DailyChain:
         return {
             "partitions_def": self.partitions,
             "backfill_policy": self.backfill,
-            "retry_policy": dg.RetryPolicy(
-                max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
-            ),
         }
 
 
@@ -53,3 +51,16 @@ def daily_chain(settings: Settings) -> DailyChain:
         dg.BackfillPolicy.multi_run(MAX_DAYS_PER_RUN),
         settings,
     )
+
+
+def lake_ins(*tables: TableSchema) -> dict[str, dg.AssetIn]:
+    """Return inputs named like the tables, read from the lake.
+
+    Their Dagster type is Any: a `Partitioned` of a daily table, a frame of another.
+    """
+    return {table.name: lake_in(table) for table in tables}
+
+
+def lake_in(table: TableSchema) -> dg.AssetIn:
+    """Return the input that reads `table` from the lake."""
+    return dg.AssetIn(key=table.name, input_manager_key="lake_io", dagster_type=dg.Any)

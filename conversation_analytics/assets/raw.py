@@ -5,7 +5,6 @@ import datetime as dt
 import dagster as dg
 import polars as pl
 
-from conversation_analytics.assets.errors import retry_decided
 from conversation_analytics.assets.partitions import DailyChain
 from conversation_analytics.core.partitions import Partitioned
 from conversation_analytics.core.schemas import (
@@ -18,6 +17,7 @@ from conversation_analytics.core.schemas import (
 from conversation_analytics.core.source import Source, SourceTable
 from conversation_analytics.core.windows import day_window
 from conversation_analytics.io_managers.lake_io import column_schema
+from conversation_analytics.io_managers.retries import retry_if_transient
 
 _GROUP = "raw"
 
@@ -40,6 +40,7 @@ def _daily(chain: DailyChain, table: SourceTable, schema: TableSchema) -> dg.Ass
         group_name=_GROUP,
         io_manager_key="lake_io",
         kinds={chain.settings.source_kind, "parquet"},
+        dagster_type=dg.Any,
         description=f"{schema.description} Read by keyset over the day's window of creation.",
         metadata={
             "dagster/column_schema": column_schema(schema),
@@ -52,8 +53,7 @@ def _daily(chain: DailyChain, table: SourceTable, schema: TableSchema) -> dg.Ass
     ) -> Partitioned[pl.DataFrame]:
         def read(key: str) -> pl.DataFrame:
             window = day_window(dt.date.fromisoformat(key), zone)
-            with retry_decided():
-                return source.read_window(table, window.start, window.end)
+            return source.read_window(table, window.start, window.end)
 
         return Partitioned(tuple(sorted(context.partition_keys)), read)
 
@@ -69,10 +69,9 @@ def _undated(chain: DailyChain, table: SourceTable, schema: TableSchema) -> dg.A
         description=f"{schema.description} Only rows without a time of creation: no day can "
         "hold them, and none is lost.",
         metadata={"dagster/column_schema": column_schema(schema)},
-        retry_policy=chain.asset["retry_policy"],
     )
     def read_undated(source: dg.ResourceParam[Source]) -> pl.DataFrame:
-        with retry_decided():
+        with retry_if_transient():
             return source.read_undated(table)
 
     return read_undated

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from conversation_analytics.assets.partitions import DailyChain
+from conversation_analytics.assets.partitions import DailyChain, lake_ins
 from conversation_analytics.assets.report_types import report_frame_type
 from conversation_analytics.core import daily_report as report_core
 from conversation_analytics.core import schemas
@@ -26,8 +26,9 @@ def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         name=schemas.DAILY_PARTIALS.name,
         group_name="metrics",
         io_manager_key="lake_io",
-        ins=_ins(schemas.CONVERSATIONS, schemas.MESSAGES),
+        ins=lake_ins(schemas.CONVERSATIONS, schemas.MESSAGES),
         kinds={"polars", "parquet"},
+        dagster_type=dg.Any,
         description="Counts, user-days and latency sketches of a day. Every report is a merge of "
         "these, never a scan of messages.",
         metadata={"dagster/column_schema": column_schema(schemas.DAILY_PARTIALS)},
@@ -44,7 +45,7 @@ def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         name=schemas.DAILY_REPORT.name,
         group_name="reports",
         io_manager_key="lake_io",
-        ins=_ins(schemas.DAILY_PARTIALS),
+        ins=lake_ins(schemas.DAILY_PARTIALS),
         kinds={"pandas", "parquet"},
         dagster_type=report_frame_type(),
         description="Every metric of the registry by day and app, and over all apps. The plot of "
@@ -75,8 +76,8 @@ def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         name="daily_report_files",
         group_name="reports",
         ins={
-            **_ins(schemas.DAILY_REPORT),
-            **_ins(schemas.MESSAGES),
+            **lake_ins(schemas.DAILY_REPORT),
+            **lake_ins(schemas.MESSAGES),
         },
         kinds={"html", "csv"},
         description="The daily report as a self-contained HTML page, Markdown and CSV below "
@@ -114,10 +115,6 @@ def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
             )
 
     return [daily_partials, daily_report, daily_report_files]
-
-
-def _ins(*tables: schemas.TableSchema) -> dict[str, dg.AssetIn]:
-    return {t.name: dg.AssetIn(key=t.name, input_manager_key="lake_io") for t in tables}
 
 
 def _headline(report: pl.DataFrame) -> dict[str, float]:

@@ -188,17 +188,21 @@ def metric_values(partials: pl.LazyFrame) -> pl.LazyFrame:
     scoped = _scoped(partials)
     apps = app_sums(scoped)
     frames = {Grain.APP: apps, Grain.APP_CURRENCY: money_sums(scoped, apps)}
-    return pl.concat(
-        [
-            frames[metric.grain].select(
-                pl.col("app_id"),
-                pl.lit(metric.name).alias("metric"),
-                pl.col("currency"),
-                pl.lit(metric.unit).alias("unit"),
-                metric.expression.cast(MONEY).alias("value"),
-            )
-            for metric in METRICS
-        ]
+    units = pl.LazyFrame({"metric": list(METRICS_BY_NAME), "unit": [m.unit for m in METRICS]})
+    values = pl.concat([_long(frame, grain) for grain, frame in frames.items()])
+    return values.join(units, on="metric").select("app_id", "metric", "currency", "unit", "value")
+
+
+def _long(sums: pl.LazyFrame, grain: Grain) -> pl.LazyFrame:
+    metrics = [metric for metric in METRICS if metric.grain is grain]
+    # Computed wide, then turned: one plan per metric takes ten times as long to optimise.
+    return sums.select(
+        "app_id", "currency", *(m.expression.cast(MONEY).alias(m.name) for m in metrics)
+    ).unpivot(
+        on=[m.name for m in metrics],
+        index=["app_id", "currency"],
+        variable_name="metric",
+        value_name="value",
     )
 
 
@@ -232,13 +236,12 @@ def app_sums(scoped: pl.LazyFrame) -> pl.LazyFrame:
         `app_id`, `currency` (null), the additive columns of partials, `active_users`,
         `engaged_users` and the percentiles; null where nothing is known.
     """
-    counts = (
-        scoped.filter(pl.col("kind") == "counts").group_by("app_id").agg(additive_sums())
-    )
+    counts = scoped.filter(pl.col("kind") == "counts").group_by("app_id").agg(additive_sums())
     # The row over all apps exists on a day without any row, too.
     zeros = ("conversations_new", "turns", "errors", "empty_answers")
-    nothing = pl.LazyFrame({"app_id": [None], **{name: [0] for name in zeros}}).with_columns(
-        pl.col("app_id").cast(pl.String)
+    nothing = pl.LazyFrame(
+        {"app_id": [None], **{name: [0] for name in zeros}},
+        schema_overrides={"app_id": pl.String},
     )
     users = (
         scoped.filter(pl.col("kind") == "users")

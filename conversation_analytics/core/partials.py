@@ -110,9 +110,7 @@ def _conversation_counts(conversations: pl.LazyFrame) -> pl.LazyFrame:
     return (
         conversations.group_by("app_id", "model_provider", "model_id")
         .agg(pl.len().alias("conversations_new"))
-        .with_columns(
-            pl.lit("counts").alias("kind"), *(pl.lit(0).alias(name) for name in nothing)
-        )
+        .with_columns(pl.lit("counts").alias("kind"), *(pl.lit(0).alias(name) for name in nothing))
     )
 
 

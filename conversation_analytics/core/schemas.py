@@ -108,7 +108,7 @@ def _dead_letters(name: str, what: str) -> TableSchema:
             Column("payload", pl.String(), "the row exactly as served, for replay"),
             Column("sha256", pl.String(), "SHA-256 of `payload`, hexadecimal"),
         ),
-        sort_by=("source_id", "sha256"),
+        sort_by=("source_id", "sha256", "reason"),
         description=f"One {what} row that could not be typed, with the reason.",
     )
 

@@ -7,6 +7,7 @@ it was read: no transaction, so no limit on the size of a partition, and safe to
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import functools
 import hashlib
 import logging
@@ -111,7 +112,7 @@ def _decimal128(text: str) -> Decimal128:
 
 
 _CODEC: Final[CodecOptions[Any]] = CodecOptions(
-    tz_aware=True, type_registry=TypeRegistry([_DecimalCodec()])
+    tz_aware=True, tzinfo=dt.UTC, type_registry=TypeRegistry([_DecimalCodec()])
 )
 
 

@@ -8,6 +8,7 @@ import dagster as dg
 
 from conversation_analytics.documents.store import DocumentStore
 from conversation_analytics.io_managers.partition_metadata import add_partition_metadata
+from conversation_analytics.io_managers.retries import retry_if_transient
 
 UNDATED = "undated"
 
@@ -26,6 +27,7 @@ class DocumentIOManager(dg.IOManager):
         self._store = store
         self._on_partition = on_partition
 
+    @retry_if_transient()
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Replace every partition of this output."""
         if not context.has_asset_partitions:

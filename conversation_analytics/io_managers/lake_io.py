@@ -12,6 +12,7 @@ import polars as pl
 from conversation_analytics.core.partitions import Described, Partitioned
 from conversation_analytics.core.schemas import TABLES, TableSchema
 from conversation_analytics.io_managers.partition_metadata import add_partition_metadata
+from conversation_analytics.io_managers.retries import retry_if_transient
 from conversation_analytics.lake.store import Lake
 
 _BY_NAME = {table.name: table for table in TABLES}
@@ -39,6 +40,7 @@ class LakeIOManager(dg.IOManager):
         self._threads = threads
         self._on_partition = on_partition
 
+    @retry_if_transient()
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Publish every partition of this output; each is replaced whole."""
         schema = _table_of(context)
@@ -53,6 +55,7 @@ class LakeIOManager(dg.IOManager):
             for key, metadata in zip(keys, written, strict=True):
                 add_partition_metadata(context, key, metadata)
 
+    @retry_if_transient()
     def load_input(self, context: dg.InputContext) -> Any:
         """Return a lazy mapping of the partitions, or the frame of an unpartitioned asset."""
         schema = _BY_NAME[context.asset_key.path[-1]]

@@ -1,1 +1,1 @@
-"""Part of the conversation analytics platform."""
+"""The NocoDB source: HTTP client, discovery of tables and columns, window reader."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _RAW = {SourceTable.CONVERSATIONS: RAW_CONVERSATIONS, SourceTable.MESSAGES: RAW_MESSAGES}
 _CHANGES = pl.Schema(
-    {"id": pl.String, "created_at": INSTANT, "changed_at": INSTANT, "fingerprint": pl.String}
+    {"id": pl.String(), "created_at": INSTANT, "changed_at": INSTANT, "fingerprint": pl.String()}
 )
 _MOST_CHANGED_DAYS = 1000
 _DAY = dt.timedelta(days=1)

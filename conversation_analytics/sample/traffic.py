@@ -322,7 +322,7 @@ class SampleTraffic:
         if rng.random() < _ONE_OFF_USER_SHARE:
             return _user(_mix(self.seed, ordinal, rng.getrandbits(64)))
         pool = max(40, self.turns_per_day // 3)
-        place = int(pool * rng.random() ** 2.2)
+        place = int(pool * rng.random() ** 1.7)
         stays_days = 60 + _mix(self.seed, place, 31) % 340
         generation = (ordinal + _mix(self.seed, place, 32) % stays_days) // stays_days
         return _user(_mix(self.seed, place, generation, 33))

@@ -32,7 +32,8 @@ _PORTS = range(11000, 22000)
 logger = logging.getLogger(__name__)
 
 
-def _is_free(port: int) -> bool:
+def port_is_free(port: int) -> bool:
+    """Tell whether a server could listen on this port of 127.0.0.1."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -53,7 +54,7 @@ def free_port() -> int:
     chooser = random.SystemRandom()
     for _ in range(200):
         port = chooser.choice(_PORTS)
-        if _is_free(port) and _is_free(port + 10000):
+        if port_is_free(port) and port_is_free(port + 10000):
             return port
     message = (
         f"no free port found on {LOOPBACK}: 200 candidates in {_PORTS.start}-{_PORTS.stop} were "

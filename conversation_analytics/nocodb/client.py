@@ -1,0 +1,431 @@
+"""HTTP client of NocoDB: credentials, retries and what each answer means.
+
+The status alone does not say whether a request is worth repeating: a proxy may answer 200
+with an error page, and NocoDB answers 400 while the database behind it is away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import email.utils
+import logging
+import random as random_module
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
+from urllib.parse import quote, urlsplit
+
+import msgspec
+import requests
+import requests.adapters
+
+from conversation_analytics.core.errors import (
+    SettingsError,
+    SourceAuthError,
+    SourceRequestError,
+    SourceUnavailableError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+logger = logging.getLogger("conversation_analytics.nocodb.client")
+
+T = TypeVar("T")
+
+MAX_PAGE_SIZE: Final = 1000
+"""NocoDB serves no more rows than that in a page, whatever is asked for."""
+
+_MAX_DELAY_S: Final = 60.0
+_MAX_RETRY_AFTER_S: Final = 300.0
+_DETAIL_CHARACTERS: Final = 200
+_OK: Final = 200
+_REDIRECTS: Final = range(300, 400)
+_REFUSED: Final = frozenset({401, 403})
+_PASSING: Final = frozenset({408, 425, 429})
+_CLIENT_ERROR: Final = 400
+_SERVER_ERROR: Final = 500
+# Codes NocoDB puts into a 400 when the database behind it is away, busy or restarting:
+# Node's socket errors, and SQLSTATE 08 (connection), 40 (deadlock), 53 (resources),
+# 57 (shutdown, cancelled).
+_PASSING_NODE_CODES: Final = frozenset(
+    {"ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "EPIPE", "EHOSTUNREACH", "ENETUNREACH",
+     "EAI_AGAIN", "SQLITE_BUSY", "PROTOCOL_CONNECTION_LOST"}
+)  # fmt: skip
+_PASSING_SQLSTATE_CLASSES: Final = ("08", "40", "53", "57")
+_SQLSTATE_CHARACTERS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class NocoDBConfig:
+    """Where NocoDB is and how to ask it.
+
+    Attributes:
+        base_url: `http(s)://host[:port][/path]`, no credentials in it.
+        api_token: API token, never shown.
+        project_id: id of the base.
+        conversations_table: title or id.
+        messages_table: title or id.
+        api_version: `v2`, or `v1` for older servers.
+        auth: header the token goes into: `xc-token`, or `Authorization: Bearer`.
+        max_retries: repetitions of a failed request, 0 or more.
+        retry_delay_s: seconds before the first repetition; doubles with each one.
+        timeout_s: seconds to wait for a connection, and between two pieces of an answer.
+        page_size: rows in a page, 1 to 1000.
+        load_prompt: load `messages.message`, the full prompt; huge and private.
+    """
+
+    base_url: str
+    api_token: str = field(repr=False)
+    project_id: str
+    conversations_table: str = "conversations"
+    messages_table: str = "messages"
+    api_version: Literal["v1", "v2"] = "v2"
+    auth: Literal["xc-token", "bearer"] = "xc-token"
+    max_retries: int = 5
+    retry_delay_s: float = 1.0
+    timeout_s: float = 60.0
+    page_size: int = MAX_PAGE_SIZE
+    load_prompt: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            SettingsError: a value cannot work; the message names the setting, not the token.
+        """
+        url = urlsplit(self.base_url)
+        if url.scheme not in {"http", "https"} or not url.hostname or url.query or url.fragment:
+            raise SettingsError("NOCODB_BASE_URL must be http(s)://host[:port][/path]")
+        if "@" in url.netloc:
+            raise SettingsError(
+                "NOCODB_BASE_URL must hold no user or password: put a token into NOCODB_API_TOKEN"
+            )
+        token = self.api_token
+        if not token or not token.isascii() or not token.isprintable() or " " in token:
+            # requests would quote a token with a line break in its error.
+            raise SettingsError(
+                "NOCODB_API_TOKEN must be one word of printable ASCII: copy it again from NocoDB"
+            )
+        if self.api_version not in {"v1", "v2"}:
+            raise SettingsError("NOCODB_API_VERSION must be v1 or v2")
+        if self.auth not in {"xc-token", "bearer"}:
+            raise SettingsError("NOCODB_AUTH must be xc-token or bearer")
+        for name, value in (
+            ("NOCODB_PROJECT_ID", self.project_id),
+            ("NOCODB_CONVERSATION_TABLE", self.conversations_table),
+            ("NOCODB_MESSAGES_TABLE", self.messages_table),
+        ):
+            if not value:
+                raise SettingsError(f"{name} must not be empty")
+        if not 1 <= self.page_size <= MAX_PAGE_SIZE:
+            raise SettingsError(f"CHUNK_SIZE must be 1 to {MAX_PAGE_SIZE}, not {self.page_size}")
+        if self.max_retries < 0 or self.retry_delay_s < 0 or self.timeout_s <= 0:
+            raise SettingsError(
+                "MAX_RETRIES and RETRY_DELAY must not be negative, NOCODB_TIMEOUT must be over 0"
+            )
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """An answer with rows.
+
+    Attributes:
+        rows: the JSON text of each row, untouched.
+        page_size: rows the server was willing to give; None where it does not say.
+    """
+
+    rows: list[msgspec.Raw]
+    page_size: int | None
+
+
+class _PageInfo(msgspec.Struct):
+    page_size: int | None = msgspec.field(default=None, name="pageSize")
+
+
+class _ListAnswer(msgspec.Struct):
+    rows: list[msgspec.Raw] = msgspec.field(name="list")
+    page_info: _PageInfo | None = msgspec.field(default=None, name="pageInfo")
+
+
+class _ErrorAnswer(msgspec.Struct):
+    msg: str | None = None
+    message: str | None = None
+    error: str | None = None
+    code: str | None = None
+
+
+class _PassingError(Exception):
+    """One try failed in a way that may pass by itself."""
+
+    def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s
+
+
+_RAW = msgspec.json.Decoder(msgspec.Raw)
+_LISTING = msgspec.json.Decoder(_ListAnswer)
+_ERROR = msgspec.json.Decoder(_ErrorAnswer)
+
+
+class _TokenAuth(requests.auth.AuthBase):
+    """Puts the token into its header; being the session's auth, it also keeps .netrc out."""
+
+    def __init__(self, config: NocoDBConfig) -> None:
+        if config.auth == "bearer":
+            self._header, self._value = "Authorization", f"Bearer {config.api_token}"
+        else:
+            self._header, self._value = "xc-token", config.api_token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers[self._header] = self._value
+        return request
+
+
+class NocoDBClient:
+    """Asks NocoDB; safe to use from several threads, each request has a session for itself."""
+
+    def __init__(
+        self,
+        config: NocoDBConfig,
+        *,
+        session_factory: Callable[[], requests.Session] = requests.Session,
+        sleep: Callable[[float], None] = time.sleep,
+        random: Callable[[], float] = random_module.random,
+        now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
+    ) -> None:
+        """Make a client; nothing is asked of the server yet.
+
+        Args:
+            config: where and how.
+            session_factory: makes a session; there are as many as requests at one time.
+            sleep: waits so many seconds.
+            random: uniform in [0, 1), for the jitter.
+            now: aware time, to understand a Retry-After that is a date.
+        """
+        self.config = config
+        self._root = config.base_url.rstrip("/")
+        self._session_factory = session_factory
+        self._sleep = sleep
+        self._random = random
+        self._now = now
+        self._idle: list[requests.Session] = []  # append and pop are atomic
+
+    def get_json_bytes(self, path: str, params: Mapping[str, str] | None = None) -> bytes:
+        """Return the body of `GET path`, which is well-formed JSON.
+
+        Args:
+            path: from the root of the server, with its leading slash, quoted.
+            params: query parameters, not quoted.
+
+        Raises:
+            SourceUnavailableError: no usable answer after `max_retries` repetitions.
+            SourceAuthError: 401 or 403; not repeated.
+            SourceRequestError: another 4xx or a redirect; not repeated.
+        """
+        return self._get(path, params or {}, _json_only, self.config.max_retries)
+
+    def get_list(self, path: str, params: Mapping[str, str] | None = None) -> Listing:
+        """Return the rows of `GET path`; an answer without `list` counts as a failed one.
+
+        Raises:
+            SourceUnavailableError: no usable answer after `max_retries` repetitions.
+            SourceAuthError: 401 or 403; not repeated.
+            SourceRequestError: another 4xx or a redirect; not repeated.
+        """
+        return self._get(path, params or {}, _listing, self.config.max_retries)
+
+    def is_alive(self) -> None:
+        """Ask for the server's health once.
+
+        Raises:
+            AnalyticsError: as `get_json_bytes`.
+        """
+        self._get("/api/v1/health", {}, _json_only, 0)
+
+    def records_path(self, table_id: str) -> str:
+        """Return the path that serves the rows of a table."""
+        if self.config.api_version == "v1":
+            return f"/api/v1/db/data/v1/{_segment(self.config.project_id)}/{_segment(table_id)}"
+        return f"/api/v2/tables/{_segment(table_id)}/records"
+
+    def tables_path(self) -> str:
+        """Return the path that lists the tables of the base."""
+        project = _segment(self.config.project_id)
+        if self.config.api_version == "v1":
+            return f"/api/v1/db/meta/projects/{project}/tables"
+        return f"/api/v2/meta/bases/{project}/tables"
+
+    def table_path(self, table_id: str) -> str:
+        """Return the path that describes the columns of a table."""
+        if self.config.api_version == "v1":
+            return f"/api/v1/db/meta/tables/{_segment(table_id)}"
+        return f"/api/v2/meta/tables/{_segment(table_id)}"
+
+    def close(self) -> None:
+        """Close the idle connections; a later request opens new ones."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def _get(
+        self,
+        path: str,
+        params: Mapping[str, str],
+        decode: Callable[[bytes], T],
+        max_retries: int,
+    ) -> T:
+        with self._session() as session:
+            attempt = 0
+            while True:
+                try:
+                    return self._attempt(session, path, params, decode)
+                except _PassingError as error:
+                    if attempt == max_retries:
+                        raise SourceUnavailableError(
+                            f"NocoDB gave no usable answer to GET {path} in {attempt + 1} tries; "
+                            f"the last: {error}. Is NOCODB_BASE_URL right and the server up? A "
+                            "slow server needs a larger NOCODB_TIMEOUT or a smaller CHUNK_SIZE"
+                        ) from None
+                    delay = self._delay(attempt, error.retry_after_s)
+                    logger.warning(
+                        "nocodb retry: path=%s attempt=%d of=%d wait_s=%.2f reason=%s",
+                        path, attempt + 1, max_retries, delay, error,
+                    )  # fmt: skip
+                self._sleep(delay)
+                attempt += 1
+
+    @contextlib.contextmanager
+    def _session(self) -> Iterator[requests.Session]:
+        try:
+            session = self._idle.pop()
+        except IndexError:
+            session = self._session_factory()
+            session.auth = _TokenAuth(self.config)
+        try:
+            yield session
+        finally:
+            self._idle.append(session)
+
+    def _attempt(
+        self,
+        session: requests.Session,
+        path: str,
+        params: Mapping[str, str],
+        decode: Callable[[bytes], T],
+    ) -> T:
+        try:
+            answer = session.get(
+                self._root + path,
+                params=params,
+                timeout=self.config.timeout_s,
+                allow_redirects=False,
+            )
+        except (
+            requests.ConnectionError,
+            requests.Timeout,
+            requests.exceptions.ChunkedEncodingError,
+            requests.exceptions.ContentDecodingError,
+        ) as error:
+            raise _PassingError(
+                f"no connection or a torn answer ({type(error).__name__})"
+            ) from None
+        except requests.RequestException as error:
+            # Its text may quote headers.
+            raise SourceRequestError(
+                f"the request GET {path} could not be made ({type(error).__name__}): look at "
+                "NOCODB_BASE_URL and the proxy settings"
+            ) from None
+        status = answer.status_code
+        if status == _OK:
+            try:
+                return decode(answer.content)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                kind = answer.headers.get("Content-Type", "no type").split(";")[0]
+                raise _PassingError(
+                    f"HTTP 200, but {len(answer.content)} bytes of {kind[:40]!r} that are not the "
+                    f"JSON expected{self._told(answer)}"
+                ) from None
+        raise self._error(path, answer)
+
+    def _error(self, path: str, answer: requests.Response) -> Exception:
+        """Return what an answer other than 200 means."""
+        status = answer.status_code
+        told = self._told(answer)
+        if status in _REFUSED:
+            return SourceAuthError(
+                f"NocoDB refused the token: HTTP {status} to GET {path}{told}. Make an API token "
+                "for a user who may read the base and put it into NOCODB_API_TOKEN; NOCODB_AUTH "
+                f"is {self.config.auth}"
+            )
+        if status in _REDIRECTS:
+            target = urlsplit(answer.headers.get("Location", ""))
+            return SourceRequestError(
+                f"NocoDB redirects GET {path} (HTTP {status}) to {target.scheme or 'http'}://"
+                f"{target.hostname or 'the same host'}: not followed, for the token would go "
+                "along. Put the final address into NOCODB_BASE_URL"
+            )
+        passing = (
+            status in _PASSING
+            or status >= _SERVER_ERROR
+            or status < _CLIENT_ERROR  # another 2xx, an empty 204 for one, is no answer
+            or _is_database_away(_error_of(answer.content).code)
+        )
+        if passing:
+            return _PassingError(f"HTTP {status}{told}", self._retry_after(answer))
+        return SourceRequestError(f"NocoDB refused the request: HTTP {status} to GET {path}{told}")
+
+    def _told(self, answer: requests.Response) -> str:
+        """Return what the server says about an error, short and without the token."""
+        error = _error_of(answer.content)
+        parts = [part for part in (error.error, error.code, error.message or error.msg) if part]
+        if not parts:
+            return ""
+        text = " ".join(": ".join(parts).split())[:_DETAIL_CHARACTERS]
+        return f" ({text.replace(self.config.api_token, '***')})"
+
+    def _delay(self, attempt: int, retry_after_s: float | None) -> float:
+        # Half of the delay is random: clients that failed together do not come back together.
+        backoff = min(self.config.retry_delay_s * 2.0**attempt, _MAX_DELAY_S)
+        jittered = backoff * (0.5 + self._random() / 2)
+        return max(jittered, min(retry_after_s or 0.0, _MAX_RETRY_AFTER_S))
+
+    def _retry_after(self, answer: requests.Response) -> float | None:
+        text = answer.headers.get("Retry-After", "").strip()
+        if text.isascii() and text.isdigit():
+            return float(text)
+        try:
+            moment = email.utils.parsedate_to_datetime(text)
+        except ValueError:  # absent or unreadable: the back-off alone decides
+            return None
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=dt.UTC)
+        return max((moment - self._now()).total_seconds(), 0.0)
+
+
+def _segment(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _json_only(body: bytes) -> bytes:
+    _RAW.decode(body)  # walks through the whole text
+    return body
+
+
+def _listing(body: bytes) -> Listing:
+    answer = _LISTING.decode(body)
+    page_size = answer.page_info.page_size if answer.page_info else None
+    return Listing(answer.rows, page_size)
+
+
+def _error_of(body: bytes) -> _ErrorAnswer:
+    try:
+        return _ERROR.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _ErrorAnswer()  # a page of a proxy: the status has to do
+
+
+def _is_database_away(code: str | None) -> bool:
+    return code is not None and (
+        code in _PASSING_NODE_CODES
+        or (len(code) == _SQLSTATE_CHARACTERS and code.startswith(_PASSING_SQLSTATE_CLASSES))
+    )

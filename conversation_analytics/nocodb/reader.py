@@ -1,0 +1,461 @@
+"""Windows of rows from NocoDB, by keyset along the primary key."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import hashlib
+import logging
+import re
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import msgspec
+import polars as pl
+
+from conversation_analytics.core.errors import (
+    AnalyticsError,
+    ContractError,
+    SourceAuthError,
+    SourceRequestError,
+)
+from conversation_analytics.core.schemas import INSTANT, RAW_MESSAGES
+from conversation_analytics.core.source import SourceTable
+from conversation_analytics.nocodb.discovery import discover
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from conversation_analytics.nocodb.client import NocoDBClient
+    from conversation_analytics.nocodb.discovery import Column, TableLayout
+
+logger = logging.getLogger("conversation_analytics.nocodb.reader")
+
+_SECOND: Final = dt.timedelta(seconds=1)
+# What may stand for a key in a filter, where `,`, `)` and `~` would change its meaning.
+_SAFE_KEY: Final = re.compile(r"[A-Za-z0-9_.:\-]{1,255}")
+_CHANGES_SCHEMA: Final = {
+    "id": pl.String(),
+    "created_at": INSTANT,
+    "changed_at": INSTANT,
+    "fingerprint": pl.String(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """The outcome of one check of the connection.
+
+    Attributes:
+        name: `url`, `token`, `conversations` or `messages`.
+        ok: it works.
+        detail: what was found, or what failed.
+        hint: what to do about a failure, else empty.
+    """
+
+    name: str
+    ok: bool
+    detail: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One row as served.
+
+    Attributes:
+        key: primary key, as it goes into a filter.
+        id: id of the row, as text.
+        created_at: aware UTC, or null.
+        changes: times of the columns that tell of changes, in their order.
+        payload: JSON text.
+    """
+
+    key: str
+    id: str
+    created_at: dt.datetime | None
+    changes: tuple[dt.datetime | None, ...]
+    payload: str
+
+
+class NocoDBSource:
+    """Conversations in NocoDB: Dify's PostgreSQL behind it, or tables of its own.
+
+    Implements `core.source.Source`; safe to use from several threads.
+    """
+
+    def __init__(self, client: NocoDBClient) -> None:
+        """Make a source; nothing is asked of the server yet.
+
+        Args:
+            client: asks the server; closed with this source.
+        """
+        self._client = client
+        self._lock = threading.Lock()
+        self._layouts: dict[SourceTable, TableLayout] = {}
+
+    def read_window(self, table: SourceTable, start: dt.datetime, end: dt.datetime) -> pl.DataFrame:
+        """Return every row created in `[start, end)` (aware UTC), each id once.
+
+        Returns:
+            The columns of `schemas.RAW_MESSAGES`; `payload` is the row's JSON text as served.
+
+        Raises:
+            SourceUnavailableError: NocoDB, or the database behind it, did not answer.
+            SourceAuthError: it refused the token.
+            SourceRequestError: it refused the request, or ignored the filter.
+            ContractError: a required column is missing, or a row has no id or no readable time.
+        """
+        if start.tzinfo is None or end.tzinfo is None:
+            raise ValueError("start and end must be aware")
+        layout = self._layout(table)
+        # Served times lack the sub-second part and comparisons differ between databases, so a
+        # second more on either side is asked for and cut off here.
+        first = start.astimezone(dt.UTC).replace(microsecond=0) - _SECOND
+        last = end.astimezone(dt.UTC).replace(microsecond=0) + 2 * _SECOND
+        asked = (_at(layout.created_at, "gte", first), _at(layout.created_at, "lt", last))
+        rows = []
+        for row in self._walk(layout, layout.columns, asked, "window"):
+            if row.created_at is None or not first - _SECOND <= row.created_at <= last:
+                raise _filter_ignored(layout, f"[{first:%F %T}, {last:%F %T})", row)
+            if start <= row.created_at < end:
+                rows.append(row)
+        return _raw_frame(rows)
+
+    def read_undated(self, table: SourceTable) -> pl.DataFrame:
+        """Return every row that has no time of creation, same columns, `created_at` null.
+
+        Raises:
+            AnalyticsError: as `read_window`.
+        """
+        layout = self._layout(table)
+        # `(x,is,null)` is ignored without a word; `blank` works on every database.
+        asked = (f"({layout.created_at.reference},blank)",)
+        rows = []
+        for row in self._walk(layout, layout.columns, asked, "undated"):
+            if row.created_at is not None:
+                raise _filter_ignored(layout, "blank", row)
+            rows.append(row)
+        return _raw_frame(rows)
+
+    def changes_since(self, table: SourceTable, since: dt.datetime) -> pl.DataFrame:
+        """Return the rows created or changed at or after `since` (aware UTC), each id once.
+
+        Only small columns are read: no text of a conversation.
+
+        Returns:
+            Columns `id` String, `created_at` and `changed_at` Datetime(us, UTC), both may be
+            null, `fingerprint` String over times, status, counts and price.
+
+        Raises:
+            AnalyticsError: as `read_window`.
+        """
+        if since.tzinfo is None:
+            raise ValueError("since must be aware")
+        layout = self._layout(table)
+        first = since.astimezone(dt.UTC).replace(microsecond=0)
+        # An old row is entered late or changed later, a new row has no time of change yet: one
+        # column alone would miss one of them.
+        rows: dict[str, _Row] = {}
+        for column in (layout.created_at, *layout.changes):
+            read = list(
+                self._walk(
+                    layout, layout.light, (_at(column, "gte", first),), f"changes:{column.title}"
+                )
+            )
+            rows.update({row.id: row for row in read})
+        ordered = sorted(rows.values(), key=lambda row: row.id)
+        return pl.DataFrame(
+            {
+                "id": [row.id for row in ordered],
+                "created_at": [row.created_at for row in ordered],
+                "changed_at": [
+                    max((time for time in row.changes if time is not None), default=None)
+                    for row in ordered
+                ],
+                "fingerprint": [_sha256(row.payload) for row in ordered],
+            },
+            schema=_CHANGES_SCHEMA,
+        )
+
+    def describe(self) -> dict[str, str]:
+        """Return address, base and tables; no credentials."""
+        config = self._client.config
+        return {
+            "kind": "nocodb",
+            "base_url": config.base_url,
+            "project_id": config.project_id,
+            "conversations_table": config.conversations_table,
+            "messages_table": config.messages_table,
+            "api": config.api_version,
+        }
+
+    def close(self) -> None:
+        """Give back connections."""
+        self._client.close()
+
+    def probe(self) -> list[ProbeResult]:
+        """Try address, token, tables and columns in turn, and say how to mend what fails.
+
+        Returns:
+            One result a check; what cannot be tried because an earlier check failed is left out.
+        """
+        base_url = self._client.config.base_url
+        alive = _probe("url", lambda: self._alive(base_url), "NOCODB_BASE_URL, or start NocoDB")
+        if not alive.ok:
+            return [alive]
+        results = [alive, _probe("token", self._listed, "NOCODB_API_TOKEN, NOCODB_PROJECT_ID")]
+        if not results[-1].ok:
+            return results
+        return results + [
+            _probe(
+                table.value,
+                functools.partial(self._tried, table),
+                "the table's setting, or its columns in NocoDB",
+            )
+            for table in SourceTable
+        ]
+
+    def _alive(self, base_url: str) -> str:
+        try:
+            self._client.is_alive()
+        except (SourceAuthError, SourceRequestError):
+            # A gateway may hide the health page; that it answers is what counts here.
+            return f"{base_url} answers, without a health page"
+        return f"{base_url} answers"
+
+    def _listed(self) -> str:
+        self._client.get_list(self._client.tables_path())
+        return f"may read base {self._client.config.project_id}"
+
+    def _tried(self, table: SourceTable) -> str:
+        layout = discover(self._client, table)
+        read = self._client.get_list(
+            self._client.records_path(layout.id),
+            {
+                "fields": _references(layout.columns),
+                "sort": layout.key.reference,
+                "where": f"({layout.created_at.reference},notblank)",
+                "limit": "1",
+            },
+        )
+        for row in _decode(layout, layout.light, read.rows):
+            if row.created_at is not None:
+                self._check_zone(layout, row, row.created_at)
+        return (
+            f"table {layout.title!r}: {len(layout.columns)} columns loaded, key "
+            f"{layout.key.title}, id {layout.row_id.title}, created {layout.created_at.title}"
+        )
+
+    def _check_zone(self, layout: TableLayout, row: _Row, created_at: dt.datetime) -> None:
+        """Ask for a row by the time it was served with: it must be found there."""
+        again = self._client.get_list(
+            self._client.records_path(layout.id),
+            {
+                "fields": layout.key.reference,
+                "where": "~and".join(
+                    (
+                        _at(layout.created_at, "gte", created_at - _SECOND),
+                        _at(layout.created_at, "lt", created_at + 2 * _SECOND),
+                        f"({layout.key.reference},eq,{row.key})",
+                    )
+                ),
+                "limit": "1",
+            },
+        )
+        if not again.rows:
+            raise ContractError(
+                f"table {layout.title!r}: a row is not found at the {layout.created_at.title} it "
+                "is served with, so days would be shifted. The database behind NocoDB has a "
+                "session time zone other than UTC: ALTER DATABASE ... SET timezone TO 'UTC', then "
+                "restart NocoDB"
+            )
+
+    def _layout(self, table: SourceTable) -> TableLayout:
+        with self._lock:
+            if table not in self._layouts:
+                self._layouts[table] = discover(self._client, table)
+            return self._layouts[table]
+
+    def _forget(self, table: SourceTable) -> None:
+        with self._lock:
+            self._layouts.pop(table, None)
+
+    def _walk(
+        self, layout: TableLayout, columns: Sequence[Column], asked: Sequence[str], what: str
+    ) -> Iterator[_Row]:
+        """Yield the rows that match `asked`, in the order of the primary key."""
+        page_size = self._client.config.page_size
+        path = self._client.records_path(layout.id)
+        params = {
+            "fields": _references(columns),
+            "sort": layout.key.reference,
+            "limit": str(page_size),
+        }
+        # Asked for once: a server that ignores the filter serves the same first page again.
+        seen: set[str] = set()
+        after: list[str] = []
+        pages = 0
+        began = time.perf_counter()
+        while True:
+            try:
+                listing = self._client.get_list(
+                    path, {**params, "where": "~and".join([*asked, *after])}
+                )
+            except SourceRequestError:
+                self._forget(layout.table)  # a column may be gone: look again next time
+                raise
+            pages += 1
+            rows = _decode(layout, columns, listing.rows)
+            if rows and rows[0].key in seen:
+                raise SourceRequestError(
+                    f"table {layout.title!r}: page {pages} begins with a row already served, so "
+                    f"the server ignores the filter on {layout.key.title}; expected rows after "
+                    "the last one. Is a proxy dropping the query, or is this not NocoDB?"
+                )
+            for row in rows:
+                if row.key not in seen:
+                    seen.add(row.key)
+                    yield row
+            # The server may give fewer rows than asked for, and says so; silent, only an
+            # empty page is the end.
+            granted = min(listing.page_size, page_size) if listing.page_size else None
+            if not rows or (granted is not None and len(rows) < granted):
+                break
+            after = [f"({layout.key.reference},gt,{_safe(layout, rows[-1].key)})"]
+        logger.info(
+            "nocodb read: table=%s what=%s rows=%d pages=%d seconds=%.3f",
+            layout.table, what, len(seen), pages, time.perf_counter() - began,
+        )  # fmt: skip
+
+
+def _probe(name: str, attempt: Callable[[], str], mend: str) -> ProbeResult:
+    try:
+        return ProbeResult(name, ok=True, detail=attempt())
+    except AnalyticsError as error:
+        return ProbeResult(name, ok=False, detail=str(error), hint=f"correct {mend}")
+
+
+def _at(column: Column, operator: Literal["gte", "lt"], moment: dt.datetime) -> str:
+    return f"({column.reference},{operator},exactDate,{moment:%Y-%m-%d %H:%M:%S})"
+
+
+def _safe(layout: TableLayout, key: str) -> str:
+    if not _SAFE_KEY.fullmatch(key):
+        raise ContractError(
+            f"table {layout.title!r}: a value of the primary key {layout.key.title} is neither an "
+            "integer nor a UUID nor plain letters, digits and `_.:-`, so it cannot go into a "
+            "filter: give the table a plain primary key"
+        )
+    return key
+
+
+def _references(columns: Iterable[Column]) -> str:
+    return ",".join(column.reference for column in columns)
+
+
+@functools.lru_cache(maxsize=32)
+def _decoder(titles: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
+    """Return a decoder of just these keys of a row; the rest is passed over."""
+    names = {f"value_{position}": title for position, title in enumerate(titles)}
+    row = msgspec.defstruct(
+        "Row", [(name, int | str | None, None) for name in names], rename=names, gc=False
+    )
+    return msgspec.json.Decoder(row)
+
+
+def _decode(
+    layout: TableLayout, columns: Sequence[Column], rows: Sequence[msgspec.Raw]
+) -> list[_Row]:
+    changes = [column for column in layout.changes if column in columns]
+    # The same column may be both key and id.
+    titles = tuple(
+        dict.fromkeys(
+            column.title for column in (layout.key, layout.row_id, layout.created_at, *changes)
+        )
+    )
+    decoder = _decoder(titles)
+    place = {title: f"value_{position}" for position, title in enumerate(titles)}
+    key, row_id, created = (
+        place[column.title] for column in (layout.key, layout.row_id, layout.created_at)
+    )
+    change_places = [place[column.title] for column in changes]
+    decoded = []
+    for position, raw in enumerate(rows):
+        try:
+            row = decoder.decode(raw)
+            payload = bytes(raw).decode()
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ContractError(
+                f"table {layout.title!r}: row {position + 1} of a page cannot be read: expected "
+                f"text or integers in {', '.join(titles)} ({type(error).__name__})"
+            ) from None
+        key_value, id_value = getattr(row, key), getattr(row, row_id)
+        if key_value is None or key_value == "":
+            raise ContractError(
+                f"table {layout.title!r}: row {position + 1} of a page has no primary key "
+                f"{layout.key.title}, though it was asked for: look at the table in NocoDB"
+            )
+        # An empty line of NocoDB's grid has a key but no `id`: it goes on under its key, to
+        # become a dead letter, instead of stopping the good rows.
+        label = str(key_value if id_value is None or id_value == "" else id_value)
+        decoded.append(
+            _Row(
+                key=str(key_value),
+                id=label,
+                created_at=_instant(layout, layout.created_at, label, getattr(row, created)),
+                changes=tuple(
+                    _instant(layout, column, label, getattr(row, name))
+                    for column, name in zip(changes, change_places, strict=True)
+                ),
+                payload=payload,
+            )
+        )
+    return decoded
+
+
+def _instant(
+    layout: TableLayout, column: Column, row_id: str, value: int | str | None
+) -> dt.datetime | None:
+    """Parse `YYYY-MM-DD HH:MM:SS+00:00` and its ISO relatives; without a zone it is UTC."""
+    if value is None or value == "":
+        return None
+    try:
+        moment = dt.datetime.fromisoformat(value if isinstance(value, str) else "")
+    except ValueError:
+        raise ContractError(
+            f"table {layout.title!r}, row {row_id}: {column.title} is no ISO date and time: make "
+            f"it a DateTime column in NocoDB (it is {column.uidt})"
+        ) from None
+    return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
+
+
+def _filter_ignored(layout: TableLayout, asked: str, row: _Row) -> SourceRequestError:
+    return SourceRequestError(
+        f"table {layout.title!r}: asked for {layout.created_at.title} {asked}, got row {row.id} of "
+        f"{row.created_at}. Either a proxy drops the filter, or the database behind NocoDB has a "
+        "session time zone other than UTC: ALTER DATABASE ... SET timezone TO 'UTC', then restart "
+        "NocoDB"
+    )
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _raw_frame(rows: Sequence[_Row]) -> pl.DataFrame:
+    # The same row entered twice into a table of NocoDB's own: the later entry counts.
+    unique = {row.id: row for row in rows}.values()
+    return RAW_MESSAGES.conform(
+        pl.DataFrame(
+            {
+                "id": [row.id for row in unique],
+                "created_at": [row.created_at for row in unique],
+                "payload": [row.payload for row in unique],
+                "sha256": [_sha256(row.payload) for row in unique],
+            },
+            schema=RAW_MESSAGES.polars,
+        )
+    )

@@ -1,0 +1,178 @@
+from dataclasses import FrozenInstanceError
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+
+from conversation_analytics.core.metrics import (
+    METRICS,
+    METRICS_BY_NAME,
+    NO_APP,
+    Grain,
+    MetricType,
+    metric_values,
+    metrics_markdown,
+)
+from conversation_analytics.core.partials import daily_partials
+from conversation_analytics.core.schemas import MONEY
+from conversation_analytics_tests.core.metric_rows import (
+    Row,
+    conversation,
+    conversation_rows,
+    conversations_frame,
+    message_rows,
+    messages_frame,
+    turn,
+)
+from conversation_analytics_tests.oracles import metrics_oracle
+
+Values = dict[tuple[str | None, str, str | None], Decimal | None]
+
+
+def values(conversations: list[Row], messages: list[Row]) -> Values:
+    plan = metric_values(
+        daily_partials(conversations_frame(conversations), messages_frame(messages))
+    )
+    frame = plan.collect()
+    assert frame.schema["value"] == MONEY
+    keys = list(zip(frame["app_id"], frame["metric"], frame["currency"], strict=True))
+    assert len(set(keys)) == len(keys)
+    return dict(zip(keys, frame["value"], strict=True))
+
+
+def overall(metric: str, *messages: Row, currency: str | None = None) -> Decimal | None:
+    return values([], list(messages))[None, metric, currency]
+
+
+def agrees(metric: str, got: Decimal | None, expected: Any) -> bool:
+    if got is None or expected is None:
+        return got is expected
+    if METRICS_BY_NAME[metric].type is MetricType.DURATION:
+        return bool(float(got) == pytest.approx(expected, rel=0.01, abs=1e-7))
+    if METRICS_BY_NAME[metric].type is MetricType.SPEED:
+        return bool(float(got) == pytest.approx(expected, rel=1e-9, abs=1e-7))
+    return bool(got == expected)
+
+
+@settings(deadline=None)  # plans, not rows, take the time
+@given(conversation_rows, message_rows)
+def test_every_metric_agrees_with_the_oracle(conversations: list[Row], messages: list[Row]) -> None:
+    got = values(conversations, messages)
+    expected = metrics_oracle.report(conversations, messages)
+    assert got.keys() == expected.keys()
+    differing = {
+        key: (value, expected[key])
+        for key, value in got.items()
+        if not agrees(key[1], value, expected[key])
+    }
+    assert differing == {}
+
+
+def test_the_oracle_knows_every_metric() -> None:
+    names = {name for _, name, _ in metrics_oracle.report([], [])}
+    assert names == {metric.name for metric in METRICS}
+
+
+def test_names_are_unique_and_definitions_complete() -> None:
+    assert len(METRICS_BY_NAME) == len(METRICS)
+    for metric in METRICS:
+        texts = (metric.title, metric.unit, metric.formula, metric.null_rule, metric.source)
+        assert all(texts), metric.name
+        assert "|" not in "".join(texts), metric.name
+        assert (metric.grain is Grain.APP_CURRENCY) == (metric.type is MetricType.MONEY)
+
+
+def test_a_metric_cannot_be_changed() -> None:
+    with pytest.raises(FrozenInstanceError):
+        METRICS[0].name = "other"  # type: ignore[misc]
+
+
+def test_the_docs_name_every_metric_once() -> None:
+    page = metrics_markdown()
+    assert all(page.count(f"| `{metric.name}` |") == 1 for metric in METRICS)
+    assert page.endswith("\n")
+
+
+def test_currencies_are_never_added_up() -> None:
+    got = values(
+        [],
+        [
+            turn(total_price=Decimal("1.5"), currency="USD"),
+            turn(total_price=Decimal(7), currency="RMB"),
+            turn(total_price=Decimal(2), currency=None),
+            turn(total_price=None, currency="EUR"),
+        ],
+    )
+    costs = {key[2]: value for key, value in got.items() if key[:2] == (None, "cost")}
+    assert costs == {
+        "USD": Decimal("1.5"),
+        "RMB": Decimal(7),
+        None: Decimal(2),
+        "EUR": None,
+    }
+
+
+def test_turns_without_price_and_currency_add_no_row_beside_a_known_currency() -> None:
+    got = values([], [turn(), turn(total_price=None, currency=None)])
+    assert {key[2] for key in got if key[1] == "cost"} == {"USD"}
+
+
+def test_cost_per_thousand_tokens_is_a_ratio_of_sums() -> None:
+    cheap = turn(total_price=Decimal("0.01"), message_tokens=900, answer_tokens=100)
+    dear = turn(total_price=Decimal("0.09"), message_tokens=1000, answer_tokens=2000)
+    assert overall("cost_per_1k_tokens", cheap, dear, currency="USD") == Decimal("0.025")
+    free = turn(message_tokens=0, answer_tokens=0)
+    assert overall("cost_per_1k_tokens", free, currency="USD") is None
+
+
+def test_a_user_of_two_apps_is_one_user_over_all_apps() -> None:
+    got = values([], [turn(app_id="a"), turn(app_id="b"), turn(app_id="b", user_id="u2")])
+    assert got[None, "active_users", None] == 2
+    assert got["a", "active_users", None] == 1
+    assert got["b", "active_users", None] == 2
+    assert got[None, "engaged_users", None] == 1
+    assert got["b", "engaged_users", None] == 0
+
+
+def test_users_are_unknown_if_no_turn_has_one() -> None:
+    assert overall("active_users", turn(user_id=None)) is None
+    assert overall("active_users", turn(user_id=None), turn()) == 1
+
+
+def test_an_app_with_new_conversations_only_has_no_turns_and_unknown_rates() -> None:
+    got = values([conversation(app_id="quiet")], [turn()])
+    assert got["quiet", "conversations_new", None] == 1
+    assert got["quiet", "turns", None] == 0
+    assert got["quiet", "active_users", None] == 0
+    assert got["quiet", "error_rate", None] is None
+    assert got["quiet", "cost", None] is None
+
+
+def test_rows_without_an_app_have_a_row_of_their_own_and_count_overall() -> None:
+    got = values([], [turn(app_id=None), turn(app_id="a")])
+    assert got[NO_APP, "turns", None] == 1
+    assert got[None, "turns", None] == 2
+
+
+def test_rates_are_rounded_to_seven_places() -> None:
+    turns = [turn(status="error"), turn(), turn()]
+    assert overall("error_rate", *turns) == Decimal("0.3333333")
+
+
+def test_output_speed_leaves_out_turns_without_latency() -> None:
+    timed = turn(answer_tokens=60, latency_s=2.0)
+    assert overall("output_speed", timed, turn(answer_tokens=999, latency_s=None)) == 30
+    assert overall("output_speed", turn(latency_s=0.0)) is None
+
+
+def test_percentiles_of_a_merged_range_come_from_the_merged_sketch() -> None:
+    fast = [turn(latency_s=1.0)] * 99
+    days = [
+        daily_partials(conversations_frame([]), messages_frame(rows))
+        for rows in (fast, [turn(latency_s=100.0)])
+    ]
+    frame = metric_values(pl.concat(days)).collect()
+    p99 = frame.filter(pl.col("app_id").is_null() & (pl.col("metric") == "latency_p99"))
+    assert float(p99["value"][0]) == pytest.approx(1.0, rel=0.01)

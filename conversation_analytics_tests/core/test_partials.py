@@ -1,0 +1,153 @@
+import datetime as dt
+import random
+from decimal import Decimal
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from conversation_analytics.core.daily_report import daily_report_plan
+from conversation_analytics.core.partials import daily_partials, merge_partials
+from conversation_analytics.core.schemas import CONVERSATIONS, DAILY_PARTIALS, MESSAGES
+from conversation_analytics_tests.core.metric_rows import (
+    DAY,
+    Row,
+    conversation,
+    conversation_rows,
+    conversations_frame,
+    message_rows,
+    messages_frame,
+    turn,
+)
+
+
+def partials(conversations: list[Row], messages: list[Row]) -> pl.DataFrame:
+    plan = daily_partials(conversations_frame(conversations), messages_frame(messages))
+    return DAILY_PARTIALS.conform(plan.collect())
+
+
+def counts(conversations: list[Row], messages: list[Row]) -> list[Row]:
+    return partials(conversations, messages).filter(pl.col("kind") == "counts").to_dicts()
+
+
+def test_the_plan_has_the_pinned_schema_even_without_rows() -> None:
+    plan = daily_partials(CONVERSATIONS.empty().lazy(), MESSAGES.empty().lazy())
+    assert plan.collect_schema() == DAILY_PARTIALS.polars
+    assert plan.collect().is_empty()
+    assert merge_partials(plan).collect_schema() == DAILY_PARTIALS.polars
+
+
+@settings(deadline=None)
+@given(conversation_rows, message_rows, st.randoms(use_true_random=False))
+def test_partials_do_not_depend_on_the_order_of_rows(
+    conversations: list[Row], messages: list[Row], rng: random.Random
+) -> None:
+    expected = partials(conversations, messages)
+    assert_frame_equal(
+        partials(
+            rng.sample(conversations, len(conversations)), rng.sample(messages, len(messages))
+        ),
+        expected,
+        check_exact=True,
+    )
+
+
+@settings(deadline=None)
+@given(conversation_rows, conversation_rows, message_rows, message_rows)
+def test_merging_days_equals_the_partials_of_all_rows(
+    conversations: list[Row], more: list[Row], messages: list[Row], more_messages: list[Row]
+) -> None:
+    days = pl.concat([partials(conversations, messages), partials(more, more_messages)])
+    merged = DAILY_PARTIALS.conform(merge_partials(days.lazy()).collect())
+    assert_frame_equal(
+        merged, partials(conversations + more, messages + more_messages), check_exact=True
+    )
+
+
+def test_each_key_has_one_row() -> None:
+    rows = partials([conversation()] * 3, [turn()] * 5 + [turn(model_id="large")] * 2)
+    assert rows.select(DAILY_PARTIALS.sort_by).is_unique().all()
+    assert rows.filter(pl.col("kind") == "counts")["turns"].to_list() == [2, 5, 0]
+
+
+def test_the_debugger_is_left_out_and_a_null_origin_stays_in() -> None:
+    origins = ("debugger", None, "web-app")
+    rows = partials(
+        [conversation(invoke_from=origin) for origin in origins],
+        [turn(invoke_from=origin) for origin in origins],
+    )
+    kinds = {
+        kind: rows.filter(pl.col("kind") == kind)["turns"].sum()
+        for kind in ("counts", "users", "sketch")
+    }
+    assert kinds == {"counts": 2, "users": 2, "sketch": 4}
+    assert rows["conversations_new"].sum() == 2
+
+
+def test_a_sum_without_a_known_value_is_null_not_zero() -> None:
+    unknown = dict.fromkeys(("message_tokens", "answer_tokens", "total_price", "latency_s"))
+    (row,) = counts([], [turn(**unknown)])
+    columns = ("message_tokens", "answer_tokens", "cost", "latency_sum_s", "latency_answer_tokens")
+    assert {row[column] for column in columns} == {None}
+    assert (row["turns"], row["latency_turns"]) == (1, 0)
+
+
+def test_a_known_zero_stays_zero() -> None:
+    (row,) = counts([], [turn(total_price=Decimal(0), answer_tokens=0, latency_s=0.0)])
+    assert (row["cost"], row["answer_tokens"], row["latency_sum_s"]) == (Decimal(0), 0, 0.0)
+    assert row["latency_turns"] == 1
+
+
+def test_money_is_added_up_exactly() -> None:
+    (row,) = counts([], [turn(total_price=Decimal("0.0000001"))] * 1000)
+    assert row["cost"] == Decimal("0.0001")
+
+
+def test_users_keep_their_first_and_last_turn_and_unknown_users_are_left_out() -> None:
+    noon = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
+    evening = noon.replace(hour=20)
+    rows = partials([], [turn(created_at=evening), turn(created_at=noon), turn(user_id=None)])
+    (user,) = rows.filter(pl.col("kind") == "users").to_dicts()
+    assert (user["user_id"], user["turns"]) == ("u1", 2)
+    assert (user["first_at"], user["last_at"]) == (noon, evening)
+
+
+@pytest.mark.parametrize("latency", [float("nan"), float("inf"), 1e300])
+def test_a_time_that_cannot_be_is_unknown(latency: float) -> None:
+    (row,) = counts([], [turn(latency_s=latency)])
+    assert (row["latency_turns"], row["latency_sum_s"]) == (0, None)
+
+
+def test_streaming_gives_the_same_bytes_as_in_memory() -> None:
+    rng = random.Random(7)
+    messages = [
+        turn(
+            app_id=rng.choice(["a", "b"]),
+            latency_s=rng.expovariate(1.0),
+            user_id=str(rng.randrange(50)),
+        )
+        for _ in range(2000)
+    ]
+    plan = daily_partials(conversations_frame([]), messages_frame(messages))
+    in_memory, streaming = (
+        DAILY_PARTIALS.conform(frame)
+        for frame in (plan.collect(), plan.collect(engine="streaming"))
+    )
+    assert_frame_equal(in_memory, streaming, check_exact=True)
+
+
+def test_every_plan_translates_to_the_gpu() -> None:
+    translate = pytest.importorskip("cudf_polars.dsl.translate", reason="needs the gpu extra")
+    lazy = DAILY_PARTIALS.empty().lazy()
+    plans = (
+        daily_partials(CONVERSATIONS.empty().lazy(), MESSAGES.empty().lazy()),
+        merge_partials(lazy),
+        daily_report_plan(lazy, DAY),
+    )
+    for plan in plans:
+        # The streaming executor asks for the device's memory: not there without a GPU.
+        translator = translate.Translator(plan._ldf.visit(), pl.GPUEngine(executor="in-memory"))
+        translator.translate_ir()
+        assert translator.errors == []
