@@ -1,6 +1,6 @@
 """Documents per second of `replace_partition` and `merge_conversations`.
 
-python benchmarks/documents_replace.py sqlite:///tmp/documents.sqlite 20000
+python benchmarks/documents_replace.py sqlite://data/benchmark.sqlite 20000
 python benchmarks/documents_replace.py mongodb://127.0.0.1:27017/ 20000
 """
 

@@ -153,7 +153,10 @@ def _materialize(settings: Settings, days: list[dt.date], progress: object) -> N
         for result in failed:
             for event in result.get_step_failure_events():
                 error = event.step_failure_data.error
-                click.echo(f"failed: {event.step_key}: {error.message if error else ''}", err=True)
+                while error is not None and error.cause is not None:
+                    error = error.cause
+                text = error.message.strip() if error else "no error was recorded"
+                click.echo(f"failed: {event.step_key}: {text}", err=True)
         sys.exit(_EXIT_FAILED)
     progress.update(bar, description="done")
 

@@ -11,7 +11,7 @@ import pytest
 
 from conversation_analytics.stack.dify import empty_dify_tables
 from conversation_analytics.stack.errors import StackUnavailableError
-from conversation_analytics.stack.mongod import running_mongod
+from conversation_analytics.stack.mongod import mongod_program, running_mongod
 from conversation_analytics.stack.nocodb import NocodbServer, running_nocodb
 from conversation_analytics.stack.nocodb_install import install_dir, node_programs
 from conversation_analytics.stack.nocodb_seed import (
@@ -20,11 +20,15 @@ from conversation_analytics.stack.nocodb_seed import (
     create_dify_base,
     create_native_base,
 )
-from conversation_analytics.stack.postgres import PostgresServer, running_postgres
-from conversation_analytics.stack.seaweedfs import S3Server, running_seaweedfs
+from conversation_analytics.stack.postgres import (
+    PostgresServer,
+    postgres_programs,
+    running_postgres,
+)
+from conversation_analytics.stack.seaweedfs import S3Server, running_seaweedfs, weed_program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _NPM_INSTALL_SECONDS = 1500
 
@@ -37,9 +41,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(_NPM_INSTALL_SECONDS))
 
 
+def require(program: Callable[[], object]) -> None:
+    """Skip the tests that need a program this machine lacks; in CI they fail instead."""
+    try:
+        program()
+    except StackUnavailableError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"CI must not skip tests: {error}")
+        pytest.skip(str(error))
+
+
 @pytest.fixture(scope="session")
 def mongodb_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A replica set of one; `failCommand` is allowed."""
+    require(mongod_program)
     with running_mongod(tmp_path_factory.mktemp("mongod"), test_commands=True) as server:
         yield server.uri
 
@@ -56,6 +71,7 @@ def mongodb_database(mongodb_uri: str) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """An S3 server with one bucket."""
+    require(weed_program)
     folder = tmp_path_factory.mktemp("seaweedfs")
     with running_seaweedfs(folder, access_key="test-key", secret_key="test-secret") as server:
         yield server
@@ -70,19 +86,15 @@ def s3_prefix() -> str:
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
     """A PostgreSQL on a TCP port of 127.0.0.1."""
+    require(postgres_programs)
     with running_postgres(tmp_path_factory.mktemp("postgres")) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def nocodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NocodbServer]:
-    """The real NocoDB; skipped where Node is absent, but failed in CI."""
-    try:
-        node_programs()
-    except StackUnavailableError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"CI must run the tests with NocoDB: {error}")
-        pytest.skip(str(error))
+    """The real NocoDB; installed from npm at its first use on a machine."""
+    require(node_programs)
     with running_nocodb(tmp_path_factory.mktemp("nocodb")) as server:
         yield server
 

@@ -36,7 +36,9 @@ def _check(context: dg.TypeCheckContext, value: Any) -> dg.TypeCheck:
         """Values are null or at least 0."""
 
         def __init__(self) -> None:
-            super().__init__(error_description="No value below 0.")
+            super().__init__(
+                error_description="No value below 0.", markdown_description="values are at least 0"
+            )
 
         def validate(self, dataframe: Any, column_name: str) -> None:
             known = dataframe[dataframe[column_name].notna()]

@@ -84,7 +84,7 @@ _INT64 = range(-(2**63), 2**63)
 _INT64_DIGITS = 19
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _INSTANT = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?"
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ](?:[01][0-9]|2[0-3]):[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?"
     r"(?:[Zz]|[+-][0-9]{2}(?::?[0-9]{2})?)?"
 )
 _BOOLEANS = {"t": True, "true": True, "1": True, "f": False, "false": False, "0": False}
@@ -144,7 +144,7 @@ def type_rows(raw: pl.DataFrame, schema: TableSchema, *, where: str) -> TypedRow
     if raw.is_empty():
         return TypedRows(schema.empty(), _dead_schema(schema).empty(), (), ())
     dated = schema.name in (CONVERSATIONS.name, MESSAGES.name)
-    batch = _Batch(schema, dated, raw["created_at"].to_list())
+    batch = _Batch(schema, raw["created_at"].to_list(), dated=dated)
     payloads = raw["payload"].to_list()
     start = 0
     while start < len(payloads):
@@ -180,8 +180,9 @@ class _Batch:
     def __init__(
         self,
         schema: TableSchema,
+        served_at: Sequence[dt.datetime | None],
+        *,
         dated: bool,
-        served_at: Sequence[dt.datetime | None],  # noqa: FBT001
     ) -> None:
         self.schema = schema
         self.dated = dated
@@ -204,12 +205,11 @@ class _Batch:
             return True
         known, self.titles = self.titles_of, titles
         self.titles_of = _match_titles(titles, self.schema)
-        carried = {*self.titles_of.values(), *NOCODB_COLUMNS}
-        before, self.new = self.new, sorted(titles - carried)
+        self.new = sorted(titles - {*self.titles_of.values(), *NOCODB_COLUMNS})
+        # A column that only now appears changes nothing for the rows before: theirs is null.
         return not self.numbers or (
             all(self.titles_of.get(name) == title for name, title in known.items())
             and ("created_at" in known or "created_at" not in self.titles_of)
-            and carried.isdisjoint(before)
         )
 
     def type_chunk(self, chunk: Mapping[int, Row]) -> None:
@@ -306,9 +306,9 @@ def _fit_escape(match: re.Match[str]) -> str:
     escape = match.group()
     if len(escape) != _ESCAPE_LENGTH:
         return escape  # a surrogate pair, or a short escape such as \\n
-    code = int(escape[2:], base=16)
-    unfit = code == 0 or 0xD800 <= code <= 0xDFFF  # noqa: PLR2004 - Unicode's surrogates
-    return r"\ufffd" if unfit else escape
+    digits = escape[2:].lower()
+    half = digits[0] == "d" and digits[1] in "89abcdef"  # a surrogate without its partner
+    return r"\ufffd" if half or digits == "0000" else escape
 
 
 def _decoded(

@@ -119,7 +119,8 @@ class SqliteStore:
         self._process = os.getpid()
         self._inherited: list[sqlite3.Connection] = []
         self._tables: dict[str, str] = {}
-        self._specs: dict[str, CollectionSpec] = {}
+        self._arrays: dict[str, tuple[str, ...]] = {}
+        self._ensured: set[CollectionSpec] = set()
 
     # Connection -------------------------------------------------------------------------------
 
@@ -159,8 +160,13 @@ class SqliteStore:
                 raise
             self._connection = connection
             self._process = os.getpid()
-            self._tables.clear()
+            self._forget_tables()
         return self._connection
+
+    def _forget_tables(self) -> None:
+        self._tables.clear()
+        self._arrays.clear()
+        self._ensured.clear()
 
     def _use_wal(self, connection: sqlite3.Connection) -> None:
         # Switching the mode does not wait for other processes by itself.
@@ -181,10 +187,17 @@ class SqliteStore:
 
     @contextlib.contextmanager
     def _writing(self, doing: str) -> Iterator[sqlite3.Connection]:
-        with self._reading(doing) as connection, connection:
-            # Immediate: a transaction that starts as a reader cannot wait to become a writer.
-            connection.execute("BEGIN IMMEDIATE")
-            yield connection
+        done = False
+        try:
+            with self._reading(doing) as connection, connection:
+                # Immediate: a transaction that starts as a reader cannot wait to become a writer.
+                connection.execute("BEGIN IMMEDIATE")
+                yield connection
+            done = True
+        finally:
+            if not done:  # tables made in this transaction are gone with it
+                with self._lock:
+                    self._forget_tables()
 
     def _table(self, collection: str) -> str:
         """Return the quoted table of a collection, made if it is missing; hold the lock."""
@@ -198,25 +211,43 @@ class SqliteStore:
                 )
             connection = self._connected()
             table = f'"documents {collection}"'
-            connection.execute(
-                f"CREATE TABLE IF NOT EXISTS {table} (id TEXT PRIMARY KEY NOT NULL, "
-                "partition TEXT, hash TEXT NOT NULL, body TEXT NOT NULL)"
-            )
-            connection.execute(
-                f'CREATE INDEX IF NOT EXISTS "partition {collection}" '
-                f"ON {table} (partition, id, hash)"
-            )
-            connection.execute(
-                f'CREATE TABLE IF NOT EXISTS "elements {collection}" (field TEXT NOT NULL, '
-                "value TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (field, value, id)) "
-                "WITHOUT ROWID"
-            )
-            connection.execute(
-                f'CREATE INDEX IF NOT EXISTS "elements by id {collection}" '
-                f'ON "elements {collection}" (id)'
+            # Made only where missing, so that a reader does not wait for a writer.
+            if not connection.execute(
+                "SELECT 1 FROM sqlite_schema WHERE name = ?", (f"partition {collection}",)
+            ).fetchone():
+                self._make_tables(connection, collection, table)
+            self._arrays[collection] = tuple(
+                field
+                for (field,) in connection.execute(
+                    'SELECT field FROM "array fields" WHERE collection = ?', (collection,)
+                )
             )
             self._tables[collection] = table
         return self._tables[collection]
+
+    def _make_tables(self, connection: sqlite3.Connection, collection: str, table: str) -> None:
+        for statement in (
+            (
+                'CREATE TABLE IF NOT EXISTS "array fields" (collection TEXT NOT NULL, '
+                "field TEXT NOT NULL, PRIMARY KEY (collection, field)) WITHOUT ROWID"
+            ),
+            (
+                f'CREATE TABLE IF NOT EXISTS "elements {collection}" (field TEXT NOT NULL, '
+                "value TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (field, value, id)) "
+                "WITHOUT ROWID"
+            ),
+            (
+                f'CREATE INDEX IF NOT EXISTS "elements by id {collection}" '
+                f'ON "elements {collection}" (id)'
+            ),
+            (
+                f"CREATE TABLE IF NOT EXISTS {table} (id TEXT PRIMARY KEY NOT NULL, "
+                "partition TEXT, hash TEXT NOT NULL, body TEXT NOT NULL)"
+            ),
+            # Last: where it is, all the others are.
+            f'CREATE INDEX IF NOT EXISTS "partition {collection}" ON {table} (partition, id, hash)',
+        ):
+            connection.execute(statement)
 
     # Writing ----------------------------------------------------------------------------------
 
@@ -232,8 +263,8 @@ class SqliteStore:
             "hash = excluded.hash, body = excluded.body",
             [row[:4] for row in rows],
         )
-        spec = self._specs.get(collection)
-        if spec is None or not spec.arrays:
+        arrays = self._arrays[collection]
+        if not arrays:
             return
         connection.executemany(
             f'DELETE FROM "elements {collection}" WHERE id = ?', [row[:1] for row in rows]
@@ -243,7 +274,7 @@ class SqliteStore:
             [
                 (field, value, row[0])
                 for row in rows
-                for field in spec.arrays
+                for field in arrays
                 for value in sorted(set(row[4].get(field, ())))
             ],
         )
@@ -315,6 +346,7 @@ class SqliteStore:
         bad: dict[str, str] = {}
         counts = {"inserted": 0, "replaced": 0, "unchanged": 0, "deleted": 0}
         with self._writing(f"{collection}, {day}") as connection:
+            self._table(collection)
             owned = {
                 identifier
                 for (identifier,) in connection.execute(
@@ -421,12 +453,11 @@ class SqliteStore:
     def _select(
         self, collection: str, equals: Mapping[str, Scalar]
     ) -> tuple[str, list[str | int | None]]:
-        spec = self._specs.get(collection)
-        arrays = spec.arrays if spec is not None else ()
+        table = self._table(collection)
         conditions = ["1"]
         values: list[str | int | None] = []
         for field, value in equals.items():
-            if field in arrays:
+            if field in self._arrays[collection]:
                 conditions.append(
                     f'id IN (SELECT id FROM "elements {collection}" '
                     f"WHERE field = '{field}' AND value = ?)"
@@ -438,7 +469,7 @@ class SqliteStore:
                 conditions.append(f"{_expression(field)} = ?")
             values.append(_parameter(value))
         where = " AND ".join(conditions)
-        sql = f"SELECT id, partition, hash, body FROM {self._table(collection)} WHERE {where}"
+        sql = f"SELECT id, partition, hash, body FROM {table} WHERE {where}"
         return sql, values
 
     def find(
@@ -475,8 +506,9 @@ class SqliteStore:
 
     def ensure(self, spec: CollectionSpec) -> None:
         """See `DocumentStore.ensure`."""
-        if self._specs.get(spec.name) == spec:
-            return
+        with self._lock:
+            if self._connection is not None and spec in self._ensured:
+                return
         with self._writing(f"{spec.name}, indexes") as connection:
             table = self._table(spec.name)
             for index in spec.indexes:
@@ -492,7 +524,26 @@ class SqliteStore:
                     f'CREATE INDEX IF NOT EXISTS "{spec.name} {" ".join(fields)}" '
                     f"ON {table} ({columns})"
                 )
-        self._specs[spec.name] = spec
+            for field in spec.arrays:
+                check_fields([field])
+                if field not in self._arrays[spec.name]:
+                    self._search_elements(connection, spec.name, field)
+        with self._lock:
+            self._ensured.add(spec)
+
+    def _search_elements(self, connection: sqlite3.Connection, collection: str, field: str) -> None:
+        """Keep the elements of an array field from now on, and those that are there already."""
+        connection.execute(
+            'INSERT OR IGNORE INTO "array fields" (collection, field) VALUES (?, ?)',
+            (collection, field),
+        )
+        connection.execute(
+            f'INSERT OR IGNORE INTO "elements {collection}" (field, value, id) '
+            f"SELECT ?, element.value, stored.id FROM {self._table(collection)} AS stored, "
+            f"json_each(stored.body, '$.{field}') AS element WHERE element.value IS NOT NULL",
+            (field,),
+        )
+        self._arrays[collection] = (*self._arrays[collection], field)
 
     def describe(self) -> dict[str, str]:
         """See `DocumentStore.describe`."""
@@ -504,7 +555,7 @@ class SqliteStore:
             if self._connection is not None and self._process == os.getpid():
                 self._connection.close()
             self._connection = None
-            self._tables.clear()
+            self._forget_tables()
 
 
 def _encodable(text: str) -> bool:

@@ -424,12 +424,12 @@ def _instant(
         return None
     try:
         moment = dt.datetime.fromisoformat(value if isinstance(value, str) else "")
-    except ValueError:
+        return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
+    except (ValueError, OverflowError):
         raise ContractError(
             f"table {layout.title!r}, row {row_id}: {column.title} is no ISO date and time: make "
             f"it a DateTime column in NocoDB (it is {column.uidt})"
         ) from None
-    return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
 
 
 def _filter_ignored(layout: TableLayout, asked: str, row: _Row) -> SourceRequestError:

@@ -7,11 +7,8 @@ import dataclasses
 import datetime as dt
 import json
 import logging
-import os
 import secrets
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from conversation_analytics.stack.dify import CONVERSATIONS, MESSAGES, load_dify_rows
@@ -20,11 +17,17 @@ from conversation_analytics.stack.mongod import running_mongod
 from conversation_analytics.stack.nocodb import running_nocodb
 from conversation_analytics.stack.nocodb_seed import DifyBase, create_dify_base
 from conversation_analytics.stack.postgres import running_postgres
-from conversation_analytics.stack.processes import LOOPBACK, free_port, port_is_free
+from conversation_analytics.stack.processes import (
+    LOOPBACK,
+    free_port,
+    port_is_free,
+    write_private,
+)
 from conversation_analytics.stack.seaweedfs import running_seaweedfs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from conversation_analytics.stack.nocodb import NocodbServer
     from conversation_analytics.stack.postgres import PostgresServer
@@ -94,14 +97,6 @@ class LocalStack:
     servers: tuple[RunningServer, ...]
     environment: dict[str, str] = field(repr=False)
     rows_loaded: dict[str, int]
-
-
-def write_private(path: Path, text: str) -> None:
-    """Replace `path` by `text` in one step, readable by its owner only."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    with os.fdopen(handle, "w") as file:  # mkstemp made it 0600
-        file.write(text)
-    Path(name).replace(path)
 
 
 def write_environment(environment: Mapping[str, str], folder: Path, *, force: bool) -> Path:

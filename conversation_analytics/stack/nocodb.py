@@ -14,7 +14,12 @@ import requests
 
 from conversation_analytics.stack.errors import StackStartError
 from conversation_analytics.stack.nocodb_install import ensure_installed, node_programs
-from conversation_analytics.stack.processes import LOOPBACK, free_port, running_process
+from conversation_analytics.stack.processes import (
+    LOOPBACK,
+    free_port,
+    running_process,
+    write_private,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,8 +94,7 @@ def _secrets_of(data_dir: Path) -> dict[str, str]:
     path = data_dir / "secrets.json"
     if not path.exists():
         made = {"password": secrets.token_urlsafe(16) + "a1!A", "jwt": secrets.token_hex(32)}
-        path.touch(mode=0o600)
-        path.write_text(json.dumps(made))
+        write_private(path, json.dumps(made))
     kept: dict[str, str] = json.loads(path.read_text())
     return kept
 
@@ -112,8 +116,7 @@ def _api_token(base_url: str, data_dir: Path, password: str) -> str:
         {"description": "conversation analytics"},
     )
     token: str = made["token"]
-    path.touch(mode=0o600)
-    path.write_text(token)
+    write_private(path, token)
     return token
 
 

@@ -16,7 +16,12 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from conversation_analytics.stack.errors import StackStartError, StackUnavailableError
-from conversation_analytics.stack.processes import LOOPBACK, free_port, running_process
+from conversation_analytics.stack.processes import (
+    LOOPBACK,
+    free_port,
+    running_process,
+    write_private,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
 USER = "postgres"
 _UNPRIVILEGED_ID = 65534  # nobody
 _DEADLINE_SECONDS = 60.0
+_STOP_SIGNAL = signal.SIGINT  # "fast": SIGTERM would wait for every client to leave
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,7 @@ def postgres_programs() -> Path:
     return Path(spec.origin).parent / "pginstall18" / "bin"
 
 
-def _unprivileged(folder: Path, stop_signal: signal.Signals) -> list[str]:
+def _unprivileged(folder: Path) -> list[str]:
     """Return the command prefix under which PostgreSQL agrees to run; empty where none is needed.
 
     It refuses to run as root. As root (a container) it runs as nobody with the one
@@ -91,16 +97,21 @@ def _unprivileged(folder: Path, stop_signal: signal.Signals) -> list[str]:
         "--inh-caps=+dac_override",
         "--ambient-caps=+dac_override",
         # A change of user clears the request the wrapper made: ask again.
-        f"--pdeathsig={stop_signal.name.removeprefix('SIG')}",
+        f"--pdeathsig={_STOP_SIGNAL.name.removeprefix('SIG')}",
     ]
 
 
-def _initialize(programs: Path, cluster: Path, prefix: list[str], password_file: Path) -> None:
+def _initialize(programs: Path, cluster: Path, password_file: Path) -> None:
+    """Make the cluster in a folder beside it and rename it when whole."""
+    write_private(password_file, secrets.token_hex(16))
+    unfinished = cluster.with_name("cluster.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(mode=0o700)
     result = subprocess.run(
         [
-            *prefix,
+            *_unprivileged(unfinished),
             str(programs / "initdb"),
-            f"--pgdata={cluster}",
+            f"--pgdata={unfinished}",
             f"--username={USER}",
             f"--pwfile={password_file}",
             "--auth=scram-sha-256",
@@ -109,13 +120,13 @@ def _initialize(programs: Path, cluster: Path, prefix: list[str], password_file:
         ],
         capture_output=True,
         check=False,
-        cwd=cluster,
+        cwd=unfinished,
     )
     if result.returncode != 0:
         ending = result.stderr.decode("utf-8", errors="replace")[-2000:]
-        shutil.rmtree(cluster)  # else the next start would take it for a whole one
-        message = f"initdb of {cluster} ended with status {result.returncode}:\n{ending}"
+        message = f"initdb of {unfinished} ended with status {result.returncode}:\n{ending}"
         raise StackStartError(message)
+    unfinished.rename(cluster)
 
 
 def _answers(dsn: str) -> bool:
@@ -143,13 +154,8 @@ def running_postgres(data_dir: Path, port: int | None = None) -> Iterator[Postgr
     chosen = free_port() if port is None else port
     password_file = data_dir / "password"
     cluster = data_dir / "cluster"
-    cluster.mkdir(mode=0o700, exist_ok=True)
-    stop_signal = signal.SIGINT  # "fast": SIGTERM would wait for every client to leave
-    prefix = _unprivileged(cluster, stop_signal)
-    if not (cluster / "global" / "pg_control").exists():
-        password_file.touch(mode=0o600)
-        password_file.write_text(secrets.token_hex(16))
-        _initialize(programs, cluster, prefix, password_file)
+    if not cluster.exists():
+        _initialize(programs, cluster, password_file)
     server = PostgresServer(
         host=LOOPBACK,
         port=chosen,
@@ -159,7 +165,7 @@ def running_postgres(data_dir: Path, port: int | None = None) -> Iterator[Postgr
         pid=0,
     )
     command = [
-        *prefix,
+        *_unprivileged(cluster),
         str(programs / "postgres"),
         "-D",
         str(cluster),
@@ -178,7 +184,7 @@ def running_postgres(data_dir: Path, port: int | None = None) -> Iterator[Postgr
         data_dir=data_dir,
         ready=lambda: _answers(server.dsn),
         deadline_seconds=_DEADLINE_SECONDS,
-        stop_signal=stop_signal,
+        stop_signal=_STOP_SIGNAL,
     ) as process:
         yield PostgresServer(
             host=server.host,

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,6 +62,14 @@ def free_port() -> int:
         "taken; stop other servers of this machine and try again"
     )
     raise StackStartError(message)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace `path` by `text` in one step, readable by its owner only."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    with os.fdopen(handle, "w") as file:  # mkstemp made it 0600
+        file.write(text)
+    Path(name).replace(path)
 
 
 def log_tail(path: Path) -> str:

@@ -39,7 +39,7 @@ def test_the_plan_has_the_pinned_schema_even_without_rows() -> None:
     assert merge_partials(plan).collect_schema() == DAILY_PARTIALS.polars
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(conversation_rows, message_rows, st.randoms(use_true_random=False))
 def test_partials_do_not_depend_on_the_order_of_rows(
     conversations: list[Row], messages: list[Row], rng: random.Random
@@ -54,7 +54,7 @@ def test_partials_do_not_depend_on_the_order_of_rows(
     )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(conversation_rows, conversation_rows, message_rows, message_rows)
 def test_merging_days_equals_the_partials_of_all_rows(
     conversations: list[Row], more: list[Row], messages: list[Row], more_messages: list[Row]

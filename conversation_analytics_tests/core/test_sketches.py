@@ -15,7 +15,7 @@ def sketch(values: list[float]) -> pl.DataFrame:
     return frame.select(bucket(pl.col("x")).alias("bucket"), pl.lit(1, pl.Int64).alias("turns"))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(positive)
 def test_a_bucket_stands_for_its_values_within_one_percent(x: float) -> None:
     index = sketch([x])["bucket"][0]
@@ -37,14 +37,14 @@ def test_zero_and_below_fall_into_the_null_bucket_and_count_as_zero(x: float) ->
     assert quantile(counted, 1.0) == pytest.approx(5.0, rel=0.01)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.just(0.0) | positive, min_size=1, max_size=60), st.integers(1, 1000))
 def test_a_quantile_is_within_one_percent_of_the_nearest_rank(values: list[float], q: int) -> None:
     exact = sorted(values)[-(-q * len(values) // 1000) - 1]
     assert quantile(sketch(values), q / 1000) == pytest.approx(exact, rel=0.01, abs=0)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(st.lists(positive, max_size=20), st.lists(positive, min_size=1, max_size=20))
 def test_sketches_merge_by_concatenation(left: list[float], right: list[float]) -> None:
     merged = pl.concat([sketch(left), sketch(right)])

@@ -290,6 +290,22 @@ def test_one_document_for_each_conversation_over_all_days(store: DocumentStore) 
     assert [one["_id"] for one in store.find("conversations", {"days": DAYS[1]})] == ["c1"]
 
 
+def test_elements_are_found_by_a_store_that_wrote_nothing(
+    config: MongoConfig | SqliteConfig, store: DocumentStore
+) -> None:
+    document = {"_id": "c0", "days": [DAYS[0], DAYS[1]], "messages": []}
+    store.replace_partition("conversations", "d1", [document])
+    store.ensure(collections.conversations())
+    store.merge_conversations(
+        "conversations", DAYS[1], [ConversationSlice("c1", header(), []),
+                                   ConversationSlice("c0", None, [turn("m1")])]
+    )  # fmt: skip
+    other = open_store(config)
+    assert [one["_id"] for one in other.find("conversations", {"days": DAYS[1]})] == ["c0", "c1"]
+    assert other.find("conversations", {"days": DAYS[0]}) == []
+    other.close()
+
+
 def test_a_day_replaces_exactly_its_own_part(store: DocumentStore) -> None:
     store.merge_conversations(
         "conversations",

@@ -175,6 +175,33 @@ def test_a_file_that_is_no_database_is_a_permanent_error(tmp_path: Path) -> None
     store.close()
 
 
+def test_a_transaction_that_is_rolled_back_takes_its_new_tables_with_it(
+    sqlite_store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sqlite_store.ping()
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite_store, "_write", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            sqlite_store.replace_partition("messages", "d1", [{"_id": "a"}])
+    assert sqlite_store.count("messages", "d1") == 0
+    sqlite_store.replace_partition("messages", "d1", [{"_id": "a"}])
+    assert sqlite_store.count("messages", "d1") == 1
+
+
+def test_the_file_may_be_deleted_while_the_store_is_closed(
+    sqlite_store: SqliteStore, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        sqlite_store.merge_conversations("c", "d1", [ConversationSlice("c", {}, [])])
+        assert sqlite_store.count_slice("c", "d1") == (1, 0)
+        sqlite_store.close()
+        (tmp_path / "documents.sqlite").unlink()
+
+
 def test_names_that_differ_in_case_only_are_refused(sqlite_store: SqliteStore) -> None:
     sqlite_store.replace_partition("messages", "d1", [{"_id": "a"}])
     with pytest.raises(DocumentError, match="case"):

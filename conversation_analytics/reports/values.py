@@ -1,0 +1,169 @@
+"""The rows of a daily report by app, metric and currency, and how values are written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import TYPE_CHECKING
+
+from conversation_analytics.core.errors import ContractError
+from conversation_analytics.core.metrics import METRICS_BY_NAME, NO_APP, Metric, MetricType
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Mapping
+
+    import polars as pl
+
+ALL_APPS = "All apps"
+NO_APP_LABEL = "(no app)"
+UNKNOWN = "–"  # noqa: RUF001 - the dash that stands for unknown
+
+Key = tuple[str | None, str, str | None]
+_MINUTE = 60
+
+
+@dataclass(frozen=True, slots=True)
+class DayValues:
+    """The values of one day.
+
+    Attributes:
+        day: calendar day in the analytics time zone.
+        values: by app (None: over all apps), metric name and currency; None is unknown.
+        apps: the apps of the day, most turns first, then by name.
+        currencies: of the money metrics over all apps, an unknown currency (None) last.
+    """
+
+    day: dt.date
+    values: Mapping[Key, Decimal | None]
+    apps: tuple[str, ...]
+    currencies: tuple[str | None, ...]
+
+    def get(
+        self, metric: str, app: str | None = None, currency: str | None = None
+    ) -> Decimal | None:
+        """Return a value; None if it is unknown or has no row."""
+        return self.values.get((app, metric, currency))
+
+    def text(self, metric: str, app: str | None = None, currency: str | None = None) -> str:
+        """Return a value as people read it, with its unit."""
+        return value_text(METRICS_BY_NAME[metric], self.get(metric, app, currency), currency)
+
+
+def days_of(report: pl.DataFrame) -> list[DayValues]:
+    """Return the days of `report` (schema `schemas.DAILY_REPORT`) in ascending order."""
+    by_day: dict[dt.date, dict[Key, Decimal | None]] = {}
+    columns = ("day", "app_id", "metric", "currency", "value")
+    for day, app, metric, currency, value in report.select(columns).iter_rows():
+        by_day.setdefault(day, {})[app, metric, currency] = value
+    return [_day_values(day, by_day[day]) for day in sorted(by_day)]
+
+
+def one_day(report: pl.DataFrame, day: dt.date | None = None) -> DayValues:
+    """Return the only day of `report`, or the given one.
+
+    Raises:
+        ContractError: the report has no rows of the day, or, without a day, of several.
+    """
+    days = {found.day: found for found in days_of(report)}
+    if day is None and len(days) == 1:
+        return next(iter(days.values()))
+    if day is None or day not in days:
+        wanted = "exactly one day" if day is None else day.isoformat()
+        got = ", ".join(found.isoformat() for found in days) or "no row"
+        raise ContractError(
+            f"daily_report: expected rows of {wanted}, got {got}; materialize the partition again"
+        )
+    return days[day]
+
+
+def app_label(app: str | None) -> str:
+    """Return what people read for an app id."""
+    if app is None:
+        return ALL_APPS
+    return NO_APP_LABEL if app == NO_APP else app
+
+
+def value_text(metric: Metric, value: Decimal | None, currency: str | None = None) -> str:
+    """Write a value with its unit, as in `1,204`, `3.2%`, `850 ms`, `USD 12.40`."""
+    if value is None:
+        return UNKNOWN
+    match metric.type:
+        case MetricType.COUNT:
+            return f"{value:,.0f}"
+        case MetricType.RATIO:
+            return _percent(value)
+        case MetricType.DURATION:
+            return _duration(value)
+        case MetricType.MONEY:
+            return f"{currency_label(currency)} {_money(value)}"
+        case MetricType.SPEED:
+            return f"{value:,.1f} {metric.unit}"
+
+
+def currency_label(currency: str | None) -> str:
+    """Return what people read for a currency."""
+    return currency or "unknown currency"
+
+
+def plain_number(value: Decimal | None) -> str:
+    """Write a number exactly, without exponent or needless zeros; '' if it is unknown."""
+    if value is None:
+        return ""
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def compact_number(value: float) -> str:
+    """Write the number of an axis, as in `250`, `1.5k`, `2M`."""
+    for size, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.4g}{suffix}"
+    return f"{value:.4g}"
+
+
+def long_date(day: dt.date) -> str:
+    """Write a day as in `Sunday 1 March 2026`, whatever the locale."""
+    names = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+    return f"{names[day.weekday()]} {day.day} {month_name(day.month)} {day.year}"
+
+
+def month_name(month: int) -> str:
+    """Return the English name of a month, 1 to 12."""
+    return (
+        "January", "February", "March", "April", "May", "June", "July", "August", "September",
+        "October", "November", "December",
+    )[month - 1]  # fmt: skip
+
+
+def _percent(share: Decimal) -> str:
+    percent = share * 100
+    return f"{percent:.2f}%" if 0 < abs(percent) < 1 else f"{percent:.1f}%"
+
+
+def _duration(seconds: Decimal) -> str:
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < _MINUTE:
+        return f"{seconds:.2f} s"
+    whole = int(seconds.to_integral_value(ROUND_HALF_EVEN))
+    return f"{whole // _MINUTE} min {whole % _MINUTE:02} s"
+
+
+def _money(amount: Decimal) -> str:
+    if amount == 0 or abs(amount) >= 1:
+        return f"{amount:,.2f}"
+    # Prices of single turns are far below a cent: three digits, at least two places.
+    places = min(7, max(2, 2 - amount.adjusted()))
+    return f"{amount:.{places}f}"
+
+
+def _day_values(day: dt.date, values: Mapping[Key, Decimal | None]) -> DayValues:
+    apps = {app for app, _, _ in values if app is not None}
+    currencies = {currency for app, metric, currency in values if app is None and metric == "cost"}
+    return DayValues(
+        day,
+        values,
+        tuple(sorted(apps, key=lambda app: (-(values.get((app, "turns", None)) or 0), app))),
+        tuple(sorted(currencies, key=lambda code: (code is None, code or ""))),
+    )

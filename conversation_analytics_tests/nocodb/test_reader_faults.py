@@ -1,0 +1,237 @@
+"""What a source must refuse to take for rows."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conversation_analytics.core.errors import (
+    ContractError,
+    SourceRequestError,
+    SourceUnavailableError,
+)
+from conversation_analytics.core.source import SourceTable
+from conversation_analytics.nocodb.discovery import _TABLE_META, COMPUTED, lay_out
+from conversation_analytics.nocodb.reader import NocoDBSource, _instant, _safe
+from conversation_analytics_tests.nocodb.scripted_server import Answer, rows, scripted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conversation_analytics.nocodb.discovery import TableLayout
+    from conversation_analytics_tests.nocodb.scripted_server import ScriptedServer
+
+START = dt.datetime(2026, 11, 10, tzinfo=dt.UTC)
+END = dt.datetime(2026, 11, 11, tzinfo=dt.UTC)
+TABLES = Answer(
+    body=b'{"list": [{"id": "m1", "title": "messages"}, {"id": "c1", "title": "conversations"}]}'
+)
+
+
+def column(title: str, uidt: str = "SingleLineText", *, pk: bool = False) -> dict[str, Any]:
+    return {"id": f"c_{len(title)}", "title": title, "uidt": uidt, "pk": pk}
+
+
+PLAIN = [column("id", pk=True), column("conversation_id"), column("created_at", "DateTime")]
+
+
+def described(*columns: dict[str, Any]) -> Answer:
+    return Answer(body=json.dumps({"title": "messages", "columns": columns}).encode())
+
+
+def row(number: int, **values: object) -> dict[str, object]:
+    return {"id": f"k{number}", "created_at": "2026-11-10 12:00:00+00:00"} | values
+
+
+@contextlib.contextmanager
+def reading(*pages: Answer) -> Iterator[tuple[ScriptedServer, NocoDBSource]]:
+    with scripted(TABLES, described(*PLAIN), *pages) as server:
+        source = NocoDBSource(server.client(max_retries=1))
+        with contextlib.closing(source):
+            yield server, source
+
+
+def test_a_server_that_ignores_the_keyset_is_no_endless_loop() -> None:
+    with reading(rows(row(1), row(2))) as (server, source):
+        with pytest.raises(SourceRequestError, match="ignores the filter"):
+            source.read_window(SourceTable.MESSAGES, START, END)
+        assert len(server.requests) == 4
+
+
+def test_a_server_that_ignores_the_window_is_an_error() -> None:
+    with (
+        reading(rows(row(1, created_at="2026-11-08 12:00:00+00:00"))) as (_, source),
+        pytest.raises(SourceRequestError, match="time zone"),
+    ):
+        source.read_window(SourceTable.MESSAGES, START, END)
+
+
+def test_a_server_that_ignores_blank_is_an_error() -> None:
+    with reading(rows(row(1))) as (_, source), pytest.raises(SourceRequestError, match="blank"):
+        source.read_undated(SourceTable.MESSAGES)
+
+
+def test_a_page_cut_short_by_the_server_is_not_the_end() -> None:
+    pages = [rows(row(1), row(2), page_size=2), rows(row(3), page_size=2)]
+    with reading(*pages) as (server, source):
+        frame = source.read_window(SourceTable.MESSAGES, START, END)
+    assert frame["id"].to_list() == ["k1", "k2", "k3"]
+    assert len(server.requests) == 4
+    assert "%28id%2Cgt%2Ck2%29" in server.requests[-1][0]
+
+
+def test_without_page_info_only_an_empty_page_is_the_end() -> None:
+    with reading(rows(row(1)), rows(row(2)), rows()) as (_, source):
+        frame = source.read_window(SourceTable.MESSAGES, START, END)
+    assert frame["id"].to_list() == ["k1", "k2"]
+
+
+def test_an_answer_without_list_in_the_middle_is_not_the_end() -> None:
+    with (
+        reading(rows(row(1)), Answer(body=b'{"msg": "quota exceeded"}')) as (_, source),
+        pytest.raises(SourceUnavailableError, match="quota exceeded"),
+    ):
+        source.read_window(SourceTable.MESSAGES, START, END)
+
+
+def test_a_row_that_repeats_counts_once() -> None:
+    with reading(rows(row(1), row(1), row(2), page_size=1000)) as (_, source):
+        assert source.read_window(SourceTable.MESSAGES, START, END).height == 2
+
+
+@pytest.mark.parametrize("key", ["a,b", "a)~or(id,gt,0", "a b", "ü", "", "x" * 256])
+def test_a_key_that_would_change_the_filter_never_goes_into_one(key: str) -> None:
+    with (
+        reading(rows(row(1, id=key))) as (server, source),
+        pytest.raises(ContractError, match="primary key"),
+    ):
+        source.read_window(SourceTable.MESSAGES, START, END)
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("key", [None, 1.5, True, {"a": 1}])
+def test_a_row_without_a_usable_key_is_a_contract_error(key: object) -> None:
+    with (
+        reading(rows(row(1, id=key), page_size=9)) as (_, source),
+        pytest.raises(ContractError, match="messages"),
+    ):
+        source.read_window(SourceTable.MESSAGES, START, END)
+
+
+@pytest.mark.parametrize("time", ["yesterday", 1794268800, "2026-13-40 00:00:00"])
+def test_a_time_that_is_none_is_a_contract_error_without_the_value(time: object) -> None:
+    with (
+        reading(rows(row(1, created_at=time), page_size=9)) as (_, source),
+        pytest.raises(ContractError, match="created_at") as caught,
+    ):
+        source.read_window(SourceTable.MESSAGES, START, END)
+    assert str(time) not in str(caught.value)
+
+
+def test_a_refused_request_makes_the_next_read_look_at_the_columns_again() -> None:
+    gone = Answer(404, b'{"error": "ERR_FIELD_NOT_FOUND"}')
+    with reading(gone, TABLES, described(*PLAIN), rows(row(1), page_size=9)) as (server, source):
+        with pytest.raises(SourceRequestError, match="ERR_FIELD_NOT_FOUND"):
+            source.read_window(SourceTable.MESSAGES, START, END)
+        assert source.read_window(SourceTable.MESSAGES, START, END).height == 1
+        assert len(server.requests) == 6
+
+
+def test_an_answer_of_another_form_names_the_address() -> None:
+    with (
+        scripted(Answer(body=b'{"tables": []}')) as server,
+        contextlib.closing(NocoDBSource(server.client())) as source,
+        pytest.raises(SourceUnavailableError, match="NOCODB_BASE_URL"),
+    ):
+        source.read_window(SourceTable.MESSAGES, START, END)
+
+
+def layout_of(*columns: dict[str, Any], load_prompt: bool = False) -> TableLayout:
+    meta = _TABLE_META.decode(described(*columns).body)
+    return lay_out(SourceTable.MESSAGES, "m1", meta, load_prompt=load_prompt)
+
+
+def test_computed_columns_and_the_prompt_are_left_out() -> None:
+    columns = [
+        *PLAIN,
+        *(column(f"computed_{uidt}", uidt) for uidt in sorted(COMPUTED)),
+        column("message", "JSON"),
+        column("nc_order", "Order"),
+        column("new_column", "LongText"),
+    ]
+    titles = ["id", "conversation_id", "created_at", "new_column"]
+    assert [one.title for one in layout_of(*columns).columns] == titles
+    prompt = layout_of(*columns, load_prompt=True)
+    assert [one.title for one in prompt.columns] == [*titles[:3], "message", "new_column"]
+    assert "message" not in [one.title for one in prompt.light]
+
+
+def test_a_title_that_is_no_word_is_asked_for_by_its_id() -> None:
+    layout = layout_of(*PLAIN, column("cost, (USD)", "Decimal"))
+    assert layout.columns[-1].reference == "c_11"
+    assert layout.columns[-1].title == "cost, (USD)"
+
+
+@pytest.mark.parametrize(
+    ("columns", "lacks"),
+    [
+        ([PLAIN[0], PLAIN[2]], "conversation_id"),
+        ([PLAIN[0], PLAIN[1]], "created_at"),
+        ([column("id"), *PLAIN[1:]], "primary key of one column (it has 0)"),
+        ([*PLAIN, column("app", pk=True)], "primary key of one column (it has 2)"),
+    ],
+)
+def test_missing_columns_are_told_with_those_there_are(
+    columns: list[dict[str, Any]], lacks: str
+) -> None:
+    with pytest.raises(ContractError, match=re.escape(lacks)) as caught:
+        layout_of(*columns)
+    assert "it has: " in str(caught.value)
+    assert "id (SingleLineText)" in str(caught.value)
+    assert "NOCODB_MESSAGES_TABLE" in str(caught.value)
+
+
+ZONES = st.builds(
+    dt.timezone,
+    st.timedeltas(dt.timedelta(hours=-12), dt.timedelta(hours=14)).map(
+        lambda offset: dt.timedelta(minutes=offset // dt.timedelta(minutes=1))
+    ),
+)
+
+
+@given(
+    moment=st.datetimes(
+        dt.datetime(1971, 1, 1),  # noqa: DTZ001 - hypothesis adds the zone
+        dt.datetime(2200, 1, 1),  # noqa: DTZ001
+        timezones=ZONES,
+    ),
+    separator=st.sampled_from("T "),
+    precision=st.sampled_from(["seconds", "milliseconds", "microseconds"]),
+)
+def test_every_iso_time_is_understood(moment: dt.datetime, separator: str, precision: str) -> None:
+    layout = layout_of(*PLAIN)
+    text = moment.isoformat(separator, precision)
+    parsed = _instant(layout, layout.created_at, "r", text)
+    assert parsed == dt.datetime.fromisoformat(text)
+    assert parsed.tzinfo is dt.UTC
+    plain = moment.replace(tzinfo=None).isoformat(separator, precision)
+    utc = dt.datetime.fromisoformat(plain).replace(tzinfo=dt.UTC)
+    assert _instant(layout, layout.created_at, "r", plain) == utc
+    assert _instant(layout, layout.created_at, "r", plain + "Z") == utc
+
+
+@given(key=st.one_of(st.uuids().map(str), st.integers(0).map(str), st.text()))
+def test_only_plain_keys_pass(key: str) -> None:
+    layout = layout_of(*PLAIN)
+    if re.fullmatch(r"[A-Za-z0-9_.:\-]{1,255}", key):
+        assert _safe(layout, key) == key
+    else:
+        with pytest.raises(ContractError):
+            _safe(layout, key)
