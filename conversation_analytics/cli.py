@@ -132,7 +132,9 @@ def _materialize(settings: Settings, days: list[dt.date], progress: object) -> N
         for key in jobs[1].asset_layer.executable_asset_keys
         if key.path[-1] != "daily_report_files"
     )
-    progress.update(bar, total=per_day * len(days) + len(jobs[0].asset_layer.executable_asset_keys))
+    progress.update(
+        bar, total=per_day * len(days) + len(set(jobs[0].asset_layer.executable_asset_keys))
+    )
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     with dg.DagsterInstance.get() as instance:
         results = [jobs[0].execute_in_process(quiet, instance=instance, raise_on_error=False)]
@@ -184,7 +186,7 @@ def _summary(settings: Settings, first: dt.date, last: dt.date, seconds: float) 
     console = Console()
     console.print(table)
     documents = "MongoDB" if settings.mongodb_uri else str(settings.sqlite_path)
-    where = lake.objects.uri("")
+    where = lake.describe()["root"]
     console.print(f"source     {settings.source_kind}", highlight=False)
     console.print(f"lake       {where}", highlight=False, soft_wrap=True)
     console.print(f"documents  {documents}", highlight=False, soft_wrap=True)
@@ -255,11 +257,11 @@ def _probes(settings: Settings) -> Iterator[tuple[str, bool, str]]:
 
     def lake() -> str:
         opened = connections.open_lake(settings)
-        path = "reports/.probe"
+        path = "reports/probe"
         opened.objects.put(path, b"probe")
         opened.objects.get(path)
         opened.objects.delete(path)
-        return f"{opened.objects.uri('')}: written, read and deleted a probe"
+        return f"{opened.describe()['root']}: written, read and deleted a probe"
 
     def documents() -> str:
         store = connections.open_documents(settings)

@@ -1,7 +1,8 @@
 """Composition root: settings in, Dagster definitions out."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import dagster as dg
@@ -12,10 +13,13 @@ from conversation_analytics.assets.documents import document_assets
 from conversation_analytics.assets.partitions import daily_chain
 from conversation_analytics.assets.raw import raw_assets
 from conversation_analytics.assets.reports import report_assets
+from conversation_analytics.core.source import Source
+from conversation_analytics.documents.store import DocumentStore
 from conversation_analytics.executors.local import build_executor
 from conversation_analytics.io_managers.document_io import DocumentIOManager
 from conversation_analytics.io_managers.lake_io import LakeIOManager
 from conversation_analytics.resources.connections import (
+    collection_specs,
     open_documents,
     open_lake,
     open_source,
@@ -67,20 +71,37 @@ def build_definitions(
         schedules=[daily_close(daily_job, settings)],
         sensors=[nocodb_changes(daily_job, undated_job, settings)],
         executor=build_executor(settings),
-        resources={
-            "source": dg.ResourceDefinition(lambda _: open_source(settings)),
-            "lake": dg.ResourceDefinition(lambda _: open_lake(settings)),
-            "documents": dg.ResourceDefinition(lambda _: open_documents(settings)),
-            "lake_io": dg.IOManagerDefinition(
-                lambda _: LakeIOManager(
-                    open_lake(settings), settings.threads_processing, on_partition
-                )
-            ),
-            "document_io": dg.IOManagerDefinition(
-                lambda _: DocumentIOManager(open_documents(settings), on_partition)
-            ),
-        },
+        resources=_resources(settings, on_partition),
     )
+
+
+def _resources(
+    settings: Settings, on_partition: PartitionListener
+) -> dict[str, dg.ResourceDefinition]:
+    """Return resources that open when a step needs them and close with it."""
+
+    def source(_: dg.InitResourceContext) -> Iterator[Source]:
+        with closing(open_source(settings)) as opened:
+            yield opened
+
+    def documents(_: dg.InitResourceContext) -> Iterator[DocumentStore]:
+        with closing(open_documents(settings)) as opened:
+            yield opened
+
+    def document_io(_: dg.InitResourceContext) -> Iterator[DocumentIOManager]:
+        with closing(open_documents(settings)) as opened:
+            yield DocumentIOManager(opened, collection_specs(settings), on_partition)
+
+    def lake_io(_: dg.InitResourceContext) -> LakeIOManager:
+        return LakeIOManager(open_lake(settings), settings.threads_processing, on_partition)
+
+    return {
+        "source": dg.ResourceDefinition(source),
+        "lake": dg.ResourceDefinition(lambda _: open_lake(settings)),
+        "documents": dg.ResourceDefinition(documents),
+        "lake_io": dg.IOManagerDefinition(lake_io),
+        "document_io": dg.IOManagerDefinition(document_io),
+    }
 
 
 def settings_of_process() -> Settings:

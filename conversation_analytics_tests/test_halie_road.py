@@ -10,6 +10,7 @@ import gzip
 import json
 import os
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ from conversation_analytics.stack.nocodb_seed import load_native_rows
 from conversation_analytics_tests.platform import run_job
 
 if TYPE_CHECKING:
+    from conversation_analytics.documents.store import DocumentStore
+    from conversation_analytics.lake.store import Lake
     from conversation_analytics.stack.nocodb import NocodbServer
     from conversation_analytics.stack.nocodb_seed import DifyBase, NativeBase
     from conversation_analytics.stack.seaweedfs import S3Server
@@ -110,7 +113,11 @@ def ingest_and_count(settings: Settings, rows: RealRows) -> None:
         assert run_job(settings, "undated", instance=instance).success
         result = run_job(settings, "daily", rows.days[0], rows.days[-1], instance=instance)
     assert all(check.passed for check in result.get_asset_check_evaluations())
-    lake, store = open_lake(settings), open_documents(settings)
+    with closing(open_documents(settings)) as store:
+        count(open_lake(settings), store, rows)
+
+
+def count(lake: Lake, store: DocumentStore, rows: RealRows) -> None:
     collections = {"conversations": "conversations", "messages": "messages"}
     source = {table: rows.per_day(table) for table in collections}
     for day in rows.days:
@@ -122,9 +129,7 @@ def ingest_and_count(settings: Settings, rows: RealRows) -> None:
     undated = lake.read(schemas.UNDATED_MESSAGES, None)
     assert undated.height == source["messages"][None]
     assert lake.row_count(schemas.RAW_UNDATED_MESSAGES, None) == source["messages"][None]
-    assert (
-        lake.row_count(schemas.UNDATED_CONVERSATIONS, None) == source["conversations"][None]
-    )
+    assert lake.row_count(schemas.UNDATED_CONVERSATIONS, None) == source["conversations"][None]
     assert store.count("messages", "undated") == source["messages"][None]
     in_lake = undated.height + sum(lake.row_count(schemas.MESSAGES, d) for d in rows.days)
     assert in_lake == len(rows.messages)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -17,6 +18,8 @@ from conversation_analytics_tests.platform import run_job
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from conversation_analytics.documents.store import DocumentStore
 
 DAYS = ("2026-11-09", "2026-11-10", "2026-11-11")
 
@@ -39,6 +42,12 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield made
 
 
+@pytest.fixture
+def documents(settings: Settings) -> Iterator[DocumentStore]:
+    with closing(open_documents(settings)) as store:
+        yield store
+
+
 def hashes(root: Path) -> dict[str, str]:
     return {
         str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -48,11 +57,11 @@ def hashes(root: Path) -> dict[str, str]:
 
 
 def test_a_range_in_one_run_fills_every_zone(
-    settings: Settings, instance: dg.DagsterInstance
+    settings: Settings, instance: dg.DagsterInstance, documents: DocumentStore
 ) -> None:
     result = run_job(settings, "daily", DAYS[0], DAYS[-1], instance=instance)
     assert result.success
-    lake, store = open_lake(settings), open_documents(settings)
+    lake, store = open_lake(settings), documents
     for day in DAYS:
         messages = lake.read(schemas.MESSAGES, day)
         dead = lake.row_count(schemas.MESSAGE_DEAD_LETTERS, day)
@@ -111,10 +120,10 @@ def test_a_single_partition_key_run_works_as_from_the_ui(
 
 
 def test_undated_rows_have_a_place_of_their_own(
-    settings: Settings, instance: dg.DagsterInstance
+    settings: Settings, instance: dg.DagsterInstance, documents: DocumentStore
 ) -> None:
     assert run_job(settings, "undated", instance=instance).success
-    lake, store = open_lake(settings), open_documents(settings)
+    lake, store = open_lake(settings), documents
     undated = lake.read(schemas.UNDATED_MESSAGES, None)
     assert undated.height > 0
     assert undated["created_at"].null_count() == undated.height
@@ -127,6 +136,9 @@ def test_an_empty_day_is_written_too(settings: Settings, instance: dg.DagsterIns
     class NoRows:
         def read_window(self, *_: object) -> pl.DataFrame:
             return schemas.RAW_MESSAGES.empty()
+
+        def close(self) -> None:
+            pass
 
     job = build_definitions(settings).resolve_job_def("daily")
     result = job.execute_in_process(
@@ -142,11 +154,13 @@ def test_an_empty_day_is_written_too(settings: Settings, instance: dg.DagsterIns
     assert values["error_rate"] is None
 
 
-def test_a_lost_document_fails_the_check(settings: Settings, instance: dg.DagsterInstance) -> None:
+def test_a_lost_document_fails_the_check(
+    settings: Settings, instance: dg.DagsterInstance, documents: DocumentStore
+) -> None:
     from conversation_analytics.assets.checks import reconcile  # noqa: PLC0415
 
     run_job(settings, "daily", DAYS[0], instance=instance)
-    lake, store = open_lake(settings), open_documents(settings)
+    lake, store = open_lake(settings), documents
     collections = {"conversations": "conversations", "messages": "messages"}
     assert reconcile(lake, store, DAYS[0], collections).differences() == []
     kept = store.find("messages", {"_partition": DAYS[0]}, limit=1)

@@ -36,7 +36,7 @@ def _check(context: dg.TypeCheckContext, value: Any) -> dg.TypeCheck:
         """Values are null or at least 0."""
 
         def __init__(self) -> None:
-            super().__init__(
+            super().__init__(  # type: ignore[no-untyped-call]
                 error_description="No value below 0.", markdown_description="values are at least 0"
             )
 

@@ -1,11 +1,12 @@
 """Assets to documents of the document store."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
+from conversation_analytics.documents.collections import CollectionSpec
 from conversation_analytics.documents.store import DocumentStore
 from conversation_analytics.io_managers.partition_metadata import add_partition_metadata
 from conversation_analytics.io_managers.retries import retry_if_transient
@@ -21,10 +22,14 @@ class DocumentIOManager(dg.IOManager):
     """
 
     def __init__(
-        self, store: DocumentStore, on_partition: Callable[[str, str | None], None]
+        self,
+        store: DocumentStore,
+        collections: Sequence[CollectionSpec],
+        on_partition: Callable[[str, str | None], None],
     ) -> None:
-        """Keep the store and who hears of progress."""
+        """Keep the store, its collections with their indexes, and who hears of progress."""
         self._store = store
+        self._missing = {spec.name: spec for spec in collections}
         self._on_partition = on_partition
 
     @retry_if_transient()
@@ -48,6 +53,9 @@ class DocumentIOManager(dg.IOManager):
     def _write(self, context: dg.OutputContext, key: str, value: Any) -> dict[str, Any]:
         started = time.perf_counter()
         collection = str(context.definition_metadata["collection"])
+        if collection in self._missing:
+            self._store.ensure(self._missing[collection])
+            del self._missing[collection]
         if context.definition_metadata["documents"] == "merge":
             outcome = self._store.merge_conversations(collection, key, value)
         else:

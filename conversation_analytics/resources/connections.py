@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from conversation_analytics.core.source import Source
+    from conversation_analytics.documents.collections import CollectionSpec
     from conversation_analytics.documents.store import DocumentStore
     from conversation_analytics.lake.store import Lake
     from conversation_analytics.nocodb.reader import NocoDBSource
@@ -50,8 +51,8 @@ def open_nocodb(settings: Settings) -> NocoDBSource:
 
 def open_lake(settings: Settings) -> Lake:
     """Return the configured lake, local or on S3."""
-    from conversation_analytics.lake.encoding import ParquetOptions  # noqa: PLC0415
     from conversation_analytics.lake import store  # noqa: PLC0415
+    from conversation_analytics.lake.encoding import ParquetOptions  # noqa: PLC0415
 
     options = ParquetOptions(
         compression=settings.parquet_compression,
@@ -73,7 +74,10 @@ def open_lake(settings: Settings) -> Lake:
             region=settings.aws_region,
         )
     return store.open_lake(
-        settings.parquet_base_dir, s3=s3, options=options, partition_by=settings.parquet_partition_by
+        settings.parquet_base_dir,
+        s3=s3,
+        options=options,
+        partition_by=settings.parquet_partition_by,
     )
 
 
@@ -85,8 +89,6 @@ def open_documents(settings: Settings) -> DocumentStore:
         open_store,
     )
 
-    from conversation_analytics.documents import collections  # noqa: PLC0415
-
     config: MongoConfig | SqliteConfig
     if settings.mongodb_uri:
         config = MongoConfig(
@@ -96,11 +98,15 @@ def open_documents(settings: Settings) -> DocumentStore:
         )
     else:
         config = SqliteConfig(path=settings.sqlite_path)
-    store = open_store(config)
-    for spec in (
+    return open_store(config)
+
+
+def collection_specs(settings: Settings) -> tuple[CollectionSpec, ...]:
+    """Return the collections this version writes, with their indexes."""
+    from conversation_analytics.documents import collections  # noqa: PLC0415 - import budget
+
+    return (
         collections.conversations(settings.mongodb_conversations_collection),
         collections.messages(settings.mongodb_messages_collection),
         collections.analytics_reports(settings.mongodb_analytics_reports_collection),
-    ):
-        store.ensure(spec)
-    return store
+    )

@@ -9,7 +9,7 @@ import dagster as dg
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import (
-        UnresolvedUnresolvedAssetJobDefinitionDefinition,
+        UnresolvedAssetJobDefinition,
     )
 
     from conversation_analytics.settings import Settings

@@ -14,14 +14,19 @@ UTC = ZoneInfo("UTC")
 NOON = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)
 LAG = dt.timedelta(hours=1)
 Row = tuple[str, dt.datetime | None, dt.datetime | None, str]
-SCHEMA = {"id": pl.String, "created_at": INSTANT, "changed_at": INSTANT, "fingerprint": pl.String}
+SCHEMA = pl.Schema(
+    {"id": pl.String(), "created_at": INSTANT, "changed_at": INSTANT, "fingerprint": pl.String()}
+)
 
 
 def at(minutes: float) -> dt.datetime:
     return NOON + dt.timedelta(minutes=minutes)
 
 
-def see(rows: list[Row], cursor: Cursor, max_days: int = 10, now: dt.datetime = at(600)) -> Look:
+LATER = at(600)
+
+
+def see(rows: list[Row], cursor: Cursor, max_days: int = 10, now: dt.datetime = LATER) -> Look:
     frame = pl.DataFrame(rows, schema=SCHEMA, orient="row")
     return look(
         [("messages", frame)],
@@ -107,7 +112,7 @@ def test_every_change_is_asked_for_however_it_is_cut_into_looks(
         created = at(-age_minutes)
         kept = state.get(str(row))
         state[str(row)] = (str(row), kept[1] if kept else created, at(minute), fingerprint)
-        expected.add((kept[1] if kept else created).date() if (kept or created) else None)
+        expected.add(((kept[1] if kept else None) or created).date())
         since = cursor.watermark - LAG
         visible = [r for r in state.values() if max(filter(None, r[1:3])) >= since]
         found = see(visible, cursor, max_days)

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import datetime as dt
 import hashlib
+import itertools
 import json
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -150,7 +151,7 @@ def test_windows_that_tile_a_day_hold_each_row_once(
     with source_of(nocodb, dify, page_size=1000) as source:
         found = [
             row_id
-            for start, end in zip(edges, edges[1:], strict=False)
+            for start, end in itertools.pairwise(edges)
             for row_id in source.read_window(SourceTable.MESSAGES, start, end)["id"]
         ]
     assert sorted(found) == ids_in(around_midnight(), DAY, NEXT)

@@ -44,9 +44,10 @@ def type_rows_slowly(
     dated = not schema.name.startswith("undated")
     typed, dead = [], []
     for (row_id, served_at, _), row in zip(raw, rows, strict=True):
+        if row is None:
+            dead.append(row_id)
+            continue
         try:
-            if row is None:
-                raise WrongError
             typed.append(_typed(row, titles, served_at, schema, dated=dated))
         except WrongError:
             dead.append(row_id)
@@ -122,7 +123,7 @@ def _typed(
     return result
 
 
-def _value(name: str, dtype: Any, value: Any) -> Any:
+def _value(name: str, dtype: Any, value: Any) -> Any:  # noqa: C901, PLR0911 - one type each
     if name in {"inputs", "message_metadata"}:
         return _json(value)
     if name in IDS:
@@ -186,11 +187,10 @@ def _instant(value: Any) -> dt.datetime:
         raise WrongError
     part = match.groups()
     try:
+        year, month, day, hour, minute = (int(digits) for digits in part[:5])
+        microsecond = int(((part[6] or "") + "000000")[:6])
         instant = dt.datetime(
-            *(int(p) for p in part[:5]),  # type: ignore[arg-type]
-            int(part[5] or 0),
-            int(((part[6] or "") + "000000")[:6]),
-            tzinfo=dt.UTC,
+            year, month, day, hour, minute, int(part[5] or 0), microsecond, tzinfo=dt.UTC
         )
         minutes = 60 * int(part[9] or 0) + int(part[10] or 0)
         _kept_if(minutes < 24 * 60 and int(part[10] or 0) < 60, minutes)

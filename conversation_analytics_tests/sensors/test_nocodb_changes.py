@@ -10,7 +10,9 @@ from conversation_analytics.core.source import SourceTable
 from conversation_analytics.definitions import build_definitions
 from conversation_analytics.settings import parse_settings
 
-SCHEMA = {"id": pl.String, "created_at": INSTANT, "changed_at": INSTANT, "fingerprint": pl.String}
+SCHEMA = pl.Schema(
+    {"id": pl.String(), "created_at": INSTANT, "changed_at": INSTANT, "fingerprint": pl.String()}
+)
 SETTINGS = parse_settings({"SENSOR_MAX_RUNS": "2"})
 
 
