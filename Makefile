@@ -33,10 +33,6 @@ setup: $(VENV)/.runtime ## the environment alone
 
 setup-dev: $(VENV)/.dev ## the environment with development tools and servers
 
-$(DAGSTER_HOME)/dagster.yaml:
-	@mkdir -p $(DAGSTER_HOME)
-	@printf 'telemetry:\n  enabled: false\n' > $@
-
 run: setup ## the main job: sample days through every asset into ./data, then a summary
 	@$(BIN)/conversation-analytics run
 
@@ -46,8 +42,8 @@ test: setup-dev ## all tests, with the real MongoDB, S3, PostgreSQL and NocoDB
 test-slow: setup-dev ## the tests that are too long for CI, the whole real data set among them
 	@$(BIN)/python -m pytest -m slow
 
-dev: setup $(DAGSTER_HOME)/dagster.yaml ## Dagster UI on 127.0.0.1:3000 with daemon, sensor and schedule
-	@$(BIN)/dagster instance migrate > /dev/null
+dev: setup ## Dagster UI on 127.0.0.1:3000 with daemon, sensor and schedule
+	@$(BIN)/conversation-analytics home
 	@$(BIN)/dagster dev -h 127.0.0.1 -p 3000
 
 stack: setup-dev ## the real NocoDB, MongoDB and S3 on loopback with sample data, and a .env

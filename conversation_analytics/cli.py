@@ -76,6 +76,26 @@ def run(days: int) -> None:
     _summary(settings, first, last, time.perf_counter() - started)
 
 
+@cli.command(hidden=True)
+def home() -> None:
+    """Create DAGSTER_HOME and its database: daemon and web server would race for that."""
+    import dagster as dg  # noqa: PLC0415 - import budget
+
+    _prepare_home()
+    with dg.DagsterInstance.get():
+        pass
+
+
+def _prepare_home() -> None:
+    folder = Path(os.environ.get("DAGSTER_HOME") or _DEFAULT_HOME).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ["DAGSTER_HOME"] = str(folder)
+    config = folder / "dagster.yaml"
+    if not config.exists():
+        # No telemetry, and no dialog that asks for an address at the first visit.
+        config.write_text("telemetry:\n  enabled: false\nnux:\n  enabled: false\n")
+
+
 def _run_range(settings: Settings, first: dt.date, last: dt.date) -> None:
     if last < first:
         raise click.UsageError(f"{last} is before {first}: give the first day first")
@@ -84,12 +104,7 @@ def _run_range(settings: Settings, first: dt.date, last: dt.date) -> None:
             f"{first} is before ANALYTICS_START_DATE {settings.analytics_start_date}: "
             "set that setting to the first day you want"
         )
-    home = Path(os.environ.get("DAGSTER_HOME") or _DEFAULT_HOME).absolute()
-    home.mkdir(parents=True, exist_ok=True)
-    os.environ["DAGSTER_HOME"] = str(home)
-    config = home / "dagster.yaml"
-    if not config.exists():
-        config.write_text("telemetry:\n  enabled: false\n")
+    _prepare_home()
 
     from rich.progress import (  # noqa: PLC0415 - import budget of the other commands
         BarColumn,

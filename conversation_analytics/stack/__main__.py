@@ -26,7 +26,9 @@ def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _show(console: Console, stack: LocalStack, environment_file: Path) -> None:
-    table = Table("server", "address", "pid", "data")
+    table = Table()
+    for heading in ("server", "address", "pid", "data"):
+        table.add_column(heading, overflow="fold")
     for server in stack.servers:
         table.add_row(server.name, server.address, str(server.pid), str(server.data_dir))
     console.print(table)
@@ -69,7 +71,8 @@ def main(data_dir: Path, days: int, turns_per_day: int, *, no_nocodb: bool, forc
     console = Console(soft_wrap=True, highlight=False)
     traffic = SampleTraffic(seed=7, turns_per_day=turns_per_day)
     today = dt.datetime.now(tz=dt.UTC).date()
-    signal.signal(signal.SIGTERM, _stop)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell may start us with SIGINT ignored
+        signal.signal(number, _stop)
     try:
         with running_stack(
             data_dir,

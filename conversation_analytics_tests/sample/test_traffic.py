@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import subprocess
 import sys
 from collections import Counter
@@ -98,13 +99,12 @@ def test_days_partition_the_turns_of_their_conversations(
 
 def test_conversations_run_past_midnight() -> None:
     traffic = SampleTraffic()
-    yesterday = {row["id"] for day in WEEK[:-1] for row in traffic.conversations(day)}
     over = [
-        row
-        for day in WEEK[1:]
+        row["id"]
+        for before, day in itertools.pairwise(WEEK)
+        for begun in [{row["id"] for row in traffic.conversations(before)}]
         for row in traffic.messages(day)
-        if row["conversation_id"] in yesterday
-        and row["conversation_id"] not in {r["id"] for r in traffic.conversations(day)}
+        if row["conversation_id"] in begun
     ]
     assert over
 
