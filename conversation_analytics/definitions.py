@@ -99,8 +99,9 @@ def _resources(
         "source": dg.ResourceDefinition(source),
         "lake": dg.ResourceDefinition(lambda _: open_lake(settings)),
         "documents": dg.ResourceDefinition(documents),
-        "lake_io": dg.ResourceDefinition(lake_io),
-        "document_io": dg.ResourceDefinition(document_io),
+        "lake_io": dg.IOManagerDefinition(lake_io),
+        # Dagster takes generators here as for every resource; its annotation does not say so.
+        "document_io": dg.IOManagerDefinition(document_io),  # type: ignore[arg-type]
     }
 
 
