@@ -23,8 +23,11 @@ def _open_sample(settings: Settings) -> Source:
     from conversation_analytics.sample.source import SampleSource  # noqa: PLC0415 - import budget
     from conversation_analytics.sample.traffic import SampleTraffic  # noqa: PLC0415
 
-    traffic = SampleTraffic(turns_per_day=settings.sample_turns_per_day)
-    return SampleSource(traffic, settings.analytics_start_date, dt.date.max)
+    zone = settings.analytics_timezone
+    traffic = SampleTraffic(turns_per_day=settings.sample_turns_per_day, zone=zone)
+    # The adapter has no clock: the sample ends today.
+    today = dt.datetime.now(zone).date()
+    return SampleSource(traffic, settings.analytics_start_date, today)
 
 
 def open_nocodb(settings: Settings) -> NocoDBSource:
