@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from conversation_analytics.assets.partitions import DailyChain, lake_in
+from conversation_analytics.assets.partitions import UNDATED_GROUP, DailyChain, lake_in
 from conversation_analytics.core import schemas
 from conversation_analytics.core.partitions import Described, Partitioned
 from conversation_analytics.core.rows import TypedRows, type_rows
@@ -30,11 +30,11 @@ def curated_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
     ]  # fmt: skip
 
 
-def _out(schema: TableSchema) -> dg.AssetOut:
+def _out(schema: TableSchema, group: str = _GROUP) -> dg.AssetOut:
     return dg.AssetOut(
         io_manager_key="lake_io",
         description=schema.description,
-        group_name=_GROUP,
+        group_name=group,
         kinds=_KINDS,
         metadata={"dagster/column_schema": column_schema(schema)},
     )
@@ -82,7 +82,7 @@ def _undated(raw: TableSchema, schema: TableSchema, dead: TableSchema) -> dg.Ass
     @dg.multi_asset(
         name=f"type_{schema.name}",
         ins={"raw": lake_in(raw)},
-        outs={schema.name: _out(schema), dead.name: _out(dead)},
+        outs={schema.name: _out(schema, UNDATED_GROUP), dead.name: _out(dead, UNDATED_GROUP)},
     )
     def type_undated(raw: pl.DataFrame) -> Iterator[dg.Output[Any]]:
         rows = type_rows(raw, schema, where=schema.name)

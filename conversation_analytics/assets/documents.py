@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from conversation_analytics.assets.partitions import DailyChain, lake_in, lake_ins
+from conversation_analytics.assets.partitions import UNDATED_GROUP, DailyChain, lake_in, lake_ins
 from conversation_analytics.core import schemas
 from conversation_analytics.core.documents import (
     conversation_slices,
@@ -51,7 +51,7 @@ def document_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         ins=lake_ins(schemas.UNDATED_CONVERSATIONS, schemas.UNDATED_MESSAGES),
         description="Conversations and turns without a time of creation, as documents.",
         metadata=conversations,
-        **common,
+        **{**common, "group_name": UNDATED_GROUP},
     )
     def undated_conversation_documents(
         undated_conversations: pl.DataFrame, undated_messages: pl.DataFrame
@@ -63,7 +63,7 @@ def document_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         ins=lake_ins(schemas.UNDATED_MESSAGES),
         description="One document per turn without a time of creation.",
         metadata=messages,
-        **common,
+        **{**common, "group_name": UNDATED_GROUP},
     )
     def undated_message_documents(undated_messages: pl.DataFrame) -> list[Any]:
         return message_documents(undated_messages, UNDATED)

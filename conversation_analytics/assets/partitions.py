@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from conversation_analytics.settings import Settings
 
 MAX_DAYS_PER_RUN = 31
+UNDATED_GROUP = "undated"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import datetime as dt
 import dagster as dg
 import polars as pl
 
-from conversation_analytics.assets.partitions import DailyChain
+from conversation_analytics.assets.partitions import UNDATED_GROUP, DailyChain
 from conversation_analytics.core.partitions import Partitioned
 from conversation_analytics.core.schemas import (
     RAW_CONVERSATIONS,
@@ -63,7 +63,7 @@ def _daily(chain: DailyChain, table: SourceTable, schema: TableSchema) -> dg.Ass
 def _undated(chain: DailyChain, table: SourceTable, schema: TableSchema) -> dg.AssetsDefinition:
     @dg.asset(
         name=schema.name,
-        group_name=_GROUP,
+        group_name=UNDATED_GROUP,
         io_manager_key="lake_io",
         kinds={chain.settings.source_kind, "parquet"},
         description=f"{schema.description} Only rows without a time of creation: no day can "

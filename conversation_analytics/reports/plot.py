@@ -79,7 +79,7 @@ def _latency(axes: Axes, today: DayValues) -> None:
     axes.set_xlim(left=0)
     axes.grid(axis="x", color="#e6e6e6")
     axes.set_axisbelow(True)
-    axes.legend(loc="best", frameon=False)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=4, frameon=False)
     _name_rows(axes, [app_label(app) for app in apps])
 
 

@@ -40,7 +40,7 @@ def is_running(pid: int) -> bool:
 
 
 def wait_until_gone(pid: int) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while is_running(pid):
         assert time.monotonic() < deadline, f"pid {pid} is still there"
         time.sleep(0.05)
@@ -56,7 +56,7 @@ def test_a_free_port_is_free_and_so_is_its_sibling() -> None:
 
 def test_a_process_runs_for_the_block_and_not_longer(tmp_path: Path) -> None:
     with running_process(
-        "child", SLEEP, data_dir=tmp_path, ready=said(tmp_path, "up"), deadline_seconds=10
+        "child", SLEEP, data_dir=tmp_path, ready=said(tmp_path, "up"), deadline_seconds=60
     ) as process:
         assert is_running(process.pid)
         assert os.getpgid(process.pid) == process.pid
@@ -70,7 +70,7 @@ def test_the_whole_process_group_is_stopped(tmp_path: Path) -> None:
         ["/bin/sh", "-c", script],
         data_dir=tmp_path,
         ready=said(tmp_path, "up"),
-        deadline_seconds=10,
+        deadline_seconds=60,
     ):
         grandchild = int((tmp_path / "child.log").read_text().split()[1])
         assert is_running(grandchild)
@@ -82,7 +82,7 @@ def test_an_early_end_tells_the_status_and_the_end_of_the_log(tmp_path: Path) ->
     with (
         pytest.raises(StackStartError, match=r"(?s)child ended with status 3.*the disk is full"),
         running_process(
-            "child", command, data_dir=tmp_path, ready=lambda: False, deadline_seconds=10
+            "child", command, data_dir=tmp_path, ready=lambda: False, deadline_seconds=60
         ),
     ):
         pass
@@ -100,9 +100,9 @@ def test_a_server_that_is_never_ready_is_stopped_at_the_deadline(tmp_path: Path)
 
 def test_a_folder_serves_one_process_at_a_time(tmp_path: Path) -> None:
     with (
-        running_process("child", SLEEP, data_dir=tmp_path, ready=lambda: True, deadline_seconds=10),
+        running_process("child", SLEEP, data_dir=tmp_path, ready=lambda: True, deadline_seconds=60),
         pytest.raises(StackStartError, match="in use by another process"),
-        running_process("child", SLEEP, data_dir=tmp_path, ready=lambda: True, deadline_seconds=10),
+        running_process("child", SLEEP, data_dir=tmp_path, ready=lambda: True, deadline_seconds=60),
     ):
         pass
 
@@ -112,7 +112,7 @@ def test_an_absent_program_is_named(tmp_path: Path) -> None:
     with (
         pytest.raises(StackUnavailableError, match="absent does not exist"),
         running_process(
-            "child", [absent], data_dir=tmp_path, ready=lambda: True, deadline_seconds=10
+            "child", [absent], data_dir=tmp_path, ready=lambda: True, deadline_seconds=60
         ),
     ):
         pass
@@ -128,7 +128,7 @@ def test_no_variable_of_the_caller_reaches_the_server(
         command,
         data_dir=tmp_path,
         ready=said(tmp_path, "["),
-        deadline_seconds=10,
+        deadline_seconds=60,
         environment={"GIVEN": "given"},
     ):
         assert (tmp_path / "child.log").read_text() == "[][given]\n"
@@ -158,7 +158,7 @@ def test_a_server_dies_with_its_killed_parent(tmp_path: Path) -> None:
         from conversation_analytics.stack.processes import running_process
         with running_process("child", {SLEEP!r}, data_dir=Path({str(tmp_path)!r}),
                              ready=lambda: "up" in Path("child.log").read_text(),
-                             deadline_seconds=10) as process:
+                             deadline_seconds=60) as process:
             print(process.pid, flush=True)
             time.sleep(60)
     """
