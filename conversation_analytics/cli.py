@@ -13,6 +13,7 @@ import click
 
 from conversation_analytics.core.errors import AnalyticsError
 from conversation_analytics.core.windows import days_between
+from conversation_analytics.logs import configure_logs
 from conversation_analytics.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ def main() -> None:
 
 
 def _settings() -> Settings:
-    return load_settings(os.environ, Path(".env"))
+    settings = load_settings(os.environ, Path(".env"))
+    configure_logs(settings)
+    return settings
 
 
 def _day(_context: click.Context, _parameter: click.Parameter, text: str) -> dt.date:

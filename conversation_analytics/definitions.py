@@ -18,6 +18,7 @@ from conversation_analytics.documents.store import DocumentStore
 from conversation_analytics.executors.local import build_executor
 from conversation_analytics.io_managers.document_io import DocumentIOManager
 from conversation_analytics.io_managers.lake_io import LakeIOManager
+from conversation_analytics.logs import configure_logs
 from conversation_analytics.resources.connections import (
     collection_specs,
     open_documents,
@@ -113,4 +114,6 @@ def settings_of_process() -> Settings:
 @dg.definitions
 def defs() -> dg.Definitions:
     """Definitions of this code location, built when Dagster loads it."""
-    return build_definitions(settings_of_process())
+    settings = settings_of_process()
+    configure_logs(settings)
+    return build_definitions(settings)

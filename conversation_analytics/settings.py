@@ -143,6 +143,17 @@ def _not_yet(feature: str) -> Parser:
     return parse
 
 
+def _reserved(feature: str) -> Parser:
+    """Refuse a value for a feature that is not there yet, for the same reason."""
+
+    def parse(value: str) -> str:
+        if value:
+            raise _BadValueError(f"{feature} not part of this version: leave it empty")
+        return ""
+
+    return parse
+
+
 _SOURCE, _DOCS, _LAKE, _WORK, _LOG = (
     "Source", "Documents", "Lake", "Work", "Logs",
 )  # fmt: skip
@@ -252,6 +263,19 @@ SETTINGS: tuple[Setting, ...] = (
     _setting(_WORK, "ENABLE_GPU", "false", "false",
              "GPU engine: not part of this version, refused rather than ignored",
              _not_yet("the GPU engine")),
+    *(
+        _setting(_WORK, name, "", "empty",
+                 f"{feature} not part of this version: refused rather than ignored",
+                 _reserved(feature))
+        for name, feature in (
+            ("GPU_MEMORY_LIMIT", "the GPU engine is"),
+            ("GPU_MIN_ROWS", "the GPU engine is"),
+            ("DASK_SCHEDULER_ADDRESS", "the Dask range jobs are"),
+            ("NOCODB_FEEDBACKS_TABLE", "feedbacks are"),
+        )
+    ),
+    _setting(_WORK, "CUDA_VISIBLE_DEVICES", "", "text",
+             "for the GPU engine of a later version; has no effect yet", _text),
     _setting(_LOG, "LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR",
              "level of the platform's own log", _choice("debug", "info", "warning", "error")),
     _setting(_LOG, "LOG_FILE", "", "a file path, or empty",

@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING
+
+from conversation_analytics.logs import configure_logs
+from conversation_analytics.settings import parse_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_the_log_file_holds_one_json_object_a_line_from_the_level_on(tmp_path: Path) -> None:
+    file = tmp_path / "logs" / "platform.jsonl"
+    settings = parse_settings({"LOG_LEVEL": "warning", "LOG_FILE": str(file)})
+    configure_logs(settings)
+    configure_logs(settings)
+    logger = logging.getLogger("conversation_analytics.nocodb.reader")
+    logger.info("not this one")
+    logger.warning("window read: rows=%d", 3)
+    configure_logs(parse_settings({}))
+    [line] = [json.loads(text) for text in file.read_text(encoding="utf-8").splitlines()]
+    assert (line["level"], line["message"]) == ("WARNING", "window read: rows=3")
+    assert line["logger"] == "conversation_analytics.nocodb.reader"
