@@ -24,7 +24,7 @@ from conversation_analytics.stack.processes import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SLEEP = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
+SLEEP = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
 
 
 def said(folder: Path, text: str) -> Callable[[], bool]:
