@@ -6,6 +6,7 @@ import os
 import uuid
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pymongo
 import pytest
 
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _NPM_INSTALL_SECONDS = 1500
+
+# A shared machine stalls for longer than hypothesis' 200 ms; CI repeats the same examples.
+hypothesis.settings.register_profile("local", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") == "true" else "local")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
