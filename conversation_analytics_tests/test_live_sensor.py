@@ -20,7 +20,7 @@ from conversation_analytics.core import schemas
 from conversation_analytics.resources.connections import open_lake
 from conversation_analytics.settings import Settings, parse_settings
 from conversation_analytics.stack.nocodb_seed import load_native_rows, update_rows
-from conversation_analytics.stack.processes import free_port
+from conversation_analytics.stack.processes import free_port, running_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,16 +86,16 @@ def test_a_new_and_a_changed_row_reach_the_report_by_themselves(
     whole = {**kept, **environment, "DAGSTER_HOME": str(tmp_path / "home")}
     cli = [sys.executable, "-m", "conversation_analytics.cli", "home"]
     subprocess.run(cli, cwd=tmp_path, env=whole, check=True)
-    port, log = free_port(), tmp_path / "dev.log"
-    with log.open("w") as output:
-        dev = subprocess.Popen(
-            [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port)],
-            cwd=tmp_path, env=whole, stdout=output, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-    try:
-        url = f"http://127.0.0.1:{port}"
-        wait_for("the sensor can be switched on", lambda: start_sensor(url), log)
-
+    port, log = free_port(), tmp_path / "dagster.log"
+    url = f"http://127.0.0.1:{port}"
+    with running_process(
+        "dagster",
+        [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port)],
+        data_dir=tmp_path,
+        ready=lambda: start_sensor(url),
+        deadline_seconds=180,
+        environment=whole,
+    ):
         created = dt.datetime.now(dt.UTC).replace(microsecond=0)
         day = created.date().isoformat()
         conversation = str(uuid.uuid4())
@@ -119,6 +119,3 @@ def test_a_new_and_a_changed_row_reach_the_report_by_themselves(
         )
         wait_for("a changed row", lambda: report_value(settings, day, "answer_tokens") == 7, log)
         assert report_value(settings, day, "turns") == 1
-    finally:
-        dev.terminate()
-        dev.wait(60)
