@@ -211,8 +211,10 @@ def _remove_dead_temporaries(folder: Path) -> None:
             continue
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            temporary.unlink(missing_ok=True)
-        except BlockingIOError:  # its writer lives
+            # What was opened may be published by now, and the name in use for the next file.
+            if os.path.samestat(os.fstat(handle), temporary.stat()):
+                temporary.unlink(missing_ok=True)
+        except (BlockingIOError, FileNotFoundError):  # its writer lives, or is done
             continue
         finally:
             os.close(handle)
