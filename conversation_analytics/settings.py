@@ -79,6 +79,12 @@ def _seconds(low: float, high: float) -> Parser:
     return parse
 
 
+def _ages(value: str) -> tuple[int, ...]:
+    age = _integer(0, 3650)
+    ages = {age(part.strip()) for part in value.split(",")} if value else set()
+    return tuple(sorted(ages))
+
+
 def _choice(*choices: str) -> Parser:
     def parse(value: str) -> str:
         if value.lower() not in choices:
@@ -192,6 +198,17 @@ SETTINGS: tuple[Setting, ...] = (
     _setting(_SOURCE, "SENSOR_LAG", "3600", "seconds, 0 to 604800",
              "overlap of the change sensor: how late a row may become visible, or be finished",
              _integer(0, 604_800)),
+    _setting(_SOURCE, "SENSOR_SETTLE", "30", "seconds, 0 to 86400",
+             "a row touched so recently waits for a later look: it is probably still changing",
+             _integer(0, 86_400)),
+    _setting(_SOURCE, "WATCH_HOURS", "48", "hours, 0 to 720",
+             "how long the change sensor asks again for a turn without an answer",
+             _integer(0, 720)),
+    _setting(_SOURCE, "REREAD_DAYS", "1,7,30", "ages in days, 0 to 3650, comma separated",
+             "closed days that the daily close reads again: yesterday is 1", _ages),
+    _setting(_SOURCE, "GONE_ROWS", "flag", "keep, flag or purge",
+             "what becomes of a row that the source does not have any more; purge deletes it here",
+             _choice("keep", "flag", "purge")),
     _setting(_SOURCE, "SENSOR_INTERVAL", "60", "seconds, 5 to 86400",
              "time between two looks of the change sensor", _integer(5, 86_400)),
     _setting(_SOURCE, "SENSOR_MAX_RUNS", "10", "1 to 100",

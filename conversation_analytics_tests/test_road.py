@@ -137,6 +137,9 @@ def test_an_empty_day_is_written_too(settings: Settings, instance: dg.DagsterIns
         def read_window(self, *_: object) -> pl.DataFrame:
             return schemas.RAW_MESSAGES.empty()
 
+        def read_ids(self, *_: object) -> pl.DataFrame:
+            return schemas.RAW_MESSAGES.empty()
+
         def close(self) -> None:
             pass
 
@@ -177,6 +180,7 @@ def test_a_permanent_error_of_the_source_ends_the_step_without_a_retry(
 
     class Refusing:
         calls = 0
+        read_ids = None
 
         def read_window(self, *_: object) -> pl.DataFrame:
             Refusing.calls += 1

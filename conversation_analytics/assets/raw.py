@@ -1,12 +1,15 @@
 """Raw zone: rows exactly as the source serves them, one object a day."""
 
 import datetime as dt
+from functools import partial
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 import polars as pl
 
 from conversation_analytics.assets.partitions import UNDATED_GROUP, DailyChain
-from conversation_analytics.core.partitions import Partitioned
+from conversation_analytics.core.landing import GonePolicy, land
+from conversation_analytics.core.partitions import Described, Partitioned
 from conversation_analytics.core.schemas import (
     RAW_CONVERSATIONS,
     RAW_MESSAGES,
@@ -15,11 +18,20 @@ from conversation_analytics.core.schemas import (
     TableSchema,
 )
 from conversation_analytics.core.source import Source, SourceTable
-from conversation_analytics.core.windows import day_window
+from conversation_analytics.core.windows import day_window, local_day
 from conversation_analytics.io_managers.lake_io import column_schema
 from conversation_analytics.io_managers.retries import retry_if_transient
+from conversation_analytics.lake.store import Lake
 
 _GROUP = "raw"
+_DAILY = {
+    SourceTable.CONVERSATIONS: RAW_CONVERSATIONS,
+    SourceTable.MESSAGES: RAW_MESSAGES,
+}
+_UNDATED = {
+    SourceTable.CONVERSATIONS: RAW_UNDATED_CONVERSATIONS,
+    SourceTable.MESSAGES: RAW_UNDATED_MESSAGES,
+}
 
 
 def raw_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
@@ -41,7 +53,9 @@ def _daily(chain: DailyChain, table: SourceTable, schema: TableSchema) -> dg.Ass
         io_manager_key="lake_io",
         kinds={chain.settings.source_kind, "parquet"},
         dagster_type=dg.Any,
-        description=f"{schema.description} Read by keyset over the day's window of creation.",
+        description=f"{schema.description} Read by keyset over the day's window of creation, and "
+        "compared with what was held before: a row that is gone at the source stays, unless "
+        "GONE_ROWS says otherwise.",
         metadata={
             "dagster/column_schema": column_schema(schema),
             "threads": chain.settings.threads_io,
@@ -49,11 +63,21 @@ def _daily(chain: DailyChain, table: SourceTable, schema: TableSchema) -> dg.Ass
         **chain.asset,
     )
     def read_days(
-        context: dg.AssetExecutionContext, source: dg.ResourceParam[Source]
-    ) -> Partitioned[pl.DataFrame]:
-        def read(key: str) -> pl.DataFrame:
+        context: dg.AssetExecutionContext,
+        source: dg.ResourceParam[Source],
+        lake: dg.ResourceParam[Lake],
+    ) -> Partitioned[Described[pl.DataFrame]]:
+        def read(key: str) -> Described[pl.DataFrame]:
             window = day_window(dt.date.fromisoformat(key), zone)
-            return source.read_window(table, window.start, window.end)
+            landing = land(
+                source.read_window(table, window.start, window.end),
+                lake.read(schema, key) if lake.exists(schema, key) else None,
+                window=window,
+                policy=_policy(chain),
+                find=partial(source.read_ids, table),
+                held_elsewhere=partial(_held_elsewhere, lake, table, zone),
+            )
+            return Described(landing.frame, landing.facts())
 
         return Partitioned(tuple(sorted(context.partition_keys)), read)
 
@@ -66,12 +90,47 @@ def _undated(chain: DailyChain, table: SourceTable, schema: TableSchema) -> dg.A
         group_name=UNDATED_GROUP,
         io_manager_key="lake_io",
         kinds={chain.settings.source_kind, "parquet"},
+        dagster_type=dg.Any,
         description=f"{schema.description} Only rows without a time of creation: no day can "
         "hold them, and none is lost.",
         metadata={"dagster/column_schema": column_schema(schema)},
     )
-    def read_undated(source: dg.ResourceParam[Source]) -> pl.DataFrame:
+    def read_undated(
+        source: dg.ResourceParam[Source], lake: dg.ResourceParam[Lake]
+    ) -> Described[pl.DataFrame]:
         with retry_if_transient():
-            return source.read_undated(table)
+            landing = land(
+                source.read_undated(table),
+                lake.read(schema, None) if lake.exists(schema, None) else None,
+                window=None,
+                policy=_policy(chain),
+                find=partial(source.read_ids, table),
+                held_elsewhere=partial(
+                    _held_elsewhere, lake, table, chain.settings.analytics_timezone
+                ),
+            )
+        return Described(landing.frame, landing.facts())
 
     return read_undated
+
+
+def _policy(chain: DailyChain) -> GonePolicy:
+    if chain.settings.source_kind == "sample":
+        return GonePolicy.PURGE  # made up: a smaller sample leaves nothing behind
+    return GonePolicy(chain.settings.gone_rows)
+
+
+def _held_elsewhere(
+    lake: Lake, table: SourceTable, zone: ZoneInfo, moved: pl.DataFrame
+) -> frozenset[str]:
+    """Return the ids of moved rows that the partition of their new time holds already."""
+    by_key: dict[str | None, list[str]] = {}
+    for row_id, created_at in moved.select("id", "created_at").iter_rows():
+        key = None if created_at is None else local_day(created_at, zone).isoformat()
+        by_key.setdefault(key, []).append(row_id)
+    held: set[str] = set()
+    for key, ids in by_key.items():
+        schema = _UNDATED[table] if key is None else _DAILY[table]
+        if lake.exists(schema, key):
+            held.update(lake.read(schema, key).filter(pl.col("id").is_in(ids))["id"])
+    return frozenset(held)

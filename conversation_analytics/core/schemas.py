@@ -87,6 +87,17 @@ def _raw(name: str, what: str) -> TableSchema:
             Column("created_at", INSTANT, "time of creation; null in the undated tables only"),
             Column("payload", pl.String(), "the row exactly as the source served it, JSON text"),
             Column("sha256", pl.String(), "SHA-256 of `payload`, hexadecimal"),
+            Column(
+                "content_sha256",
+                pl.String(),
+                "digest of the row without its times of change: these move by themselves",
+            ),
+            Column(
+                "fingerprint",
+                pl.String(),
+                "digest of the small columns that a look at the source shows",
+            ),
+            Column("gone", pl.Boolean(), "kept, though the source does not have the row any more"),
         ),
         sort_by=("created_at", "id"),
         description=f"One {what} row exactly as served by the source.",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Sequence
 
     import polars as pl
 
@@ -24,17 +25,26 @@ class Source(Protocol):
     def read_window(self, table: SourceTable, start: dt.datetime, end: dt.datetime) -> pl.DataFrame:
         """Return every row created in `[start, end)` (aware UTC), each id once.
 
-        The frame has the columns of `schemas.RAW_MESSAGES` in that schema's order.
+        The frame has the columns of `schemas.RAW_MESSAGES` in that schema's order; `gone` is
+        false. `content_sha256` stays the same while nothing but the row's times of change
+        moves.
         """
 
     def read_undated(self, table: SourceTable) -> pl.DataFrame:
         """Return every row that has no time of creation, same columns, `created_at` null."""
 
+    def read_ids(self, table: SourceTable, ids: Sequence[str]) -> pl.DataFrame:
+        """Return the rows with these ids that the source has, whenever they were created.
+
+        Same columns; each id once; `created_at` is null where the row has none.
+        """
+
     def changes_since(self, table: SourceTable, since: dt.datetime) -> pl.DataFrame:
         """Return the rows created or updated at or after `since` (aware UTC).
 
         Columns: `id` String, `created_at` and `changed_at` Datetime(us, UTC) (both may be
-        null), `fingerprint` String, which differs whenever the row visibly differs.
+        null), `fingerprint` String, the same as in the raw frames as long as the row's small
+        columns are the same.
         """
 
     def describe(self) -> dict[str, str]:

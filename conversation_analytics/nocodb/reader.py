@@ -26,7 +26,7 @@ from conversation_analytics.core.source import SourceTable
 from conversation_analytics.nocodb.discovery import discover
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from conversation_analytics.nocodb.client import NocoDBClient
     from conversation_analytics.nocodb.discovery import Column, TableLayout
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("conversation_analytics.nocodb.reader")
 
 _SECOND: Final = dt.timedelta(seconds=1)
+_IDS_A_REQUEST: Final = 100  # 100 UUIDs keep a URL below the 8 kB that proxies allow
 # What may stand for a key in a filter, where `,`, `)` and `~` would change its meaning.
 _SAFE_KEY: Final = re.compile(r"[A-Za-z0-9_.:\-]{1,255}")
 _CHANGES_SCHEMA: Final = {
@@ -42,6 +43,8 @@ _CHANGES_SCHEMA: Final = {
     "changed_at": INSTANT,
     "fingerprint": pl.String(),
 }
+# Raw values, so that a digest is over the text as served.
+_FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,8 @@ class _Row:
         created_at: aware UTC, or null.
         changes: times of the columns that tell of changes, in their order.
         payload: JSON text.
+        content: digest of the row without its times of change and its nulls.
+        fingerprint: digest of the layout's light columns.
     """
 
     key: str
@@ -78,6 +83,8 @@ class _Row:
     created_at: dt.datetime | None
     changes: tuple[dt.datetime | None, ...]
     payload: str
+    content: str
+    fingerprint: str
 
 
 class NocoDBSource:
@@ -140,6 +147,32 @@ class NocoDBSource:
             rows.append(row)
         return _raw_frame(rows)
 
+    def read_ids(self, table: SourceTable, ids: Sequence[str]) -> pl.DataFrame:
+        """Return the rows with these ids that the source has, whenever they were created.
+
+        Raises:
+            AnalyticsError: as `read_window`; ContractError too where an id cannot go into a
+                filter.
+        """
+        layout = self._layout(table)
+        rows: list[_Row] = []
+        for start in range(0, len(ids), _IDS_A_REQUEST):
+            wanted = ids[start : start + _IDS_A_REQUEST]
+            asked = ",".join(_safe(layout, layout.row_id, row_id) for row_id in wanted)
+            found = list(
+                self._walk(
+                    layout, layout.columns, (f"({layout.row_id.reference},in,{asked})",), "ids"
+                )
+            )
+            if unasked := {row.id for row in found}.difference(wanted):
+                raise SourceRequestError(
+                    f"table {layout.title!r}: asked for {len(wanted)} ids, got {len(unasked)} rows "
+                    f"with others: the server ignores the filter on {layout.row_id.title}. Is a "
+                    "proxy dropping the query?"
+                )
+            rows += found
+        return _raw_frame(rows)
+
     def changes_since(self, table: SourceTable, since: dt.datetime) -> pl.DataFrame:
         """Return the rows created or changed at or after `since` (aware UTC), each id once.
 
@@ -158,14 +191,9 @@ class NocoDBSource:
         first = since.astimezone(dt.UTC).replace(microsecond=0)
         # An old row is entered late or changed later, a new row has no time of change yet: one
         # column alone would miss one of them.
-        rows: dict[str, _Row] = {}
-        for column in (layout.created_at, *layout.changes):
-            read = list(
-                self._walk(
-                    layout, layout.light, (_at(column, "gte", first),), f"changes:{column.title}"
-                )
-            )
-            rows.update({row.id: row for row in read})
+        times = (layout.created_at, *layout.changes)
+        asked = "~or".join(_at(column, "gte", first) for column in times)
+        rows = {row.id: row for row in self._walk(layout, layout.light, (f"({asked})",), "changes")}
         ordered = sorted(rows.values(), key=lambda row: row.id)
         return pl.DataFrame(
             {
@@ -175,7 +203,7 @@ class NocoDBSource:
                     max((time for time in row.changes if time is not None), default=None)
                     for row in ordered
                 ],
-                "fingerprint": [_sha256(row.payload) for row in ordered],
+                "fingerprint": [row.fingerprint for row in ordered],
             },
             schema=_CHANGES_SCHEMA,
         )
@@ -324,7 +352,7 @@ class NocoDBSource:
             granted = min(listing.page_size, page_size) if listing.page_size else None
             if not rows or (granted is not None and len(rows) < granted):
                 break
-            after = [f"({layout.key.reference},gt,{_safe(layout, rows[-1].key)})"]
+            after = [f"({layout.key.reference},gt,{_safe(layout, layout.key, rows[-1].key)})"]
         logger.info(
             "nocodb read: table=%s what=%s rows=%d pages=%d seconds=%.3f",
             layout.table, what, len(seen), pages, time.perf_counter() - began,
@@ -342,14 +370,14 @@ def _at(column: Column, operator: Literal["gte", "lt"], moment: dt.datetime) -> 
     return f"({column.reference},{operator},exactDate,{moment:%Y-%m-%d %H:%M:%S})"
 
 
-def _safe(layout: TableLayout, key: str) -> str:
-    if not _SAFE_KEY.fullmatch(key):
+def _safe(layout: TableLayout, column: Column, value: str) -> str:
+    if not _SAFE_KEY.fullmatch(value):
         raise ContractError(
-            f"table {layout.title!r}: a value of the primary key {layout.key.title} is neither an "
-            "integer nor a UUID nor plain letters, digits and `_.:-`, so it cannot go into a "
-            "filter: give the table a plain primary key"
+            f"table {layout.title!r}: a value of {column.title} is neither an integer nor a UUID "
+            "nor plain letters, digits and `_.:-`, so it cannot go into a filter: give the table "
+            "a plain primary key"
         )
-    return key
+    return value
 
 
 def _references(columns: Iterable[Column]) -> str:
@@ -382,10 +410,13 @@ def _decode(
         place[column.title] for column in (layout.key, layout.row_id, layout.created_at)
     )
     change_places = [place[column.title] for column in changes]
+    times_of_change = {column.title for column in layout.changes}
+    light = [column.title for column in layout.light]
     decoded = []
     for position, raw in enumerate(rows):
         try:
             row = decoder.decode(raw)
+            fields = _FIELDS.decode(raw)
             payload = bytes(raw).decode()
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ContractError(
@@ -411,9 +442,21 @@ def _decode(
                     for column, name in zip(changes, change_places, strict=True)
                 ),
                 payload=payload,
+                content=_digest(fields, fields.keys() - times_of_change),
+                fingerprint=_digest(fields, light),
             )
         )
     return decoded
+
+
+def _digest(fields: Mapping[str, msgspec.Raw], titles: Iterable[str]) -> str:
+    # A column that is added at the source is null in old rows: that changes none of them.
+    text = b"\n".join(
+        b"%b:%b" % (title.encode(), bytes(value))
+        for title in sorted(titles)
+        if (value := fields.get(title)) is not None and bytes(value) != b"null"
+    )
+    return hashlib.sha256(text).hexdigest()[:32]
 
 
 def _instant(
@@ -455,6 +498,9 @@ def _raw_frame(rows: Sequence[_Row]) -> pl.DataFrame:
                 "created_at": [row.created_at for row in unique],
                 "payload": [row.payload for row in unique],
                 "sha256": [_sha256(row.payload) for row in unique],
+                "content_sha256": [row.content for row in unique],
+                "fingerprint": [row.fingerprint for row in unique],
+                "gone": [False] * len(unique),
             },
             schema=RAW_MESSAGES.polars,
         )

@@ -16,7 +16,7 @@ from conversation_analytics.core.source import SourceTable
 from conversation_analytics.core.windows import days_between
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from conversation_analytics.sample.traffic import Row, SampleTraffic
 
@@ -55,7 +55,7 @@ class SampleSource:
             for row in self._rows(table, start, end - dt.timedelta(microseconds=1))
             if start <= row["created_at"].replace(microsecond=0) < end
         ]
-        return self._frame(table, [(*raw, _sha256(raw[2])) for raw in served])
+        return self._frame(table, served)
 
     def read_undated(self, table: SourceTable) -> pl.DataFrame:
         """Return one conversation or its three turns, without times, in the raw schema."""
@@ -64,8 +64,23 @@ class SampleSource:
             if table is SourceTable.CONVERSATIONS
             else self.traffic.undated_messages()
         )
-        payloads = [(row["id"], self._payload(row)) for row in rows]
-        return self._frame(table, [(i, None, payload, _sha256(payload)) for i, payload in payloads])
+        return self._frame(table, [(row["id"], None, self._payload(row)) for row in rows])
+
+    def read_ids(self, table: SourceTable, ids: Sequence[str]) -> pl.DataFrame:
+        """Return the rows with these ids, in the raw schema; looks through every day."""
+        wanted = frozenset(ids)
+        dated = [
+            self._raw(row)
+            for row in self._days(table, self.first_day, self.last_day)
+            if row["id"] in wanted
+        ]
+        undated = self.read_undated(table)
+        return pl.concat(
+            [
+                self._frame(table, dated),
+                undated.filter(pl.col("id").is_in(sorted(wanted))),
+            ]
+        )
 
     def changes_since(self, table: SourceTable, since: dt.datetime) -> pl.DataFrame:
         """Return the rows created or updated at or after `since` (aware UTC), up to `last_day`.
@@ -87,7 +102,7 @@ class SampleSource:
             row_id, created_at, payload = self._raw(row)
             changed_at = row["updated_at"].replace(microsecond=0)
             if max(created_at, changed_at) >= since:
-                changed.append((row_id, created_at, changed_at, _sha256(payload)))
+                changed.append((row_id, created_at, changed_at, _sha256(payload)[:32]))
         return pl.DataFrame(changed, schema=_CHANGES, orient="row").sort("created_at", "id")
 
     def describe(self) -> dict[str, str]:
@@ -133,10 +148,13 @@ class SampleSource:
 
     @staticmethod
     def _frame(
-        table: SourceTable, rows: list[tuple[str, dt.datetime | None, str, str]]
+        table: SourceTable, rows: Sequence[tuple[str, dt.datetime | None, str]]
     ) -> pl.DataFrame:
         schema = _RAW[table]
-        return schema.conform(pl.DataFrame(rows, schema=schema.polars, orient="row"))
+        digests = ((row, _sha256(row[2])) for row in rows)
+        # Sample rows never change: one digest serves for all three.
+        full = [(*row, digest, digest[:32], digest[:32], False) for row, digest in digests]
+        return schema.conform(pl.DataFrame(full, schema=schema.polars, orient="row"))
 
 
 def _sha256(payload: str) -> str:

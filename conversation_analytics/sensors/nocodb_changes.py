@@ -1,15 +1,145 @@
 """The sensor that turns new and changed rows of the source into runs of their days."""
 
 import datetime as dt
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import dagster as dg
+import polars as pl
 from dagster._core.definitions.unresolved_asset_job_definition import (
     UnresolvedAssetJobDefinition,
 )
 
-from conversation_analytics.core.changes import Cursor, look
+from conversation_analytics.core.changes import (
+    ChangedDay,
+    Cursor,
+    SeenRow,
+    changed_days,
+    differing,
+    is_unfinished,
+    next_cursor,
+    suspects,
+    watched_rows,
+)
+from conversation_analytics.core.landing import GonePolicy
 from conversation_analytics.core.source import Source, SourceTable
+from conversation_analytics.core.windows import local_day
+from conversation_analytics.lake.store import Lake
+from conversation_analytics.sensors.held_rows import HeldRows
+from conversation_analytics.sensors.run_history import (
+    REASON_TAG,
+    earlier_attempts,
+    runs_under_way,
+)
 from conversation_analytics.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """Rows that are not held as the source shows them, and the cursor after the look."""
+
+    different: frozenset[SeenRow]
+    cursor: Cursor
+
+
+def _look(
+    source: Source,
+    lake: Lake,
+    held_rows: HeldRows,
+    cursor: Cursor,
+    settings: Settings,
+    now: dt.datetime,
+) -> _Look:
+    lag = dt.timedelta(seconds=settings.sensor_lag)
+    settled_before = now - dt.timedelta(seconds=settings.sensor_settle)
+    shown, different, same = [], set[SeenRow](), set[SeenRow]()
+    for table in SourceTable:
+        held = partial(held_rows.rows, lake, table)
+        listed = source.changes_since(table, cursor.watermark - lag)
+        found = suspects(
+            table, listed, held,
+            same=cursor.same, zone=settings.analytics_timezone,
+            first_day=settings.analytics_start_date, settled_before=settled_before, now=now,
+        )  # fmt: skip
+        doubtful = {row.name: row for row in found.doubtful}
+        if table is SourceTable.MESSAGES:
+            for row in _watched(lake, held_rows, settings, now):
+                doubtful.setdefault(row.name, row)
+        in_doubt = sorted(doubtful.values(), key=lambda row: row.name)
+        changed = frozenset[SeenRow]()
+        if in_doubt:
+            changed = differing(
+                in_doubt, source.read_ids(table, [row.id for row in in_doubt]), held,
+                gone_differs=settings.gone_rows != GonePolicy.KEEP,
+            )  # fmt: skip
+        names = {row.name for row in changed}
+        shown.append(listed)
+        different |= changed | frozenset(found.absent)
+        same |= frozenset(found.same) | {row for row in found.doubtful if row.name not in names}
+    return _Look(
+        frozenset(different),
+        next_cursor(
+            cursor, shown, different, same, settled_before=settled_before, lag=lag
+        ),
+    )  # fmt: skip
+
+
+def _watched(
+    lake: Lake, held_rows: HeldRows, settings: Settings, now: dt.datetime
+) -> Iterator[SeenRow]:
+    """Yield the turns that had no answer when they were read, until they expire."""
+    zone = settings.analytics_timezone
+    oldest = now - dt.timedelta(hours=settings.watch_hours)
+    first = max(local_day(oldest, zone), settings.analytics_start_date)
+    unfinished = held_rows.unfinished(lake, first, local_day(now, zone), is_unfinished())
+    for row in watched_rows(
+        SourceTable.MESSAGES, unfinished.filter(pl.col("created_at") >= oldest), zone
+    ):
+        held = held_rows.rows(lake, SourceTable.MESSAGES, row.day)
+        if not held.filter((pl.col("id") == row.id) & pl.col("gone")).height:
+            yield row
+
+
+def _requests(
+    instance: dg.DagsterInstance,
+    days: Sequence[ChangedDay],
+    daily_job: str,
+    undated_job: str,
+    settings: Settings,
+    now: dt.datetime,
+) -> tuple[list[dg.RunRequest], list[str]]:
+    """Return runs to start, and for the other days why they wait."""
+    requests: list[dg.RunRequest] = []
+    waiting: list[str] = []
+    under_way = runs_under_way(instance) if days else None
+    for changed in days:
+        name = changed.day.isoformat() if changed.day else "rows without a time"
+        reason = f"{changed.day or 'undated'}:{changed.digest}"
+        if under_way and under_way.cover(changed.day, undated_job):
+            waiting.append(f"{name}: {changed.rows} rows differ, a run is under way")
+            continue
+        attempts = earlier_attempts(
+            instance, reason, dt.timedelta(seconds=settings.sensor_interval)
+        )
+        if attempts.next_at and attempts.next_at > now:
+            waiting.append(
+                f"{name}: {changed.rows} rows differ after {attempts.count} runs, see what failed; "
+                f"next try after {attempts.next_at:%F %T} UTC"
+            )
+            continue
+        if len(requests) == settings.sensor_max_runs:
+            waiting.append(f"{name}: {changed.rows} rows differ, {len(requests)} runs come first")
+            continue
+        requests.append(
+            dg.RunRequest(
+                run_key=f"{reason}:{attempts.count}",
+                job_name=daily_job if changed.day else undated_job,
+                partition_key=changed.day.isoformat() if changed.day else None,
+                tags={"changed_rows": str(changed.rows), REASON_TAG: reason},
+            )
+        )
+    return requests, waiting
 
 
 def nocodb_changes(
@@ -18,57 +148,40 @@ def nocodb_changes(
     settings: Settings,
 ) -> dg.SensorDefinition:
     """Return the sensor `nocodb_changes`; switch it on in the UI."""
-    lag = dt.timedelta(seconds=settings.sensor_lag)
-    zone = settings.analytics_timezone
+    held_rows = HeldRows()
 
     @dg.sensor(
         name="nocodb_changes",
         jobs=[daily_job, undated_job],
         minimum_interval_seconds=settings.sensor_interval,
-        description="Looks for rows created or changed since the last look and materialises "
-        "exactly their days. The first look begins one SENSOR_LAG back: backfill older days.",
+        description="Compares the source with the raw zone and materialises exactly the days whose "
+        "rows are new, changed or finished. It begins at the newest row held, or now "
+        "where nothing is held yet: backfill older days.",
     )
     def changes(
-        context: dg.SensorEvaluationContext, source: dg.ResourceParam[Source]
+        context: dg.SensorEvaluationContext,
+        source: dg.ResourceParam[Source],
+        lake: dg.ResourceParam[Lake],
     ) -> dg.SensorResult:
         now = dt.datetime.now(dt.UTC)
-        cursor = Cursor.from_json(context.cursor) if context.cursor else Cursor(now)
-        since = cursor.watermark - lag
-        found = look(
-            [(table.value, source.changes_since(table, since)) for table in SourceTable],
-            cursor,
-            zone=zone,
-            first_day=settings.analytics_start_date,
-            lag=lag,
-            max_days=settings.sensor_max_runs,
-            now=now,
-        )
-        requests = [
-            dg.RunRequest(
-                run_key=f"{day.day}:{day.digest}",
-                job_name=daily_job.name,
-                partition_key=day.day.isoformat(),
-                tags={"changed_rows": str(day.rows)},
-            )
-            for day in found.days
-        ]
-        if found.undated:
-            requests.append(
-                dg.RunRequest(
-                    run_key=f"undated:{found.cursor.watermark.isoformat()}:{found.undated}",
-                    job_name=undated_job.name,
-                )
-            )
-        cursor_text = found.cursor.to_json()
-        if not requests:
-            return dg.SensorResult(
-                skip_reason=dg.SkipReason(f"No row created or changed since {since:%F %T} UTC."),
-                cursor=cursor_text,
-            )
-        context.log.info(
-            "changes: days=%d waiting_days=%d undated_rows=%d",
-            len(found.days), found.waiting, found.undated,
+        if context.cursor:
+            cursor = Cursor.from_json(context.cursor)
+        else:
+            cursor = Cursor(min(held_rows.newest(lake) or now, now))
+        seen = _look(source, lake, held_rows, cursor, settings, now)
+        requests, waiting = _requests(
+            context.instance, changed_days(seen.different), daily_job.name, undated_job.name,
+            settings, now,
         )  # fmt: skip
-        return dg.SensorResult(run_requests=requests, cursor=cursor_text)
+        cursor_text = seen.cursor.to_json()
+        context.log.info(
+            "looked: rows_different=%d runs=%d days_waiting=%d",
+            len(seen.different), len(requests), len(waiting),
+        )  # fmt: skip
+        if requests:
+            return dg.SensorResult(run_requests=requests, cursor=cursor_text)
+        since = cursor.watermark - dt.timedelta(seconds=settings.sensor_lag)
+        reason = "; ".join(waiting[:5]) or f"No row created or changed since {since:%F %T} UTC."
+        return dg.SensorResult(skip_reason=dg.SkipReason(reason), cursor=cursor_text)
 
     return changes

@@ -231,7 +231,7 @@ def test_every_iso_time_is_understood(moment: dt.datetime, separator: str, preci
 def test_only_plain_keys_pass(key: str) -> None:
     layout = layout_of(*PLAIN)
     if re.fullmatch(r"[A-Za-z0-9_.:\-]{1,255}", key):
-        assert _safe(layout, key) == key
+        assert _safe(layout, layout.key, key) == key
     else:
         with pytest.raises(ContractError):
-            _safe(layout, key)
+            _safe(layout, layout.key, key)

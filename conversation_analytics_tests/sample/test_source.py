@@ -41,7 +41,9 @@ def test_it_is_a_source() -> None:
 def test_payloads_are_the_rows_as_nocodb_serves_them(table: SourceTable) -> None:
     frame = sample().read_window(table, START, END)
     assert frame.schema == RAW_MESSAGES.polars
-    for row_id, created_at, payload, sha256 in frame.iter_rows():
+    for row_id, created_at, payload, sha256 in frame.select(
+        "id", "created_at", "payload", "sha256"
+    ).iter_rows():
         row = msgspec.json.decode(payload)
         assert row["id"] == row_id
         assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\+00:00", row["created_at"])
@@ -107,8 +109,17 @@ def test_changes_are_the_rows_created_or_updated_since(table: SourceTable) -> No
     assert changes.select("id", "created_at", "changed_at").rows() == (
         expected.select("id", "created_at", "updated_at").rows()
     )
-    fingerprints = dict(raw.select("id", "sha256").iter_rows())
+    fingerprints = dict(raw.select("id", "fingerprint").iter_rows())
     assert all(fingerprints[i] == f for i, f in changes.select("id", "fingerprint").iter_rows())
+
+
+@TABLES
+def test_rows_are_found_by_their_ids_whatever_their_day(table: SourceTable) -> None:
+    source = sample()
+    raw = pl.concat([source.read_window(table, START, END), source.read_undated(table)])
+    wanted = raw["id"].sort()[::50].to_list()
+    found = source.read_ids(table, [*wanted, "no such id"])
+    assert found.sort("id").rows() == raw.filter(pl.col("id").is_in(wanted)).sort("id").rows()
 
 
 def test_changes_up_to_no_end_are_refused() -> None:

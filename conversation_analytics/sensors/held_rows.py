@@ -1,0 +1,85 @@
+"""What the raw zone holds, kept in memory by digest so that a quiet look reads no partition."""
+
+import datetime as dt
+from collections import OrderedDict
+
+import polars as pl
+
+from conversation_analytics.core import schemas
+from conversation_analytics.core.schemas import TableSchema
+from conversation_analytics.core.source import SourceTable
+from conversation_analytics.core.windows import days_between
+from conversation_analytics.lake.store import Lake
+
+_DAILY = {
+    SourceTable.CONVERSATIONS: schemas.RAW_CONVERSATIONS,
+    SourceTable.MESSAGES: schemas.RAW_MESSAGES,
+}
+_UNDATED = {
+    SourceTable.CONVERSATIONS: schemas.RAW_UNDATED_CONVERSATIONS,
+    SourceTable.MESSAGES: schemas.RAW_UNDATED_MESSAGES,
+}
+_COLUMNS = ("id", "created_at", "content_sha256", "fingerprint", "gone")
+_KEPT_PARTITIONS = 64
+
+
+class HeldRows:
+    """Digests of the rows in the raw zone. Not safe for several threads at once."""
+
+    def __init__(self) -> None:
+        """Start with nothing in memory."""
+        self._kept: OrderedDict[tuple[str, str | None, str], pl.DataFrame] = OrderedDict()
+
+    def rows(self, lake: Lake, table: SourceTable, day: dt.date | None) -> pl.DataFrame:
+        """Return the rows of a raw partition (None: of the undated table).
+
+        Returns:
+            Columns `id`, `created_at`, `content_sha256`, `fingerprint` and `gone`; no rows where
+            there is no such partition.
+        """
+        schema = _UNDATED[table] if day is None else _DAILY[table]
+        key = None if day is None else day.isoformat()
+        return self._columns(lake, schema, key, pl.col(*_COLUMNS))
+
+    def unfinished(
+        self, lake: Lake, first: dt.date, last: dt.date, is_unfinished: pl.Expr
+    ) -> pl.DataFrame:
+        """Return `id` and `created_at` of the curated turns of these days without an answer."""
+        frames = [
+            self._columns(
+                lake, schemas.MESSAGES, day.isoformat(), pl.col("id", "created_at"), is_unfinished
+            )
+            for day in days_between(first, last)
+        ]
+        return pl.concat(frames)
+
+    def newest(self, lake: Lake) -> dt.datetime | None:
+        """Return up to when both tables are held; None where the raw zone is empty."""
+        newest = []
+        for table, schema in _DAILY.items():
+            for key in reversed(lake.keys(schema)):
+                value = self.rows(lake, table, dt.date.fromisoformat(key))["created_at"].max()
+                if isinstance(value, dt.datetime):
+                    newest.append(value)
+                    break
+        return min(newest, default=None)
+
+    def _columns(
+        self,
+        lake: Lake,
+        schema: TableSchema,
+        key: str | None,
+        columns: pl.Expr,
+        only: pl.Expr | None = None,
+    ) -> pl.DataFrame:
+        if not lake.exists(schema, key):
+            empty = schema.empty()
+            return (empty if only is None else empty.filter(only)).select(columns)
+        name = (schema.name, key, lake.stat(schema, key).sha256)
+        if name not in self._kept:
+            frame = lake.read(schema, key)
+            self._kept[name] = (frame if only is None else frame.filter(only)).select(columns)
+            while len(self._kept) > _KEPT_PARTITIONS:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(name)
+        return self._kept[name]

@@ -1,0 +1,74 @@
+"""What Dagster knows about runs of the daily chain: under way, and tried before."""
+
+import datetime as dt
+from dataclasses import dataclass
+
+import dagster as dg
+from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    PARTITION_NAME_TAG,
+)
+
+REASON_TAG = "conversation_analytics/reason"
+_UNDER_WAY = [dg.DagsterRunStatus.QUEUED, *IN_PROGRESS_RUN_STATUSES]
+_LONGEST_WAIT = dt.timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class RunsUnderWay:
+    """Runs that are queued or started.
+
+    Attributes:
+        ranges: first and last partition of each run of days, both included.
+        unpartitioned: names of the jobs of the other runs.
+    """
+
+    ranges: tuple[tuple[str, str], ...]
+    unpartitioned: frozenset[str]
+
+    def cover(self, day: dt.date | None, unpartitioned_job: str) -> bool:
+        """Say whether the day (None: the rows without a time) is being materialised."""
+        if day is None:
+            return unpartitioned_job in self.unpartitioned
+        return any(first <= day.isoformat() <= last for first, last in self.ranges)
+
+
+def runs_under_way(instance: dg.DagsterInstance) -> RunsUnderWay:
+    """Return what is queued or running now."""
+    ranges, others = [], set()
+    for run in instance.get_runs(dg.RunsFilter(statuses=_UNDER_WAY)):
+        if key := run.tags.get(PARTITION_NAME_TAG):
+            ranges.append((key, key))
+        elif first := run.tags.get(ASSET_PARTITION_RANGE_START_TAG):
+            ranges.append((first, run.tags[ASSET_PARTITION_RANGE_END_TAG]))
+        else:
+            others.add(run.job_name)
+    return RunsUnderWay(tuple(ranges), frozenset(others))
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """Earlier runs for the same reason.
+
+    Attributes:
+        count: how many there were.
+        next_at: not before this instant may the next one start; None: at once.
+    """
+
+    count: int
+    next_at: dt.datetime | None
+
+
+def earlier_attempts(instance: dg.DagsterInstance, reason: str, interval: dt.timedelta) -> Attempts:
+    """Count the runs tagged with `reason`, and say when another one makes sense.
+
+    The pause doubles from `interval` with each attempt, to one hour at most.
+    """
+    records = instance.get_run_records(dg.RunsFilter(tags={REASON_TAG: reason}))
+    if not records:
+        return Attempts(0, None)
+    ended = max(record.update_timestamp for record in records)
+    pause = min(interval * 2 ** min(len(records), 16), _LONGEST_WAIT)
+    return Attempts(len(records), ended.replace(tzinfo=ended.tzinfo or dt.UTC) + pause)
