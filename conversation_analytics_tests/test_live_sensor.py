@@ -79,6 +79,7 @@ def test_a_new_and_a_changed_row_reach_the_report_by_themselves(
         "SQLITE_PATH": str(tmp_path / "documents.sqlite"),
         "ANALYTICS_START_DATE": (dt.datetime.now(dt.UTC).date() - dt.timedelta(days=3)).isoformat(),
         "SENSOR_INTERVAL": "5",
+        "SENSOR_SETTLE": "0",
     }
     settings = parse_settings(environment)
     shutil.copy(ROOT / "workspace.yaml", tmp_path)

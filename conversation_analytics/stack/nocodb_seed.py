@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from conversation_analytics.stack.postgres import PostgresServer
 
 _BATCH = 100  # the server refuses more rows in a request
+_COMPLETE_LOOKS = 3
 _ATTACH_SECONDS = 60.0
 _PRICE_DIGITS = 7
 
@@ -121,13 +122,19 @@ def create_dify_base(
         },
     )
     started = time.monotonic()
+    # Its list of tables was seen whole and then, for a moment, without one: whole twice counts.
+    complete = 0
     while True:
         listed = server.request("GET", f"/api/v2/meta/bases/{base_id}/tables")["list"]
         ids: dict[str, str] = {table["title"]: table["id"] for table in listed}
         if COLUMNS.keys() <= ids.keys() and all(
             _is_complete(server, ids[name], name) for name in COLUMNS
         ):
-            break
+            complete += 1
+            if complete == _COMPLETE_LOOKS:
+                break
+        else:
+            complete = 0
         if time.monotonic() - started > _ATTACH_SECONDS:
             message = (
                 f"NocoDB did not finish reading PostgreSQL database {database} in "

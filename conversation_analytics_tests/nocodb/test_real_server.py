@@ -248,6 +248,57 @@ def test_a_finished_turn_has_another_fingerprint(nocodb: NocodbServer, dify_base
         assert source.changes_since(SourceTable.MESSAGES, later).is_empty()
 
 
+@pytest.mark.postgres
+def test_a_row_has_the_same_digests_in_a_window_by_its_id_and_in_a_look(
+    nocodb: NocodbServer, dify_base: DifyBase, native_base: NativeBase
+) -> None:
+    rows = [
+        message(
+            number, DAY + dt.timedelta(minutes=number), updated_at=DAY + dt.timedelta(hours=20),
+            total_price=Decimal("0.0012345"), provider_response_latency=1.5 / (number + 1),
+            message_tokens=number, status="normal",
+        )
+        for number in range(150)
+    ]  # fmt: skip
+    load_dify_rows(dify_base.dsn, "conversations", [CONVERSATION])
+    load_dify_rows(dify_base.dsn, "messages", rows)
+    load_native_rows(nocodb, native_base, [CONVERSATION], rows)
+    for base in (dify_base, native_base):
+        with source_of(nocodb, base, page_size=40) as source:
+            window = source.read_window(SourceTable.MESSAGES, DAY, NEXT)
+            wanted = window["id"].to_list()
+            found = source.read_ids(SourceTable.MESSAGES, [*wanted, str(uuid.UUID(int=7))])
+            assert found.sort("id").equals(window.sort("id"))
+            shown = source.changes_since(SourceTable.MESSAGES, DAY)
+            assert shown.select("id", "fingerprint").rows() == (
+                window.sort("id").select("id", "fingerprint").rows()
+            )
+            assert source.read_ids(SourceTable.MESSAGES, []).is_empty()
+
+
+@pytest.mark.postgres
+def test_the_content_stays_the_same_where_only_a_time_of_change_moves(
+    nocodb: NocodbServer, dify_base: DifyBase
+) -> None:
+    load_dify_rows(dify_base.dsn, "conversations", [CONVERSATION])
+    row = message(1, DAY)
+
+    def read() -> dict[str, Any]:
+        load_dify_rows(dify_base.dsn, "messages", [row])
+        with source_of(nocodb, dify_base) as source:
+            return source.read_ids(SourceTable.MESSAGES, [row["id"]]).row(0, named=True)
+
+    before = read()
+    row["updated_at"] = NEXT
+    viewed = read()
+    row["answer"] = "another"
+    edited = read()
+    digests = [one["content_sha256"] for one in (before, viewed, edited)]
+    assert digests[0] == digests[1] != digests[2]
+    assert len({one["sha256"] for one in (before, viewed, edited)}) == 3
+    assert before["fingerprint"] != viewed["fingerprint"] == edited["fingerprint"]
+
+
 def test_changes_in_tables_of_nocodb_itself(nocodb: NocodbServer, native_base: NativeBase) -> None:
     began = dt.datetime.now(dt.UTC).replace(microsecond=0)
     keys = insert_rows(
