@@ -122,7 +122,7 @@ def create_dify_base(
         },
     )
     started = time.monotonic()
-    # Its list of tables was seen whole and then, for a moment, without one: whole twice counts.
+    # Its list of tables was seen whole and then, for a moment, without one.
     complete = 0
     while True:
         listed = server.request("GET", f"/api/v2/meta/bases/{base_id}/tables")["list"]
