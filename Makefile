@@ -12,7 +12,7 @@ LOCK   := $(BIN)/uv pip compile pyproject.toml requirements.in --no-strip-extras
           --no-config --custom-compile-command "make lock" --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow dev stack bench lint docs lock clean setup setup-dev
+.PHONY: help run test test-polars-next test-slow dev stack bench lint docs lock clean setup setup-dev
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -39,6 +39,19 @@ run: setup ## the main job: sample days through every asset into ./data, then a 
 test: setup-dev ## all tests, with the real MongoDB, S3, PostgreSQL and NocoDB
 	@$(BIN)/python -m pytest -m "not slow"
 
+$(VENV)/polars-next: requirements-polars-next.txt $(VENV)/.dev
+	@rm -rf $@
+	@$(PIP) install --no-deps --require-hashes --target $@ -r requirements-polars-next.txt
+	@touch $@
+
+test-polars-next: $(VENV)/polars-next ## the computing parts on the next Polars, laid over the environment
+	@PYTHONPATH=$(CURDIR)/$(VENV)/polars-next $(BIN)/python -c \
+	  "import polars; assert polars.__version__ > '2', polars.__version__"
+	@PYTHONPATH=$(CURDIR)/$(VENV)/polars-next $(BIN)/python -m pytest -q \
+	  -m "not slow and not mongodb and not s3 and not postgres and not nocodb" \
+	  conversation_analytics_tests/core conversation_analytics_tests/lake \
+	  conversation_analytics_tests/reports conversation_analytics_tests/test_road.py
+
 test-slow: setup-dev ## the tests that are too long for CI, the whole real data set among them
 	@$(BIN)/python -m pytest -m slow
 
@@ -64,6 +77,9 @@ docs: setup ## the generated pages and .env.example
 lock: setup-dev ## the lock files, with hashes and without addresses
 	@$(LOCK) -o requirements.txt
 	@$(LOCK) --extra stack --extra dev -o requirements-dev.txt
+	@$(BIN)/uv pip compile requirements-polars-next.in --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-config \
+	  --custom-compile-command "make lock" --quiet -o requirements-polars-next.txt
 
 clean: ## remove what was made, the environment and ./data included
 	rm -rf $(VENV) data build *.egg-info

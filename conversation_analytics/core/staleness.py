@@ -1,0 +1,73 @@
+"""Which assets of a day are missing, or were made of other bytes than their inputs hold now.
+
+Everything after the raw zone is a function of its inputs. So each stored partition records
+the digests of the partitions it was made of, and what has to be made again follows from
+what is stored: it does not depend on any log of runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPartition:
+    """What the storage says of one partition of an asset.
+
+    Attributes:
+        sha256: digest of its content; None where it has none (files, documents).
+        inputs: digest of each input at the time it was made, by the input's name.
+    """
+
+    sha256: str | None
+    inputs: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class StaleAsset:
+    """An asset of a day that has to be made again, and why."""
+
+    asset: str
+    reason: str
+
+
+def stale_assets(
+    stored: Mapping[str, StoredPartition | None],
+    made_from: Mapping[str, tuple[str, ...]],
+    origin: Mapping[str, str],
+) -> tuple[StaleAsset, ...]:
+    """Compare the stored partitions of one day with each other.
+
+    Args:
+        stored: by asset; None where nothing is stored. All assets of `made_from` are in it.
+        made_from: inputs of each asset, an asset after all of its inputs; none for assets
+            that are read from the source.
+        origin: what assets without inputs must have recorded in place of inputs.
+
+    Returns:
+        Assets to make again, in the order of `made_from`: those that are not as they should
+        be, and everything that is made of them.
+    """
+    found: dict[str, str] = {}
+    for asset, inputs in made_from.items():
+        partition = stored[asset]
+        upstream = [name for name in inputs if name in found]
+        if partition is None:
+            found[asset] = "missing"
+        elif upstream:
+            found[asset] = f"{upstream[0]} is to be made again"
+        elif not inputs and dict(partition.inputs) != dict(origin):
+            found[asset] = "read from another source or for another time zone"
+        else:
+            changed = [
+                name
+                for name in inputs
+                if (held := stored[name]) is None or partition.inputs.get(name) != held.sha256
+            ]
+            if changed:
+                found[asset] = f"{changed[0]} has changed since"
+    return tuple(StaleAsset(asset, reason) for asset, reason in found.items())

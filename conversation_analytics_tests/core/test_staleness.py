@@ -1,0 +1,106 @@
+"""What is stale follows from what is stored."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
+
+MADE_FROM: dict[str, tuple[str, ...]] = {
+    "raw": (),
+    "messages": ("raw",),
+    "partials": ("messages",),
+    "report": ("partials",),
+    "documents": ("messages", "report"),
+}
+ORIGIN = {"source": "nocodb", "window": "w"}
+Stored = dict[str, StoredPartition | None]
+
+
+def make(stored: Stored, versions: dict[str, str], assets: list[str]) -> Stored:
+    """Make `assets` as runs would: the content follows the inputs and the asset's version."""
+    made = dict(stored)
+    for asset, names_of_inputs in MADE_FROM.items():
+        if asset not in assets:
+            continue
+        inputs = {name: str(held.sha256) for name in names_of_inputs if (held := made[name])}
+        digest = "|".join([versions[asset], *inputs.values()])
+        made[asset] = StoredPartition(
+            None if asset == "documents" else digest, inputs if names_of_inputs else ORIGIN
+        )
+    return made
+
+
+WHOLE = make(dict.fromkeys(MADE_FROM), dict.fromkeys(MADE_FROM, "1"), list(MADE_FROM))
+
+
+def names(stored: Stored) -> list[str]:
+    return [stale.asset for stale in stale_assets(stored, MADE_FROM, ORIGIN)]
+
+
+def test_a_day_just_made_is_not_stale() -> None:
+    assert names(WHOLE) == []
+
+
+def test_nothing_stored_is_all_missing() -> None:
+    stale = stale_assets(dict.fromkeys(MADE_FROM), MADE_FROM, ORIGIN)
+    assert stale == tuple(StaleAsset(asset, "missing") for asset in MADE_FROM)
+
+
+def test_changed_rows_make_everything_after_them_stale() -> None:
+    changed = make(WHOLE, dict.fromkeys(MADE_FROM, "2"), ["raw"])
+    assert stale_assets(changed, MADE_FROM, ORIGIN) == (
+        StaleAsset("messages", "raw has changed since"),
+        StaleAsset("partials", "messages is to be made again"),
+        StaleAsset("report", "partials is to be made again"),
+        StaleAsset("documents", "messages is to be made again"),
+    )
+
+
+def test_a_run_that_died_on_the_way_leaves_the_rest_stale() -> None:
+    changed = make(WHOLE, dict.fromkeys(MADE_FROM, "2"), ["raw", "messages", "partials"])
+    assert names(changed) == ["report", "documents"]
+
+
+def test_a_lost_copy_is_made_again_alone() -> None:
+    assert names({**WHOLE, "documents": None}) == ["documents"]
+
+
+@pytest.mark.parametrize("name", ["source", "window"])
+def test_rows_of_another_source_or_zone_are_read_again(name: str) -> None:
+    raw = WHOLE["raw"]
+    assert raw is not None
+    other: Stored = {**WHOLE, "raw": replace(raw, inputs={**ORIGIN, name: "other"})}
+    assert names(other) == list(MADE_FROM)
+
+
+@given(
+    steps=st.lists(
+        st.tuples(st.sets(st.sampled_from(list(MADE_FROM))), st.sampled_from("123")), max_size=8
+    )
+)
+def test_making_what_is_stale_gives_what_making_everything_gives(
+    steps: list[tuple[set[str], str]],
+) -> None:
+    """Whatever was made in whatever order, by whatever version of the source."""
+    stored: Stored = dict.fromkeys(MADE_FROM)
+    versions = dict.fromkeys(MADE_FROM, "1")
+    for assets, version in steps:
+        versions["raw"] = version
+        # A run makes an asset only where its inputs are there.
+        possible = [
+            asset
+            for asset in MADE_FROM
+            if asset in assets and all(stored[i] or i in assets for i in MADE_FROM[asset])
+        ]
+        if all(stored[i] or i in possible for a in possible for i in MADE_FROM[a]):
+            stored = make(stored, versions, possible)
+    if stored["raw"] is not None:
+        versions["raw"] = str(stored["raw"].sha256)
+    mended = make(stored, versions, names(stored))
+    assert mended == make(mended, versions, list(MADE_FROM))
+    assert names(mended) == []
