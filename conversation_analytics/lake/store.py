@@ -7,6 +7,7 @@ read the plain files too.
 from __future__ import annotations
 
 import datetime as dt
+import json
 import logging
 import re
 import time
@@ -28,7 +29,7 @@ from conversation_analytics.lake.objects import LocalObjects, ObjectStore
 from conversation_analytics.lake.s3 import S3Config, S3Objects
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from conversation_analytics.core.schemas import TableSchema
@@ -77,11 +78,19 @@ class WrittenPartition:
 
 @dataclass(frozen=True, slots=True)
 class PartitionInfo:
-    """What the footer of a stored partition says: rows, objects, and digest as written."""
+    """What the footer of a stored partition says.
+
+    Attributes:
+        rows: rows of the partition.
+        parts: objects of the partition.
+        sha256: digest as written.
+        inputs: what it was made of, as given to `write`.
+    """
 
     rows: int
     parts: int
     sha256: str
+    inputs: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -105,7 +114,13 @@ class Lake:
     partition_by: PartitionBy = "day"
     sleep: Callable[[float], None] = time.sleep
 
-    def write(self, schema: TableSchema, key: str | None, frame: pl.DataFrame) -> WrittenPartition:
+    def write(
+        self,
+        schema: TableSchema,
+        key: str | None,
+        frame: pl.DataFrame,
+        inputs: Mapping[str, str] | None = None,
+    ) -> WrittenPartition:
         """Replace one partition by `frame`, sorted by the schema's order.
 
         Objects that hold the right bytes already are left alone. Equality is decided on
@@ -121,7 +136,11 @@ class Lake:
         folder = self._folder(schema, key)
         require_schema(frame, schema)
         encoded = encode_partition(
-            schema.conform(frame), schema, self.options, {"partition": key or ""}
+            schema.conform(frame),
+            schema,
+            self.options,
+            {"partition": key or ""}
+            | ({"inputs": json.dumps(dict(inputs), sort_keys=True)} if inputs else {}),
         )
         paths = [_part_path(folder, part) for part in range(len(encoded.parts))]
         sizes = {info.path: info.size for info in self.objects.list(folder)}
@@ -157,6 +176,12 @@ class Lake:
             LakeError: the partition is missing, torn, or not of the schema.
             LakeUnavailableError: the storage does not answer.
         """
+        return self.read_with_info(schema, key)[0]
+
+    def read_with_info(
+        self, schema: TableSchema, key: str | None
+    ) -> tuple[pl.DataFrame, PartitionInfo]:
+        """Return one partition as `read` does, and what the footer of just these rows says."""
         mixed = None
         for pause_s in (0.0, *_PAUSES_S):
             self.sleep(pause_s)
@@ -190,7 +215,7 @@ class Lake:
                 raise self._missing(schema, key)
         footer = read_footer(data, schema, path)
         self._require_place(footer, key, 0, path)
-        return PartitionInfo(footer.partition_rows, footer.parts, footer.sha256)
+        return _info(footer)
 
     def row_count(self, schema: TableSchema, key: str | None) -> int:
         """Return the partition's rows from the footer; errors are those of `stat`."""
@@ -278,7 +303,9 @@ class Lake:
         self.objects.put(path, data)
         return True
 
-    def _read_once(self, schema: TableSchema, key: str | None) -> pl.DataFrame:
+    def _read_once(
+        self, schema: TableSchema, key: str | None
+    ) -> tuple[pl.DataFrame, PartitionInfo]:
         folder = self._folder(schema, key)
         path = _part_path(folder, 0)
         data = self.objects.get(path)
@@ -300,7 +327,7 @@ class Lake:
         whole = pl.concat(frames) if len(frames) > 1 else frame
         if whole.height != first.partition_rows:
             raise _incomplete(folder, f"{first.partition_rows} rows", f"{whole.height} rows")
-        return whole
+        return whole, _info(first)
 
     def _require_place(self, footer: Footer, key: str | None, part: int, path: str) -> None:
         found = (footer.metadata.get("partition"), footer.part)
@@ -367,6 +394,11 @@ def open_lake(
     """Return the lake in the bucket `s3`, or in the folder `base_dir` where that is None."""
     objects: ObjectStore = LocalObjects(base_dir) if s3 is None else S3Objects(s3)
     return Lake(objects, options or ParquetOptions(), partition_by)
+
+
+def _info(footer: Footer) -> PartitionInfo:
+    inputs: dict[str, str] = json.loads(footer.metadata.get("inputs", "{}"))
+    return PartitionInfo(footer.partition_rows, footer.parts, footer.sha256, inputs)
 
 
 def _part_path(folder: str, part: int) -> str:
