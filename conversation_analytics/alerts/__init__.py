@@ -1,0 +1,1 @@
+"""The alert webhook: signed delivery of run failures."""
