@@ -7,6 +7,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from conversation_analytics.alerts.webhook import WebhookConfig
 from conversation_analytics.assets.checks import reconciliation_check
 from conversation_analytics.assets.curated import curated_assets
 from conversation_analytics.assets.documents import document_assets
@@ -27,6 +28,7 @@ from conversation_analytics.resources.connections import (
 )
 from conversation_analytics.schedules.daily_close import daily_close
 from conversation_analytics.sensors.nocodb_changes import nocodb_changes
+from conversation_analytics.sensors.run_failures import run_failures
 from conversation_analytics.settings import Settings, load_settings
 
 PartitionListener = Callable[[str, str | None], None]
@@ -70,9 +72,24 @@ def build_definitions(
         asset_checks=[check],
         jobs=[daily_job, undated_job],
         schedules=[daily_close(daily_job, settings)],
-        sensors=[nocodb_changes(daily_job, undated_job, settings)],
+        sensors=[
+            nocodb_changes(daily_job, undated_job, settings),
+            run_failures(_webhook(settings), settings.dagster_ui_url),
+        ],
         executor=build_executor(settings),
         resources=_resources(settings, on_partition),
+    )
+
+
+def _webhook(settings: Settings) -> WebhookConfig | None:
+    if not settings.alert_webhook_url:
+        return None
+    return WebhookConfig(
+        settings.alert_webhook_url,
+        settings.alert_webhook_secret,
+        allow_http=settings.alert_webhook_allow_http,
+        allow_private=settings.alert_webhook_allow_private,
+        ca_file=settings.alert_webhook_ca_file,
     )
 
 

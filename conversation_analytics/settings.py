@@ -161,7 +161,7 @@ def _reserved(feature: str) -> Parser:
 
 
 _SOURCE, _DOCS, _LAKE, _WORK, _LOG = (
-    "Source", "Documents", "Lake", "Work", "Logs",
+    "Source", "Documents", "Lake", "Work", "Logs and alerts",
 )  # fmt: skip
 
 SETTINGS: tuple[Setting, ...] = (
@@ -297,6 +297,19 @@ SETTINGS: tuple[Setting, ...] = (
              "level of the platform's own log", _choice("debug", "info", "warning", "error")),
     _setting(_LOG, "LOG_FILE", "", "a file path, or empty",
              "also write the platform's log here, one JSON object a line", _text),
+    _setting(_LOG, "ALERT_WEBHOOK_URL", "", "https://host[:port]/path, or empty",
+             "where the sensor `run_failures` posts an alert for every failed run", _text,
+             secret=True),
+    _setting(_LOG, "ALERT_WEBHOOK_SECRET", "", "whsec_ and a key in base64",
+             "signs alerts as Standard Webhooks says", _text, secret=True),
+    _setting(_LOG, "ALERT_WEBHOOK_ALLOW_HTTP", "false", _BOOL,
+             "allow http:// to other hosts", _boolean),
+    _setting(_LOG, "ALERT_WEBHOOK_ALLOW_PRIVATE", "false", _BOOL,
+             "allow loopback, private and link-local addresses", _boolean),
+    _setting(_LOG, "ALERT_WEBHOOK_CA_FILE", "", "a file path, or empty",
+             "certificates to trust instead of the usual ones", _text),
+    _setting(_LOG, "DAGSTER_UI_URL", "", "http(s)://host[:port][/path]",
+             "address of the Dagster UI, for links in alerts", _url("http", "https")),
 )  # fmt: skip
 
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
