@@ -1,0 +1,113 @@
+"""What is stored of a day, asset by asset, and so which assets have to be made again."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from conversation_analytics.core.schemas import TABLES
+from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
+from conversation_analytics.core.windows import day_window
+from conversation_analytics.io_managers.document_io import inputs_of_documents
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    import dagster as dg
+
+    from conversation_analytics.documents.store import DocumentStore
+    from conversation_analytics.lake.store import Lake
+    from conversation_analytics.settings import Settings
+
+_TABLES = {table.name: table for table in TABLES}
+FILES = "daily_report_files"
+
+
+@dataclass(frozen=True, slots=True)
+class StaleDay:
+    """A day with assets to make again, upstream first."""
+
+    key: str
+    assets: tuple[StaleAsset, ...]
+
+
+def made_from(assets: Iterable[dg.AssetsDefinition]) -> dict[str, tuple[str, ...]]:
+    """Return the inputs of each daily asset, every asset after its inputs."""
+    inputs: dict[str, tuple[str, ...]] = {}
+    for definition in assets:
+        if definition.partitions_def is not None:
+            for key, needed in definition.asset_deps.items():
+                inputs[key.path[-1]] = tuple(sorted(one.path[-1] for one in needed))
+    ordered: dict[str, tuple[str, ...]] = {}
+    while len(ordered) < len(inputs):
+        for name in sorted(inputs.keys() - ordered.keys()):
+            if ordered.keys() >= set(inputs[name]):
+                ordered[name] = inputs[name]
+    return ordered
+
+
+def origin(settings: Settings, key: str) -> dict[str, str]:
+    """Return what a raw partition of day `key` records in place of inputs."""
+    window = day_window(dt.date.fromisoformat(key), settings.analytics_timezone)
+    return {
+        "source": settings.source_kind,
+        "window": f"{window.start.isoformat()}/{window.end.isoformat()}",
+    }
+
+
+def files_inputs_path(key: str) -> str:
+    """Return where the report files of a day say what they were made of."""
+    return f"daily/{key}.inputs.json"
+
+
+def stored_day(
+    names: Iterable[str], lake: Lake, documents: DocumentStore, key: str
+) -> dict[str, StoredPartition | None]:
+    """Return what is stored of the assets `names` for day `key`.
+
+    Raises:
+        AnalyticsError: a storage does not answer, or what is stored cannot be read.
+    """
+    return {name: _stored(name, lake, documents, key) for name in names}
+
+
+def _stored(
+    name: str, lake: Lake, documents: DocumentStore, key: str
+) -> StoredPartition | None:
+    if name in _TABLES:
+        schema = _TABLES[name]
+        if not lake.exists(schema, key):
+            return None
+        info = lake.stat(schema, key)
+        return StoredPartition(info.sha256, info.inputs)
+    inputs: Mapping[str, str] | None
+    if name == FILES:
+        path = files_inputs_path(key)
+        inputs = json.loads(lake.get_report(path)) if lake.has_report(path) else None
+    else:
+        inputs = inputs_of_documents(documents, name, key)
+    return None if inputs is None else StoredPartition(None, inputs)
+
+
+def stale_days(
+    graph: Mapping[str, tuple[str, ...]],
+    lake: Lake,
+    documents: DocumentStore,
+    settings: Settings,
+    keys: Iterable[str],
+) -> Iterator[StaleDay]:
+    """Yield the days among `keys` that have assets to make again.
+
+    Args:
+        graph: of `made_from`.
+        lake: the lake.
+        documents: the document store.
+        settings: of this process.
+        keys: partition keys.
+    """
+    for key in keys:
+        stale = stale_assets(stored_day(graph, lake, documents, key), graph, origin(settings, key))
+        if stale:
+            yield StaleDay(key, stale)
