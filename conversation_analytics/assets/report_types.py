@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from conversation_analytics.core.metrics import METRICS
+from conversation_analytics.core.metrics import METRICS, MetricType
 from conversation_analytics.core.schemas import DAILY_REPORT
 from conversation_analytics.io_managers.lake_io import column_schema
 
@@ -12,7 +12,8 @@ from conversation_analytics.io_managers.lake_io import column_schema
 def report_frame_type() -> dg.DagsterType:
     """Return the type of `daily_report`.
 
-    Columns as `schemas.DAILY_REPORT`; `metric` is of the registry, `value` is not negative.
+    Columns as `schemas.DAILY_REPORT`; `metric` is of the registry, `value` is not negative, money
+    aside: what the source has as negative price is summed up and told, and takes no day with it.
     dagster-pandas and pandas are imported when a frame is checked, not when definitions load.
     """
     return dg.DagsterType(
@@ -32,17 +33,20 @@ def _check(context: dg.TypeCheckContext, value: Any) -> dg.TypeCheck:
         NonNullableColumnConstraint,
     )
 
+    money = [metric.name for metric in METRICS if metric.type is MetricType.MONEY]
+
     class NotNegative(ColumnConstraint):
-        """Values are null or at least 0."""
+        """Values are null or at least 0, unless they are money."""
 
         def __init__(self) -> None:
             super().__init__(  # type: ignore[no-untyped-call]
-                error_description="No value below 0.", markdown_description="values are at least 0"
+                error_description="No value below 0, money aside.",
+                markdown_description="values are at least 0, money aside",
             )
 
         def validate(self, dataframe: Any, column_name: str) -> None:
             known = dataframe[dataframe[column_name].notna()]
-            wrong = known[known[column_name] < 0]
+            wrong = known[(known[column_name] < 0) & ~known["metric"].isin(money)]
             if len(wrong):
                 raise ColumnConstraintViolationException(
                     constraint_name=self.name,

@@ -19,6 +19,8 @@ from conversation_analytics.core.partials import SKETCHED, additive_sums, known_
 from conversation_analytics.core.schemas import MONEY
 from conversation_analytics.core.sketches import quantiles
 
+_WIDE = pl.Decimal(38, 7)  # a thousand times the highest sum of money has no place in MONEY
+
 NO_APP = ""
 """App id of the rows whose source names no app; a null app id is the row over all apps."""
 
@@ -98,7 +100,7 @@ def _zero_without_turns(column: str) -> pl.Expr:
 def _ratio(numerator: pl.Expr, denominator: pl.Expr) -> pl.Expr:
     # Decimal, because a quotient of whole numbers or money shall be the same everywhere.
     # Decimals raise on division by zero, in both branches of when/then.
-    return numerator.cast(MONEY) / pl.when(denominator > 0).then(denominator.cast(MONEY))
+    return numerator.cast(_WIDE) / pl.when(denominator > 0).then(denominator.cast(MONEY))
 
 
 def _count(name: str, title: str, unit: str, formula: str, source: str = _DIFY) -> Metric:
@@ -133,8 +135,8 @@ def _percentile(sketched: str, title: str, q: str, source: str) -> Metric:
     name = _SKETCH_COLUMNS[sketched]
     return Metric(
         f"{name}_{q}", f"{title} {q}", "s", MetricType.DURATION,
-        f"{q} of {sketched} by nearest rank, within 1%", Grain.APP, Merge.SKETCH,
-        f"null if no turn has {sketched}", source, pl.col(f"{name}_{q}"),
+        f"{q} of {sketched} above 0 by nearest rank, within 1%", Grain.APP, Merge.SKETCH,
+        f"null if no turn has {sketched} above 0", source, pl.col(f"{name}_{q}"),
     )  # fmt: skip
 
 
@@ -164,7 +166,7 @@ METRICS: tuple[Metric, ...] = (
     *(_percentile("time_to_first_token_s", "Time to first token", q,
                   "Dify, usage of message_metadata") for q in ("p50", "p95")),
     Metric("output_speed", "Output speed", "tokens/s", MetricType.SPEED,
-           "sum(answer_tokens) / sum(latency_s) over turns with a latency", Grain.APP,
+           "sum(answer_tokens) / sum(latency_s) over turns with a latency above 0", Grain.APP,
            Merge.RATIO_OF_SUMS, "null without a latency above 0 or without token counts",
            _DIFY_STATISTIC,
            _ratio(pl.col("latency_answer_tokens"), pl.col("latency_sum_s").cast(MONEY))),

@@ -8,18 +8,23 @@ Three kinds of rows share the schema `schemas.DAILY_PARTIALS`:
 - `sketch`: counts in buckets of latency and of time to first token, by app and model.
 
 Population: rows with `invoke_from='debugger'` are left out, a null stays in. Sums are over
-known values; a sum without any known value is null, never 0. A time counts as known if it
-is finite and below 1e9 seconds. Every function here is a plan over LazyFrames and
-translates to cudf-polars.
+known values; a sum without any known value is null, never 0. Every function here is a plan
+over LazyFrames and translates to cudf-polars.
+
+What counts as known: a time above 0 and below 1e9 seconds (the source writes 0 until an answer
+ends, and where it failed), a token count of 0 to 1e9, a price within 1e9 of its currency: sums
+of what one wrong row may hold would not fit 64 bits or the money type, and would take the whole
+day with them. A currency of '' is no currency. `implausible` counts what is left out.
 """
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from conversation_analytics.core.schemas import DAILY_PARTIALS
+from conversation_analytics.core.schemas import DAILY_PARTIALS, MONEY
 from conversation_analytics.core.sketches import bucket
 
 if TYPE_CHECKING:
@@ -36,6 +41,8 @@ _ADDITIVE = (
     "cost", "latency_turns", "latency_answer_tokens",
 )  # fmt: skip
 _LONGEST_S = 1e9
+_MOST_TOKENS = 10**9
+_HIGHEST_PRICE = Decimal(10**9)
 _MICROS = 1_000_000
 
 
@@ -77,7 +84,10 @@ def daily_partials(conversations: pl.LazyFrame, messages: pl.LazyFrame) -> pl.La
         Schema `schemas.DAILY_PARTIALS`, one row per key, in no particular order: see
         `TableSchema.conform` for the order in files.
     """
-    turns = population(messages).with_columns(_known_seconds(name) for name in SKETCHED)
+    turns = population(messages).with_columns(
+        *(_known(name) for name in _KNOWN),
+        pl.when(pl.col("currency") != "").then(pl.col("currency")).alias("currency"),
+    )
     pieces = (
         _conversation_counts(population(conversations)),
         _turn_counts(turns),
@@ -157,9 +167,46 @@ def _sketch(turns: pl.LazyFrame, name: str) -> pl.LazyFrame:
     )
 
 
-def _known_seconds(name: str) -> pl.Expr:
-    value = pl.col(name)
-    return pl.when(value.is_finite() & (value.abs() < _LONGEST_S)).then(value).alias(name)
+def implausible(messages: pl.LazyFrame) -> pl.LazyFrame:
+    """Count the values that partials leave out, in one row.
+
+    A time of 0 is not among them: it is how the source writes that there is none.
+
+    Args:
+        messages: schema `schemas.MESSAGES`.
+
+    Returns:
+        One Int64 column for each of `latency_s`, `time_to_first_token_s`, `message_tokens`,
+        `answer_tokens` and `total_price`.
+    """
+    return population(messages).select(
+        (pl.col(name).is_not_null() & ~known & pl.col(name).ne_missing(0))
+        .sum()
+        .cast(pl.Int64)
+        .alias(name)
+        for name, known in _KNOWN.items()
+    )
+
+
+def _seconds_known(name: str) -> pl.Expr:
+    # NaN is above every number in Polars, hence not below the bound.
+    return (pl.col(name) > 0) & (pl.col(name) < _LONGEST_S)
+
+
+def _tokens_known(name: str) -> pl.Expr:
+    return (pl.col(name) >= 0) & (pl.col(name) <= _MOST_TOKENS)
+
+
+_KNOWN = {
+    **{name: _seconds_known(name) for name in SKETCHED},
+    **{name: _tokens_known(name) for name in ("message_tokens", "answer_tokens")},
+    "total_price": (pl.col("total_price") >= pl.lit(-_HIGHEST_PRICE, MONEY))
+    & (pl.col("total_price") <= pl.lit(_HIGHEST_PRICE, MONEY)),
+}
+
+
+def _known(name: str) -> pl.Expr:
+    return pl.when(_KNOWN[name]).then(pl.col(name)).alias(name)
 
 
 def _as_partials(rows: pl.LazyFrame) -> pl.LazyFrame:

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 _WIDTH = 560
 _MIN_BAR = 1.5
 _ROW = 26
-_LABELS = 150  # room for the labels left of horizontal charts
-_MAX_LABEL = 21
+_LABELS = 172  # room for the labels left of horizontal charts
+_GAP = 8  # between a label and its row
+_MAX_END = 170
 _TICKS = 5
 
 
@@ -34,12 +35,14 @@ class Row:
         values: one number per series, None where unknown.
         texts: what the hover titles say about each number.
         strong: set off, as the row over all apps is.
+        ends: what stands at the ends of the bars, where that is shorter than `texts`.
     """
 
     label: str
     values: tuple[float | None, ...]
     texts: tuple[str, ...]
     strong: bool = False
+    ends: tuple[str, ...] = ()
 
 
 def columns(
@@ -72,8 +75,13 @@ def columns(
             tall = max(tall, _MIN_BAR)
             parts.append(
                 f'<rect class="s1" x="{_n(x + step * 0.12)}" y="{_n(top + plot_height - tall)}" '
-                f'width="{_n(step * 0.76)}" height="{_n(tall)}" rx="2">{_title(text)}</rect>'
+                f'width="{_n(step * 0.76)}" height="{_n(tall)}" rx="2"/>'
             )
+        # The whole height answers to the pointer, so that low bars and zeros tell their number.
+        parts.append(
+            f'<rect class="hit" x="{_n(x)}" y="{top}" width="{_n(step)}" '
+            f'height="{_n(plot_height)}">{_title(text)}</rect>'
+        )
         parts.append(_text(x + step / 2, top + plot_height + 15, label, "tick middle"))
     parts.append(_text(left + plot_width / 2, height - 4, x_title, "axis middle"))
     parts.append(_text(0, 12, y_title, "axis"))
@@ -85,13 +93,13 @@ def bars(title: str, rows: Sequence[Row], *, series: Sequence[str], x_title: str
 
     Args:
         title: what the chart shows, for screen readers.
-        rows: from top to bottom; the number at the end of a bar is its row's text.
+        rows: from top to bottom.
         series: names for the legend, which a single series does not need.
         x_title: name and unit of the horizontal axis.
     """
     top = 8 if len(series) == 1 else 28
     row_height = _ROW if len(series) == 1 else 15 * len(series) + 8
-    ends = [[_short(text, 26) for text in row.texts] for row in rows]
+    ends = [[_short(text, _MAX_END) for text in row.ends or row.texts] for row in rows]
     right = 12 + max((_text_width(text) for row in ends for text in row), default=0)
     plot_width, plot_height = _WIDTH - _LABELS - right, row_height * len(rows)
     known = [value for row in rows for value in row.values if value is not None]
@@ -105,14 +113,18 @@ def bars(title: str, rows: Sequence[Row], *, series: Sequence[str], x_title: str
         parts.append(_label(row, y + (row_height - 8) / 2 + 4))
         for number, value in enumerate(row.values):
             bar_y = y + number * thick
-            long = 0.0 if value is None else plot_width * value / ticks[-1]
+            long = 0.0 if value is None else max(plot_width * value / ticks[-1], 0.0)
             if value:
                 long = max(long, _MIN_BAR)
-                hover = f"{row.label}: {row.texts[number]}"
                 parts.append(
                     f'<rect class="s{number + 1}" x="{_LABELS}" y="{_n(bar_y)}" '
-                    f'width="{_n(long)}" height="{_n(thick - 1)}" rx="2">{_title(hover)}</rect>'
+                    f'width="{_n(long)}" height="{_n(thick - 1)}" rx="2"/>'
                 )
+            name = f", {series[number]}" if len(series) > 1 else ""
+            parts.append(
+                f'<rect class="hit" x="{_LABELS}" y="{_n(bar_y)}" width="{_n(_WIDTH - _LABELS)}" '
+                f'height="{_n(thick)}">{_title(f"{row.label}{name}: {row.texts[number]}")}</rect>'
+            )
             end = bar_y + thick / 2 + 3.5
             parts.append(_text(_LABELS + long + 6, end, ends[index][number], "end"))
     parts.append(_x_title(x_title, top + plot_height + 34, plot_width))
@@ -129,7 +141,7 @@ def ranges(title: str, rows: Sequence[Row], *, series: Sequence[str], x_title: s
         x_title: name and unit of the horizontal axis.
     """
     top = 28
-    plot_width, plot_height = _WIDTH - _LABELS - 14, _ROW * len(rows)
+    plot_width, plot_height = _WIDTH - _LABELS - 20, _ROW * len(rows)
     known = [value for row in rows for value in row.values if value is not None]
     ticks = nice_ticks(max(known, default=0))
     parts = _vertical_grid(ticks, top, plot_width, plot_height)
@@ -263,9 +275,9 @@ def _legend(items: Sequence[tuple[str, str]]) -> list[str]:
 
 def _label(row: Row, y: float) -> str:
     style = "label strong last" if row.strong else "label last"
-    shown = _short(row.label, _MAX_LABEL)
+    shown = _short(row.label, _LABELS - _GAP)
     return (
-        f'<text class="{style}" x="{_LABELS - 8}" y="{_n(y)}">'
+        f'<text class="{style}" x="{_LABELS - _GAP}" y="{_n(y)}">'
         f"{html_text(shown)}{_title(row.label) if shown != row.label else ''}</text>"
     )
 
@@ -274,20 +286,30 @@ def _x_title(text: str, y: float, width: float) -> str:
     return _text(_LABELS + width / 2, y, text, "axis middle")
 
 
-def _columns_of(character: str) -> int:
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+def _character_width(character: str) -> float:
+    """Return at least what a character takes in the widest of the page's fonts, at 12 px."""
+    if unicodedata.east_asian_width(character) in "WF":
+        return 12.5
+    if unicodedata.combining(character):
+        return 0.0
+    if character in " .,:;'!|ijl()[]/-":
+        return 4.9
+    if character in "mw%@MW—…":
+        return 12.2
+    return 9.3 if character.isupper() else 7.7
 
 
 def _text_width(text: str) -> float:
-    return 6.4 * sum(map(_columns_of, text))
+    return sum(map(_character_width, text))
 
 
-def _short(text: str, room: int) -> str:
-    if sum(map(_columns_of, text)) <= room:
+def _short(text: str, room: float) -> str:
+    """Return `text`, its end replaced by an ellipsis where it needs more than `room`."""
+    if _text_width(text) <= room:
         return text
-    kept, used = "", 1
+    kept, used = "", _character_width("…")
     for character in text:
-        used += _columns_of(character)
+        used += _character_width(character)
         if used > room:
             break
         kept += character
@@ -305,8 +327,8 @@ def _text(x: float, y: float, text: str, style: str) -> str:
 def _svg(title: str, width: float, height: float, parts: Sequence[str]) -> str:
     label = html_text(title)
     return (
-        f'<svg viewBox="0 0 {_n(width)} {_n(height)}" role="img" aria-label="{label}">'
-        f"{''.join(parts)}</svg>"
+        f'<div class="chart"><svg viewBox="0 0 {_n(width)} {_n(height)}" role="img" '
+        f'aria-label="{label}">{"".join(parts)}</svg></div>'
     )
 
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _TOP_APPS = 12
 _TREND_DAYS = 60
+_LONG_VALUE = 9  # characters that a tile holds in large type
 _TILES = (
     "turns", "conversations_new", "active_users", "engaged_users", "error_rate", "latency_p50",
     "latency_p95",
@@ -196,10 +197,16 @@ def _tiles(today: DayValues, earlier: Sequence[DayValues]) -> str:
     for name, code in shown:
         metric = METRICS_BY_NAME[name]
         change = "" if yesterday is None else _change(today, yesterday, name, code)
+        title, text = metric.title, today.text(name, None, code)
+        if metric.grain is Grain.APP_CURRENCY and today.get(name, None, code) is not None:
+            # The currency stands above: with it an amount does not fit into a tile.
+            title = f"{title}, {currency_label(code)}"
+            text = text.removeprefix(f"{currency_label(code)} ")
+        style = "value long" if len(text) > _LONG_VALUE else "value"
         tiles.append(
             f'<div class="tile" title="{html_text(metric.formula)}">'
-            f'<div class="name">{html_text(metric.title)}</div>'
-            f'<div class="value">{html_text(today.text(name, None, code))}</div>'
+            f'<div class="name">{html_text(title)}</div>'
+            f'<div class="{style}">{html_text(text)}</div>'
             f'<div class="change">{html_text(change)}</div></div>'
         )
     return f'<div class="tiles">{"".join(tiles)}</div>'
@@ -225,6 +232,8 @@ def _signed(number: Decimal, places: int) -> str:
 
 def _hourly_card(hourly: pl.DataFrame) -> str:
     turns = dict(hourly.select("hour", "turns").iter_rows())
+    if not any(turns.values()):
+        return _card("Turns by hour", _nothing("No turns on this day."), wide=True)
     points = [
         (f"{hour:02}", float(turns.get(hour, 0)), f"{hour:02}:00, {turns.get(hour, 0):,} turns")
         for hour in range(24)
@@ -236,14 +245,18 @@ def _hourly_card(hourly: pl.DataFrame) -> str:
 
 
 def _turns_card(today: DayValues) -> str:
-    apps, rest = _top(today)
+    apps, rest = _top(today.apps, "turns")
     rows = [_row(today, app, ("turns",)) for app in apps]
-    chart = charts.bars("Turns by app", rows, series=("turns",), x_title="turns")
-    return _card("Turns by app", chart if rows else _nothing("No turns on this day."), note=rest)
+    body = _nothing("No turns on this day.")
+    if today.get("turns"):
+        body = charts.bars("Turns by app", rows, series=("turns",), x_title="turns")
+    return _card("Turns by app", body, note=rest)
 
 
 def _latency_card(today: DayValues) -> str:
-    apps, rest = _top(today)
+    if today.get(_LATENCIES[0]) is None:
+        return _card("Latency", _nothing("No latency was measured on this day."))
+    apps, rest = _top(today.apps, "turns")
     series = [name.removeprefix("latency_") for name in _LATENCIES]
     rows = [_row(today, app, _LATENCIES) for app in (None, *apps)]
     chart = charts.ranges(
@@ -254,20 +267,29 @@ def _latency_card(today: DayValues) -> str:
 
 def _cost_card(today: DayValues, currency: str | None) -> str:
     name = currency_label(currency)
-    apps, rest = _top(today)
-    rows = [
-        _row(today, app, ("cost",), currency)
-        for app in sorted(apps, key=lambda app: -(today.get("cost", app, currency) or 0))
-        if today.get("cost", app, currency) is not None
-    ]
+    costs = {app: today.get("cost", app, currency) for app in today.apps}
+    known = {app: cost for app, cost in costs.items() if cost is not None}
+    # The dearest apps, not the busiest: one expensive app with few turns shall not hide.
+    apps, rest = _top(sorted(known, key=lambda app: -known[app]), "cost")
+    rows = [_row(today, app, ("cost",), currency) for app in apps]
     if not rows:
-        return _card("Cost", _nothing(f"No prices in {name} on this day."))
+        return _card("Cost", _nothing(f"No prices{f' in {name}' if currency else ''} on this day."))
     title = f"Cost by app, {name}"
     return _card(title, charts.bars(title, rows, series=("cost",), x_title=name), note=rest)
 
 
 def _errors_card(today: DayValues) -> str:
-    apps, rest = _top(today)
+    failing = [
+        app for app in today.apps if today.get("errors", app) or today.get("empty_answers", app)
+    ]
+    apps, rest = _top(
+        sorted(
+            failing,
+            key=lambda app: max(today.get(name, app) or 0 for name in ("errors", "empty_answers")),
+            reverse=True,
+        ),
+        "errors or empty answers",
+    )
     rows = [
         charts.Row(
             app_label(app),
@@ -286,7 +308,8 @@ def _errors_card(today: DayValues) -> str:
         "Errors and empty answers by app", rows, series=("errors", "empty answers"),
         x_title="turns (share of the app's turns)",
     )  # fmt: skip
-    body = chart if rows else _nothing("No turns on this day.")
+    nothing = "No errors and no empty answers" if today.get("turns") else "No turns"
+    body = chart if rows else _nothing(f"{nothing} on this day.")
     return _card("Errors and empty answers", body, note=rest)
 
 
@@ -371,21 +394,23 @@ def _money_columns(today: DayValues) -> list[tuple[str, str | None]]:
     return [(name, code) for code in today.currencies for name in names]
 
 
-def _top(today: DayValues) -> tuple[tuple[str, ...], str]:
-    """Return the apps that charts show, and what to say about the others."""
-    left = len(today.apps) - _TOP_APPS
-    rest = "" if left <= 0 else f"The {_TOP_APPS} apps with most turns; {left} more in the table."
-    return today.apps[:_TOP_APPS], rest
+def _top(apps: Sequence[str], most: str) -> tuple[Sequence[str], str]:
+    """Return the first apps, which charts show, and what to say about the others."""
+    left = len(apps) - _TOP_APPS
+    rest = "" if left <= 0 else f"The {_TOP_APPS} apps with most {most}; {left} more in the table."
+    return apps[:_TOP_APPS], rest
 
 
 def _row(
     today: DayValues, app: str | None, names: Sequence[str], currency: str | None = None
 ) -> charts.Row:
+    texts = tuple(today.text(name, app, currency) for name in names)
     return charts.Row(
         app_label(app),
         tuple(_number(today.get(name, app, currency)) for name in names),
-        tuple(today.text(name, app, currency) for name in names),
+        texts,
         strong=app is None,
+        ends=tuple(text.removeprefix(f"{currency_label(currency)} ") for text in texts),
     )
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import html
 import re
 
-# Controls, and the marks that change the direction of the text around them.
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$:-])")
+# Controls, and the marks that change the direction of the text around them or split its lines.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+)
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$:@-]|(?<=\bwww)\.)", re.IGNORECASE)
 _FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001 - spreadsheets take the wide forms, too
 
 
@@ -22,7 +24,7 @@ def html_text(text: str) -> str:
 
 
 def markdown_text(text: str) -> str:
-    """Return `text` for a cell of a Markdown table, without any markup in it."""
+    """Return `text` for a cell of a Markdown table, without any markup or link in it."""
     flat = " ".join(printable(text).split())
     return html.escape(_MARKDOWN.sub(r"\\\1", flat), quote=False)
 

@@ -27,31 +27,36 @@ a{color:var(--s1)}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(165px,1fr));gap:12px}
 .tile,.card{background:var(--card);border:1px solid var(--line);border-radius:10px;
 box-shadow:var(--shadow)}
-.tile{padding:12px 16px}
+.tile{padding:12px 16px;min-width:0}
 .tile .name{color:var(--soft);font-size:13px}
 .tile .value{font-size:25px;font-weight:650;line-height:1.3;font-variant-numeric:tabular-nums;
-white-space:nowrap}
+overflow-wrap:anywhere}
+.tile .long{font-size:18px;line-height:1.8}
 .tile .change{color:var(--soft);font-size:13px}
 .cards{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:16px;margin-top:16px}
 .card{padding:16px 18px;min-width:0}.wide{grid-column:1/-1}
 .trends{display:grid;grid-template-columns:repeat(auto-fill,minmax(300px,1fr));gap:14px 22px}
-@media (max-width:820px){.cards{grid-template-columns:minmax(0,1fr)}}
+@media screen and (max-width:820px){.cards{grid-template-columns:minmax(0,1fr)}}
 svg{display:block;width:100%;height:auto}
 svg text{font-size:12px;fill:var(--soft)}
 svg .label,svg .end{fill:var(--ink)}svg .strong{font-weight:650}
 svg .middle{text-anchor:middle}svg .last{text-anchor:end}
-svg .grid{stroke:var(--grid)}svg .base{stroke:var(--soft)}
+svg .hit{fill:transparent}svg .grid{stroke:var(--grid)}svg .base{stroke:var(--soft)}
 svg .s1{fill:var(--s1)}svg .s2{fill:var(--s2)}
 svg .q1{fill:var(--q1)}svg .q2{fill:var(--q2)}svg .q3{fill:var(--q3)}svg .q4{fill:var(--q4)}
 svg .span{stroke:var(--line);stroke-width:3}
 svg .line{fill:none;stroke:var(--s1);stroke-width:2;stroke-linejoin:round}
 svg .dot{fill:var(--card);stroke:var(--s1);stroke-width:1.5}
-.scroll{overflow-x:auto}
+.scroll,.chart{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:tabular-nums}
 th,td{padding:6px 10px;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
 th:first-child,td:first-child{text-align:left;max-width:320px;overflow:hidden;
 text-overflow:ellipsis}
 th{color:var(--soft);font-weight:600;vertical-align:bottom}
+@media screen and (max-width:560px){main{padding:20px 12px 32px}
+.tiles{grid-template-columns:repeat(auto-fit,minmax(140px,1fr))}
+.cards .card>.chart svg{min-width:480px}.cards .wide>.chart svg{min-width:720px}
+th:first-child,td:first-child{max-width:130px}}
 tbody tr:hover{background:var(--grid)}
 tfoot td{font-weight:650;border-bottom:0}
 th button{all:unset;cursor:pointer}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+from itertools import accumulate
 from typing import TYPE_CHECKING
+from unicodedata import east_asian_width
 
 from conversation_analytics.reports.markup import printable
 from conversation_analytics.reports.values import app_label, long_date, one_day
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from conversation_analytics.reports.values import DayValues
 
 _TOP_APPS = 10
-_MAX_LABEL = 24
+_MAX_LABEL = 24  # in characters of usual width
 _BLUES = ("#a9c4f5", "#6f9bea", "#3b6fd4", "#1f3f85")
 _PERCENTILES = ("p50", "p90", "p95", "p99")
 
@@ -79,7 +81,10 @@ def _latency(axes: Axes, today: DayValues) -> None:
     axes.set_xlim(left=0)
     axes.grid(axis="x", color="#e6e6e6")
     axes.set_axisbelow(True)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=4, frameon=False)
+    axes.legend(
+        loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=4, frameon=False,
+        handletextpad=0.1, columnspacing=0.8,
+    )  # fmt: skip
     _name_rows(axes, [app_label(app) for app in apps])
 
 
@@ -98,12 +103,18 @@ def _name_rows(axes: Axes, labels: list[str]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
+def _wide(char: str) -> float:
+    return 1.5 if char in "mwMW@%" or east_asian_width(char) in "WF" else 1.0
+
+
 def _drawable(label: str) -> str:
     """Return a label in characters that the font has: matplotlib warns about each other one."""
     from matplotlib.font_manager import FontProperties, findfont, get_font  # noqa: PLC0415
 
     font = get_font(findfont(FontProperties()))
-    shown = printable(label)
-    if len(shown) > _MAX_LABEL:
-        shown = shown[: _MAX_LABEL - 1] + "…"
+    shown = " ".join(printable(label).split())
+    if sum(map(_wide, shown)) > _MAX_LABEL:
+        widths = accumulate(map(_wide, shown))
+        shown = "".join(char for char, end in zip(shown, widths, strict=True) if end < _MAX_LABEL)
+        shown += "…"
     return "".join(char if font.get_char_index(ord(char)) else "□" for char in shown)

@@ -142,9 +142,9 @@ def _percent(share: Decimal) -> str:
 
 
 def _duration(seconds: Decimal) -> str:
-    if seconds < 1:
+    if round(seconds, 3) < 1:
         return f"{seconds * 1000:.0f} ms"
-    if seconds < _MINUTE:
+    if round(seconds, 2) < _MINUTE:
         return f"{seconds:.2f} s"
     whole = int(seconds.to_integral_value(ROUND_HALF_EVEN))
     return f"{whole // _MINUTE} min {whole % _MINUTE:02} s"

@@ -19,13 +19,19 @@ Row = dict[str, Any]
 _apps = st.sampled_from([None, "support", "sales"])
 _models = st.sampled_from([None, "small", "large"])
 _origins = st.sampled_from([None, "web-app", "service-api", "debugger"])
-_tokens = st.none() | st.integers(0, 5000)
+_tokens = st.none() | st.sampled_from([0, -1, 10**9, 10**9 + 1, 2**63 - 1]) | st.integers(0, 5000)
 _seconds = (
     st.none()
-    | st.sampled_from([0.0, -1.0, 1.0, 1.02, float("nan"), float("inf"), 1e12])
+    | st.sampled_from(
+        [0.0, -1.0, 1.0, 1.02, 1e-9, 5e-324, 9.9e8, 1e9, 1e12, float("nan"), float("inf")]
+    )
     | st.floats(0.001, 500.0)
 )
-_prices = st.none() | st.decimals(0, 1000, places=7)
+_prices = (
+    st.none()
+    | st.sampled_from([Decimal("-0.5"), Decimal(10**9), Decimal("9999999999999.9999999")])
+    | st.decimals(0, 1000, places=7)
+)
 _times = st.integers(0, 86_399_999_999).map(lambda us: _MIDNIGHT + dt.timedelta(microseconds=us))
 
 conversation_rows: st.SearchStrategy[list[Row]] = st.lists(
@@ -53,7 +59,7 @@ message_rows: st.SearchStrategy[list[Row]] = st.lists(
             "message_tokens": _tokens,
             "answer_tokens": _tokens,
             "total_price": _prices,
-            "currency": st.sampled_from([None, "USD", "RMB"]),
+            "currency": st.sampled_from([None, "", "USD", "RMB"]),
             "latency_s": _seconds,
             "time_to_first_token_s": _seconds,
             "created_at": _times,

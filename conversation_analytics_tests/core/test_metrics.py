@@ -26,7 +26,7 @@ from conversation_analytics_tests.core.metric_rows import (
     messages_frame,
     turn,
 )
-from conversation_analytics_tests.oracles import metrics_oracle
+from conversation_analytics_tests.oracles import metrics_oracle, metrics_sql
 
 Values = dict[tuple[str | None, str, str | None], Decimal | None]
 
@@ -56,7 +56,7 @@ def agrees(metric: str, got: Decimal | None, expected: Any) -> bool:
     return bool(got == expected)
 
 
-@settings(deadline=None)  # plans, not rows, take the time
+@settings(deadline=None, max_examples=60)  # plans, not rows, take the time
 @given(conversation_rows, message_rows)
 def test_every_metric_agrees_with_the_oracle(conversations: list[Row], messages: list[Row]) -> None:
     got = values(conversations, messages)
@@ -70,9 +70,73 @@ def test_every_metric_agrees_with_the_oracle(conversations: list[Row], messages:
     assert differing == {}
 
 
-def test_the_oracle_knows_every_metric() -> None:
-    names = {name for _, name, _ in metrics_oracle.report([], [])}
-    assert names == {metric.name for metric in METRICS}
+@settings(deadline=None, max_examples=60)
+@given(conversation_rows, message_rows)
+def test_every_metric_agrees_with_sql_over_the_rows(
+    conversations: list[Row], messages: list[Row]
+) -> None:
+    got = values(conversations, messages)
+    expected = metrics_sql.report(
+        conversations_frame(conversations).collect(), messages_frame(messages).collect()
+    )
+    assert got.keys() == expected.keys()
+    differing = {
+        key: (value, expected[key])
+        for key, value in got.items()
+        if not agrees(
+            key[1],
+            value * 10**7
+            if value is not None and key[1] in metrics_sql.IN_SEVENTH_PLACES
+            else value,
+            expected[key],
+        )
+    }
+    assert differing == {}
+
+
+def test_the_oracles_know_every_metric() -> None:
+    every = {metric.name for metric in METRICS}
+    assert {name for _, name, _ in metrics_oracle.report([], [])} == every
+    nothing = (conversations_frame([]).collect(), messages_frame([]).collect())
+    assert {name for _, name, _ in metrics_sql.report(*nothing)} == every
+
+
+def test_a_day_of_debugger_rows_is_a_day_without_rows() -> None:
+    debugger = {"invoke_from": "debugger"}
+    assert values([conversation(**debugger)], [turn(**debugger)] * 3) == values([], [])
+
+
+@pytest.mark.parametrize(
+    ("column", "wrong", "metric"),
+    [
+        ("message_tokens", 2**63 - 1, "message_tokens"),
+        ("answer_tokens", -7, "answer_tokens"),
+        ("total_price", Decimal("9999999999999.9999999"), "cost"),
+    ],
+)
+def test_a_value_that_cannot_be_takes_no_day_with_it(column: str, wrong: Any, metric: str) -> None:
+    currency = "USD" if metric == "cost" else None
+    alone = overall(metric, turn(), currency=currency)
+    assert overall(metric, turn(), *[turn(**{column: wrong})] * 3, currency=currency) == alone
+
+
+def test_large_sums_of_money_have_a_price_per_thousand_tokens() -> None:
+    dear = turn(total_price=Decimal(10**9), message_tokens=500, answer_tokens=500)
+    assert overall("cost_per_1k_tokens", *[dear] * 100, currency="USD") == 10**9
+
+
+def test_a_turn_without_a_measured_time_is_no_turn_of_zero_seconds() -> None:
+    failed = turn(status="error", answer="", latency_s=0.0, time_to_first_token_s=0.0)
+    assert overall("latency_p50", failed, failed) is None
+    assert overall("time_to_first_token_p50", failed) is None
+    got = overall("latency_p50", *[failed] * 3, turn(latency_s=2.0))
+    assert float(got or 0) == pytest.approx(2.0, rel=0.01)
+
+
+def test_an_empty_currency_is_no_currency() -> None:
+    got = values([], [turn(currency="", total_price=Decimal(1)), turn(currency=None)])
+    costs = {key[2]: value for key, value in got.items() if key[:2] == (None, "cost")}
+    assert costs == {None: Decimal("1.01")}
 
 
 def test_names_are_unique_and_definitions_complete() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from conversation_analytics.core.daily_report import daily_report_plan
-from conversation_analytics.core.partials import daily_partials, merge_partials
+from conversation_analytics.core.partials import daily_partials, implausible, merge_partials
 from conversation_analytics.core.schemas import CONVERSATIONS, DAILY_PARTIALS, MESSAGES
 from conversation_analytics_tests.core.metric_rows import (
     DAY,
@@ -66,6 +66,28 @@ def test_merging_days_equals_the_partials_of_all_rows(
     )
 
 
+@settings(deadline=None, max_examples=25)
+@given(conversation_rows, message_rows, st.randoms(use_true_random=False))
+def test_any_order_and_grouping_of_merges_equals_all_rows_at_once(
+    conversations: list[Row], messages: list[Row], rng: random.Random
+) -> None:
+    days = [
+        partials(
+            [row for row, day in zip(conversations, of_conversations, strict=True) if day == part],
+            [row for row, day in zip(messages, of_messages, strict=True) if day == part],
+        )
+        for of_conversations in [[rng.randrange(5) for _ in conversations]]
+        for of_messages in [[rng.randrange(5) for _ in messages]]
+        for part in range(5)
+    ]
+    while len(days) > 1:
+        some = [
+            days.pop(rng.randrange(len(days))) for _ in range(rng.randint(2, min(3, len(days))))
+        ]
+        days.append(DAILY_PARTIALS.conform(merge_partials(pl.concat(some).lazy()).collect()))
+    assert_frame_equal(days[0], partials(conversations, messages), check_exact=True)
+
+
 def test_each_key_has_one_row() -> None:
     rows = partials([conversation()] * 3, [turn()] * 5 + [turn(model_id="large")] * 2)
     assert rows.select(DAILY_PARTIALS.sort_by).is_unique().all()
@@ -95,9 +117,22 @@ def test_a_sum_without_a_known_value_is_null_not_zero() -> None:
 
 
 def test_a_known_zero_stays_zero() -> None:
-    (row,) = counts([], [turn(total_price=Decimal(0), answer_tokens=0, latency_s=0.0)])
-    assert (row["cost"], row["answer_tokens"], row["latency_sum_s"]) == (Decimal(0), 0, 0.0)
-    assert row["latency_turns"] == 1
+    (row,) = counts([], [turn(total_price=Decimal(0), answer_tokens=0)])
+    assert (row["cost"], row["answer_tokens"]) == (Decimal(0), 0)
+
+
+def test_values_that_are_left_out_are_counted() -> None:
+    wrong = turn(
+        latency_s=-1.0, time_to_first_token_s=float("inf"), message_tokens=-1,
+        answer_tokens=10**9 + 1, total_price=Decimal(9999999999999),
+    )  # fmt: skip
+    unknown = dict.fromkeys(
+        ("latency_s", "time_to_first_token_s", "message_tokens", "answer_tokens", "total_price")
+    )
+    not_measured = turn(latency_s=0.0, time_to_first_token_s=0.0)
+    rows = [wrong, wrong | {"invoke_from": "debugger"}, turn(), turn(**unknown), not_measured]
+    assert implausible(messages_frame(rows)).collect().to_dicts() == [dict.fromkeys(unknown, 1)]
+    assert implausible(messages_frame([])).collect().to_dicts() == [dict.fromkeys(unknown, 0)]
 
 
 def test_money_is_added_up_exactly() -> None:
@@ -114,7 +149,7 @@ def test_users_keep_their_first_and_last_turn_and_unknown_users_are_left_out() -
     assert (user["first_at"], user["last_at"]) == (noon, evening)
 
 
-@pytest.mark.parametrize("latency", [float("nan"), float("inf"), 1e300])
+@pytest.mark.parametrize("latency", [float("nan"), float("inf"), 1e300, 0.0, -1.0])
 def test_a_time_that_cannot_be_is_unknown(latency: float) -> None:
     (row,) = counts([], [turn(latency_s=latency)])
     assert (row["latency_turns"], row["latency_sum_s"]) == (0, None)

@@ -71,3 +71,12 @@ def test_groups_are_kept_apart_and_a_null_key_is_a_group() -> None:
     assert found["app"].to_list() == [None, "a"]
     assert found["low"].to_list() == [0.0, pytest.approx(1.0, rel=0.01)]
     assert found["high"].to_list() == [0.0, pytest.approx(1.02**100, rel=0.01)]
+
+
+def test_the_bounds_of_a_measured_time_have_buckets_within_one_percent() -> None:
+    bounds = [5e-324, 1e-300, 1e-9, 1.0, 9.99e8]
+    indexes = sketch(bounds)["bucket"]
+    assert indexes.null_count() == 0
+    assert indexes.is_sorted()
+    found = pl.select(bucket_value(pl.lit(indexes[1:]))).to_series().to_list()
+    assert found == [pytest.approx(bound, rel=0.01, abs=0) for bound in bounds[1:]]

@@ -25,7 +25,7 @@ PERCENTILES = {
 def report(conversations: list[Row], messages: list[Row]) -> dict[Key, Any]:
     """Return the value of every metric: int, Decimal or (percentiles, speed) float, or None."""
     conversations = [row for row in conversations if row["invoke_from"] != "debugger"]
-    messages = [row for row in messages if row["invoke_from"] != "debugger"]
+    messages = [known(row) for row in messages if row["invoke_from"] != "debugger"]
     values: dict[Key, Any] = {}
     for app in [None, *sorted({row["app_id"] or "" for row in conversations + messages})]:
         new = [row for row in conversations if app is None or (row["app_id"] or "") == app]
@@ -35,6 +35,21 @@ def report(conversations: list[Row], messages: list[Row]) -> dict[Key, Any]:
         for (name, currency), value in money_metrics(turns).items():
             values[app, name, currency] = value
     return values
+
+
+def known(row: Row) -> Row:
+    """Return the turn with what cannot be left out."""
+
+    def among(name: str, least: int, most: int) -> Any:
+        value = row[name]
+        return value if value is not None and least <= value <= most else None
+
+    return row | {
+        "message_tokens": among("message_tokens", 0, 10**9),
+        "answer_tokens": among("answer_tokens", 0, 10**9),
+        "total_price": among("total_price", -(10**9), 10**9),
+        "currency": row["currency"] or None,
+    }
 
 
 def app_metrics(conversations: list[Row], turns: list[Row]) -> dict[str, Any]:
@@ -100,12 +115,12 @@ def quotient(part: Decimal | int, whole: int) -> Decimal | None:
 
 def is_time(seconds: float | None) -> bool:
     """Tell whether a time is a measurement."""
-    return seconds is not None and math.isfinite(seconds) and abs(seconds) < 1e9
+    return seconds is not None and math.isfinite(seconds) and 0 < seconds < 1e9
 
 
 def nearest_rank(values: list[float], percent: int) -> float | None:
-    """Return the value of rank ceil(percent / 100 * n); times below 0 count as 0."""
+    """Return the value of rank ceil(percent / 100 * n)."""
     if not values:
         return None
     rank = -(-percent * len(values) // 100)
-    return max(0.0, sorted(values)[rank - 1])
+    return sorted(values)[rank - 1]

@@ -3,38 +3,44 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import io
+import re
 from decimal import Decimal
 from html.parser import HTMLParser
 
+import dagster as dg
 import polars as pl
 import pytest
 
+from conversation_analytics.assets.report_types import report_frame_type
 from conversation_analytics.core.daily_report import daily_report
+from conversation_analytics.core.metrics import METRICS
 from conversation_analytics.core.partials import daily_partials
-from conversation_analytics.core.schemas import CONVERSATIONS, MESSAGES
+from conversation_analytics.reports import charts
 from conversation_analytics.reports.daily import daily_csv, daily_html, daily_markdown
 from conversation_analytics.reports.plot import plot_png
+from conversation_analytics_tests.core.metric_rows import (
+    Row,
+    conversations_frame,
+    messages_frame,
+    turn,
+)
 
 DAY = dt.date(2026, 11, 20)
-NOON = dt.datetime(2026, 11, 20, 12, tzinfo=dt.UTC)
-HOSTILE = ("<script>alert(1)</script>", '=HYPERLINK("x")', "+1", "-1", "@sum", "\ttab", "plain")
+HOSTILE = (
+    "<script>alert(1)</script>", '=HYPERLINK("x")', "+1", "-1", "@sum", "\ttab", "plain", None,
+    "\"quoted\" & <b onclick='x'>", "\u202egnp.exe", "W" * 300, "a|b `c` [d](http://evil.example)",
+    "www.evil.example", "me@evil.example", "two\nlines", "客服助手" * 9, "مرحبا", "🎉 party", "$x$",
+)  # fmt: skip
+METRIC_LINES = len(METRICS)  # over all apps, in one currency
+
+
+def report_of(rows: list[Row]) -> pl.DataFrame:
+    return daily_report(daily_partials(conversations_frame([]), messages_frame(rows)), DAY)
 
 
 @pytest.fixture(scope="module")
 def report() -> pl.DataFrame:
-    rows = [
-        {
-            "id": f"m{n}", "conversation_id": f"c{n}", "app_id": app, "user_id": f"u{n}",
-            "model_id": "model", "created_at": NOON, "answer": "yes", "status": "normal",
-            "answer_tokens": 5, "message_tokens": 7, "latency_s": 1.5, "currency": "USD",
-            "total_price": Decimal("0.0012345"),
-        }
-        for n, app in enumerate(HOSTILE)
-    ]  # fmt: skip
-    messages = pl.DataFrame(rows, schema_overrides={k: MESSAGES.polars[k] for k in rows[0]})
-    whole = MESSAGES.conform(pl.concat([MESSAGES.empty(), messages], how="diagonal"))
-    partials = daily_partials(CONVERSATIONS.empty().lazy(), whole.lazy())
-    return daily_report(partials, DAY)
+    return report_of([turn(app_id=app, user_id=f"u{n}") for n, app in enumerate(HOSTILE)])
 
 
 class Tags(HTMLParser):
@@ -58,6 +64,8 @@ def test_the_page_shows_every_app_as_text_and_loads_nothing(report: pl.DataFrame
     tags.feed(page)
     assert "<script>alert(1)" not in page
     assert "<script>alert(1)</script>" in tags.text
+    assert tags.scripts == 1  # the page's own, whose digest the policy names
+    assert not re.search("[\u202a-\u202e\u2066-\u2069]", page)
     assert [a for a in tags.addresses if not a.startswith(("#", "data:"))] == []
     assert "prefers-color-scheme" in page
 
@@ -86,4 +94,84 @@ def test_no_cell_of_the_csv_is_a_formula_and_no_value_is_lost(report: pl.DataFra
 def test_the_markdown_names_the_turns_of_the_day(report: pl.DataFrame) -> None:
     text = daily_markdown(report)
     assert "<script>alert(1)" not in text
-    assert str(len(HOSTILE)) in text
+    assert f"| Turns | {len(HOSTILE)} |" in text
+
+
+def test_every_row_of_a_markdown_table_has_its_cells_and_no_link(report: pl.DataFrame) -> None:
+    lines = [line for line in daily_markdown(report).splitlines() if line.startswith("|")]
+    widths = [len(re.findall(r"(?<!\\)\|", line)) for line in lines]
+    names = 2 + METRIC_LINES
+    assert set(widths[:names]) == {3}
+    assert len(set(widths[names:])) == 1
+    assert len(widths) - names == 2 + len(HOSTILE) + 1
+    # Markdown makes links of these by themselves, without any bracket.
+    assert not re.search(r"https?:|(?<!\\)@|www\.", "\n".join(lines))
+
+
+def test_every_bar_and_every_hour_tells_its_number_on_hover() -> None:
+    hourly = pl.DataFrame({"hour": [3, 4], "turns": [1, 1234]})
+    page = daily_html(report_of([turn(app_id="plain")]), None, generated_for=DAY, hourly=hourly)
+    assert "<title>04:00, 1,234 turns</title>" in page
+    assert "<title>05:00, 0 turns</title>" in page
+    assert "<title>plain: 1</title>" in page
+    assert "<title>plain: USD 0.0100</title>" in page
+    for axis in ("hour of the day, local time", "latency, seconds", ">USD<", ">turns<"):
+        assert axis in page
+
+
+def test_the_dearest_app_is_shown_however_few_its_turns() -> None:
+    busy = [turn(app_id=f"busy-{n}") for n in range(14) for _ in range(3)]
+    page = daily_html(
+        report_of([*busy, turn(app_id="dear", total_price=Decimal(99))]), None, generated_for=DAY
+    )
+    assert "<title>dear: USD 99.00</title>" in page
+
+
+def test_a_day_without_turns_says_so_in_every_chart() -> None:
+    hourly = pl.DataFrame(schema={"hour": pl.Int32, "turns": pl.Int64})
+    page = daily_html(report_of([]), None, generated_for=DAY, hourly=hourly)
+    assert "<svg" not in page
+    for text in ("No turns on this day.", "No latency was measured", "No prices on this day."):
+        assert text in page
+    assert plot_png(report_of([]), hourly).startswith(b"\x89PNG\r\n")
+
+
+def test_a_tile_names_the_currency_above_the_amount() -> None:
+    rows = [turn(currency=code, total_price=Decimal("49911.54")) for code in ("USD", None)]
+    page = daily_html(report_of(rows), None, generated_for=DAY)
+    assert '<div class="name">Cost, USD</div><div class="value">49,911.54</div>' in page
+    assert '<div class="name">Cost, unknown currency</div>' in page
+    large = daily_html(report_of([turn(total_price=Decimal(123456789))]), None, generated_for=DAY)
+    assert '<div class="value long">123,456,789.00</div>' in large
+
+
+@pytest.mark.parametrize("label", ["5f0d1c52-8a7e-4b1f-9c36-2d4e6a8b0c11", "W" * 50, "客" * 50])
+def test_the_label_of_a_chart_fits_beside_it(label: str) -> None:
+    drawing = charts.bars("chart", [charts.Row(label, (1.0,), ("1",))], series=("x",), x_title="x")
+    shown = re.search(r'class="label last"[^>]*>([^<]*)<', drawing)
+    assert shown
+    room = int(re.findall(r'<text class="label last" x="(\d+)"', drawing)[0])
+    # Widths of DejaVu Sans, the widest of the fonts a browser takes here, at 12 px.
+    widths = {"W": 11.9, "客": 12.0, "…": 12.0, "-": 4.3, "f": 4.2}
+    assert sum(widths.get(character, 7.7) for character in shown[1]) <= room
+
+
+def test_five_hundred_apps_have_their_rows_and_small_charts() -> None:
+    page = daily_html(
+        report_of([turn(app_id=f"app-{n:03}") for n in range(500)]), None, generated_for=DAY
+    )
+    assert page.count("<bdi>app-") == 500
+    assert "The 12 apps with most turns; 488 more in the table." in page
+    assert len(page) < 1_000_000
+
+
+def test_a_negative_price_is_told_and_takes_no_report_with_it() -> None:
+    report = report_of([turn(total_price=Decimal("-0.5"))])
+    assert "USD -0.500" in daily_html(report, None, generated_for=DAY)
+    checked = dg.check_dagster_type(report_frame_type(), report.to_pandas())
+    assert checked.success, checked.description
+
+
+def test_a_negative_count_is_still_refused() -> None:
+    report = report_of([turn()]).with_columns(value=-pl.col("value"))
+    assert not dg.check_dagster_type(report_frame_type(), report.to_pandas()).success
