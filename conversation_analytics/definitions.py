@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 
 from conversation_analytics.alerts.webhook import WebhookConfig
-from conversation_analytics.assets.checks import reconciliation_check
+from conversation_analytics.assets.checks import DeadLetterLimit, daily_checks
 from conversation_analytics.assets.curated import curated_assets
 from conversation_analytics.assets.documents import document_assets
 from conversation_analytics.assets.partitions import daily_chain
@@ -56,7 +56,6 @@ def build_definitions(
     ]
     daily = [asset for asset in assets if asset.partitions_def is not None]
     undated = [asset for asset in assets if asset.partitions_def is None]
-    check = reconciliation_check(chain)
     daily_job = dg.define_asset_job(
         "daily",
         selection=dg.AssetSelection.assets(*daily),
@@ -69,7 +68,9 @@ def build_definitions(
     )
     return dg.Definitions(
         assets=assets,
-        asset_checks=[check],
+        asset_checks=daily_checks(
+            chain, DeadLetterLimit(settings.dead_letter_share, settings.dead_letter_rows)
+        ),
         jobs=[daily_job, undated_job],
         schedules=[daily_close(daily_job, settings)],
         sensors=[

@@ -79,6 +79,12 @@ def _seconds(low: float, high: float) -> Parser:
     return parse
 
 
+def _share(value: str) -> float:
+    if not re.fullmatch(r"[0-9](\.[0-9]{1,6})?", value) or float(value) > 1:
+        raise _BadValueError
+    return float(value)
+
+
 def _ages(value: str) -> tuple[int, ...]:
     age = _integer(0, 3650)
     ages = {age(part.strip()) for part in value.split(",")} if value else set()
@@ -266,6 +272,11 @@ SETTINGS: tuple[Setting, ...] = (
              "a partition is a calendar day of this zone", _zone),
     _setting(_WORK, "ANALYTICS_START_DATE", "2025-01-01", "YYYY-MM-DD",
              "first partition", dt.date.fromisoformat),
+    _setting(_WORK, "DEAD_LETTER_SHARE", "0.01", "0 to 1",
+             "a day with a larger share of dead letters fails, if there are more than "
+             "DEAD_LETTER_ROWS", _share),
+    _setting(_WORK, "DEAD_LETTER_ROWS", "20", "0 to 1000000000",
+             "so many dead letters a day and table are only a warning", _integer(0, 10**9)),
     _setting(_WORK, "EXECUTOR", "in_process", "in_process or multiprocess",
              "how the steps of a run are executed; multiprocess: a warm forkserver",
              _choice("in_process", "multiprocess")),
