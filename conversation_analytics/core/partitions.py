@@ -10,8 +10,22 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from conversation_analytics.core.errors import TransientError
+
 T = TypeVar("T")
 U = TypeVar("U")
+
+
+class PartitionReplacedError(TransientError):
+    """Another run replaced the partition since this one began it: begin again."""
+
+
+def replaced_meanwhile(where: str) -> PartitionReplacedError:
+    """Return the error of a writer that comes too late for the partition `where`."""
+    return PartitionReplacedError(
+        f"{where}: another run replaced this partition while this one was at it or paused; what "
+        "that run wrote stands, nothing of this one was added to it: run this partition again"
+    )
 
 
 @dataclass(frozen=True)

@@ -36,12 +36,13 @@ class DocumentIOManager(dg.IOManager):
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Replace every partition of this output."""
         if not context.has_asset_partitions:
-            context.add_output_metadata(self._write(context, UNDATED, obj))
+            context.add_output_metadata(self._write(context, UNDATED, lambda: obj))
             return
         keys = sorted(context.asset_partition_keys)
         values: Mapping[str, Any] = obj if isinstance(obj, Mapping) else {keys[0]: obj}
         for key in keys:
-            add_partition_metadata(context, key, self._write(context, key, values[key]))
+            written = self._write(context, key, lambda key=key: values[key])  # type: ignore[misc]
+            add_partition_metadata(context, key, written)
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Refuse: documents are an end of the road, the lake is the truth."""
@@ -50,16 +51,20 @@ class DocumentIOManager(dg.IOManager):
             "other asset: depend on the lake table it is made from"
         )
 
-    def _write(self, context: dg.OutputContext, key: str, value: Any) -> dict[str, Any]:
+    def _write(
+        self, context: dg.OutputContext, key: str, compute: Callable[[], Any]
+    ) -> dict[str, Any]:
         started = time.perf_counter()
         collection = str(context.definition_metadata["collection"])
         if collection in self._missing:
             self._store.ensure(self._missing[collection])
             del self._missing[collection]
+        since = self._store.begin(collection, key)  # before the lake is read for the documents
+        value = compute()
         if context.definition_metadata["documents"] == "merge":
-            outcome = self._store.merge_conversations(collection, key, value)
+            outcome = self._store.merge_conversations(collection, key, value, since)
         else:
-            outcome = self._store.replace_partition(collection, key, value)
+            outcome = self._store.replace_partition(collection, key, value, since)
         self._on_partition(context.asset_key.path[-1], key)
         return {
             "documents": len(value),
