@@ -11,7 +11,8 @@ from conversation_analytics.alerts.webhook import WebhookConfig
 from conversation_analytics.assets.checks import DeadLetterLimit, daily_checks
 from conversation_analytics.assets.curated import curated_assets
 from conversation_analytics.assets.documents import document_assets
-from conversation_analytics.assets.partitions import daily_chain
+from conversation_analytics.assets.lineage import made_from
+from conversation_analytics.assets.partitions import DailyChain, daily_chain
 from conversation_analytics.assets.raw import raw_assets
 from conversation_analytics.assets.reports import report_assets
 from conversation_analytics.core.source import Source
@@ -19,6 +20,7 @@ from conversation_analytics.documents.store import DocumentStore
 from conversation_analytics.executors.local import build_executor
 from conversation_analytics.io_managers.document_io import DocumentIOManager
 from conversation_analytics.io_managers.lake_io import LakeIOManager
+from conversation_analytics.io_managers.read_log import ReadLog
 from conversation_analytics.logs import configure_logs
 from conversation_analytics.resources.connections import (
     collection_specs,
@@ -48,12 +50,7 @@ def build_definitions(
         on_partition: called with asset and partition key after each stored partition.
     """
     chain = daily_chain(settings)
-    assets = [
-        *raw_assets(chain),
-        *curated_assets(chain),
-        *report_assets(chain),
-        *document_assets(chain),
-    ]
+    assets = _assets(chain)
     daily = [asset for asset in assets if asset.partitions_def is not None]
     undated = [asset for asset in assets if asset.partitions_def is None]
     daily_job = dg.define_asset_job(
@@ -82,6 +79,20 @@ def build_definitions(
     )
 
 
+def _assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
+    return [
+        *raw_assets(chain),
+        *curated_assets(chain),
+        *report_assets(chain),
+        *document_assets(chain),
+    ]
+
+
+def daily_graph(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """Return the inputs of each daily asset by name, every asset after its inputs."""
+    return made_from(_assets(daily_chain(settings)))
+
+
 def _webhook(settings: Settings) -> WebhookConfig | None:
     if not settings.alert_webhook_url:
         return None
@@ -98,6 +109,7 @@ def _resources(
     settings: Settings, on_partition: PartitionListener
 ) -> dict[str, dg.ResourceDefinition]:
     """Return resources that open when a step needs them and close with it."""
+    reads = ReadLog()
 
     def source(_: dg.InitResourceContext) -> Iterator[Source]:
         with closing(open_source(settings)) as opened:
@@ -109,14 +121,16 @@ def _resources(
 
     def document_io(_: dg.InitResourceContext) -> Iterator[DocumentIOManager]:
         with closing(open_documents(settings)) as opened:
-            yield DocumentIOManager(opened, collection_specs(settings), on_partition)
+            yield DocumentIOManager(opened, collection_specs(settings), reads, on_partition)
 
     def lake_io(_: dg.InitResourceContext) -> LakeIOManager:
-        return LakeIOManager(open_lake(settings), settings.threads_processing, on_partition)
+        threads = settings.threads_processing
+        return LakeIOManager(open_lake(settings), threads, reads, on_partition)
 
     return {
         "source": dg.ResourceDefinition(source),
         "lake": dg.ResourceDefinition(lambda _: open_lake(settings)),
+        "reads": dg.ResourceDefinition.hardcoded_resource(reads),
         "documents": dg.ResourceDefinition(documents),
         "lake_io": dg.IOManagerDefinition(lake_io),
         # Dagster takes generators here as for every resource; its annotation does not say so.

@@ -8,25 +8,42 @@ import polars as pl
 
 from conversation_analytics.assets.partitions import UNDATED_GROUP, DailyChain, lake_in
 from conversation_analytics.core import schemas
+from conversation_analytics.core.contract import (
+    SETTING,
+    Contract,
+    TableContract,
+    default_contract,
+)
 from conversation_analytics.core.partitions import Described, Partitioned
 from conversation_analytics.core.rows import TypedRows, type_rows
 from conversation_analytics.core.schemas import TableSchema
+from conversation_analytics.core.source import SourceTable
 from conversation_analytics.io_managers.lake_io import column_schema
 
 _GROUP = "curated"
 _KINDS = {"polars", "parquet"}
 
 
-def curated_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
-    """Return the assets that type raw rows."""
+def curated_assets(
+    chain: DailyChain, contract: Contract | None = None
+) -> list[dg.AssetsDefinition]:
+    """Return the assets that type raw rows.
+
+    Args:
+        chain: what all daily assets have in common.
+        contract: what the tables of the source look like; None is `default_contract()`.
+    """
+    tables = (contract or default_contract()).tables
+    conversations, messages = tables[SourceTable.CONVERSATIONS], tables[SourceTable.MESSAGES]
     return [
         _daily(chain, schemas.RAW_CONVERSATIONS, schemas.CONVERSATIONS,
-               schemas.CONVERSATION_DEAD_LETTERS),
-        _daily(chain, schemas.RAW_MESSAGES, schemas.MESSAGES, schemas.MESSAGE_DEAD_LETTERS),
+               schemas.CONVERSATION_DEAD_LETTERS, conversations),
+        _daily(chain, schemas.RAW_MESSAGES, schemas.MESSAGES, schemas.MESSAGE_DEAD_LETTERS,
+               messages),
         _undated(schemas.RAW_UNDATED_CONVERSATIONS, schemas.UNDATED_CONVERSATIONS,
-                 schemas.UNDATED_CONVERSATION_DEAD_LETTERS),
+                 schemas.UNDATED_CONVERSATION_DEAD_LETTERS, conversations),
         _undated(schemas.RAW_UNDATED_MESSAGES, schemas.UNDATED_MESSAGES,
-                 schemas.UNDATED_MESSAGE_DEAD_LETTERS),
+                 schemas.UNDATED_MESSAGE_DEAD_LETTERS, messages),
     ]  # fmt: skip
 
 
@@ -41,15 +58,22 @@ def _out(schema: TableSchema, group: str = _GROUP) -> dg.AssetOut:
 
 
 def _facts(typed: TypedRows) -> dict[str, str | int]:
-    return {
+    facts: dict[str, str | int] = {
         "dead_letters": typed.dead_letters.height,
         "missing_optional_columns": ", ".join(typed.missing_optional) or "none",
         "new_columns_kept_in_extra": ", ".join(typed.new_columns) or "none",
     }
+    if typed.suggestion is not None:
+        facts["renamed_column_perhaps"] = f"{SETTING}: {typed.suggestion}"
+    return facts
 
 
 def _daily(
-    chain: DailyChain, raw: TableSchema, schema: TableSchema, dead: TableSchema
+    chain: DailyChain,
+    raw: TableSchema,
+    schema: TableSchema,
+    dead: TableSchema,
+    contract: TableContract,
 ) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=f"type_{schema.name}",
@@ -64,7 +88,7 @@ def _daily(
         dead_letters: dict[str, pl.DataFrame] = {}
 
         def typed(key: str, frame: pl.DataFrame) -> Described[pl.DataFrame]:
-            rows = type_rows(frame, schema, where=f"{schema.name} {key}")
+            rows = type_rows(frame, schema, where=f"{schema.name} {key}", contract=contract)
             dead_letters[key] = rows.dead_letters
             return Described(rows.frame, _facts(rows))
 
@@ -78,14 +102,16 @@ def _daily(
     return type_days
 
 
-def _undated(raw: TableSchema, schema: TableSchema, dead: TableSchema) -> dg.AssetsDefinition:
+def _undated(
+    raw: TableSchema, schema: TableSchema, dead: TableSchema, contract: TableContract
+) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=f"type_{schema.name}",
         ins={"raw": lake_in(raw)},
         outs={schema.name: _out(schema, UNDATED_GROUP), dead.name: _out(dead, UNDATED_GROUP)},
     )
     def type_undated(raw: pl.DataFrame) -> Iterator[dg.Output[Any]]:
-        rows = type_rows(raw, schema, where=schema.name)
+        rows = type_rows(raw, schema, where=schema.name, contract=contract)
         yield dg.Output(Described(rows.frame, _facts(rows)), schema.name)
         yield dg.Output(rows.dead_letters, dead.name)
 

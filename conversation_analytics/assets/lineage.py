@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from conversation_analytics.assets.partitions import origin
 from conversation_analytics.core.schemas import TABLES
 from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
-from conversation_analytics.core.windows import day_window
 from conversation_analytics.io_managers.document_io import inputs_of_documents
 
 if TYPE_CHECKING:
@@ -48,15 +47,6 @@ def made_from(assets: Iterable[dg.AssetsDefinition]) -> dict[str, tuple[str, ...
     return ordered
 
 
-def origin(settings: Settings, key: str) -> dict[str, str]:
-    """Return what a raw partition of day `key` records in place of inputs."""
-    window = day_window(dt.date.fromisoformat(key), settings.analytics_timezone)
-    return {
-        "source": settings.source_kind,
-        "window": f"{window.start.isoformat()}/{window.end.isoformat()}",
-    }
-
-
 def files_inputs_path(key: str) -> str:
     """Return where the report files of a day say what they were made of."""
     return f"daily/{key}.inputs.json"
@@ -73,9 +63,7 @@ def stored_day(
     return {name: _stored(name, lake, documents, key) for name in names}
 
 
-def _stored(
-    name: str, lake: Lake, documents: DocumentStore, key: str
-) -> StoredPartition | None:
+def _stored(name: str, lake: Lake, documents: DocumentStore, key: str) -> StoredPartition | None:
     if name in _TABLES:
         schema = _TABLES[name]
         if not lake.exists(schema, key):

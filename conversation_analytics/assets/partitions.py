@@ -5,10 +5,13 @@ Parent and child only share a run when both are the same objects.
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+
+from conversation_analytics.core.windows import day_window
 
 if TYPE_CHECKING:
     from conversation_analytics.core.schemas import TableSchema
@@ -52,6 +55,15 @@ def daily_chain(settings: Settings) -> DailyChain:
         dg.BackfillPolicy.multi_run(MAX_DAYS_PER_RUN),
         settings,
     )
+
+
+def origin(settings: Settings, key: str) -> dict[str, str]:
+    """Return what a raw partition of day `key` records in place of inputs."""
+    window = day_window(dt.date.fromisoformat(key), settings.analytics_timezone)
+    return {
+        "source": settings.source_kind,
+        "window": f"{window.start.isoformat()}/{window.end.isoformat()}",
+    }
 
 
 def lake_ins(*tables: TableSchema) -> dict[str, dg.AssetIn]:

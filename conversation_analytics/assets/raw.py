@@ -1,13 +1,14 @@
 """Raw zone: rows exactly as the source serves them, one object a day."""
 
 import datetime as dt
+from collections.abc import Callable
 from functools import partial
 from zoneinfo import ZoneInfo
 
 import dagster as dg
 import polars as pl
 
-from conversation_analytics.assets.partitions import UNDATED_GROUP, DailyChain
+from conversation_analytics.assets.partitions import UNDATED_GROUP, DailyChain, origin
 from conversation_analytics.core.landing import GonePolicy, land
 from conversation_analytics.core.partitions import Described, Partitioned
 from conversation_analytics.core.schemas import (
@@ -20,7 +21,6 @@ from conversation_analytics.core.schemas import (
 from conversation_analytics.core.source import Source, SourceTable
 from conversation_analytics.core.windows import day_window, local_day
 from conversation_analytics.io_managers.lake_io import column_schema
-from conversation_analytics.io_managers.retries import retry_if_transient
 from conversation_analytics.lake.store import Lake
 
 _GROUP = "raw"
@@ -77,7 +77,7 @@ def _daily(chain: DailyChain, table: SourceTable, schema: TableSchema) -> dg.Ass
                 find=partial(source.read_ids, table),
                 held_elsewhere=partial(_held_elsewhere, lake, table, zone),
             )
-            return Described(landing.frame, landing.facts())
+            return Described(landing.frame, landing.facts(), origin(chain.settings, key))
 
         return Partitioned(tuple(sorted(context.partition_keys)), read)
 
@@ -97,8 +97,8 @@ def _undated(chain: DailyChain, table: SourceTable, schema: TableSchema) -> dg.A
     )
     def read_undated(
         source: dg.ResourceParam[Source], lake: dg.ResourceParam[Lake]
-    ) -> Described[pl.DataFrame]:
-        with retry_if_transient():
+    ) -> Callable[[], Described[pl.DataFrame]]:
+        def read() -> Described[pl.DataFrame]:
             landing = land(
                 source.read_undated(table),
                 lake.read(schema, None) if lake.exists(schema, None) else None,
@@ -109,7 +109,10 @@ def _undated(chain: DailyChain, table: SourceTable, schema: TableSchema) -> dg.A
                     _held_elsewhere, lake, table, chain.settings.analytics_timezone
                 ),
             )
-        return Described(landing.frame, landing.facts())
+            return Described(landing.frame, landing.facts())
+
+        # The IO manager calls it, once it has noted what it is to replace.
+        return read
 
     return read_undated
 

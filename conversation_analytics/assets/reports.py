@@ -2,11 +2,13 @@
 
 import base64
 import datetime as dt
+import json
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
+from conversation_analytics.assets.lineage import files_inputs_path
 from conversation_analytics.assets.partitions import DailyChain, lake_ins
 from conversation_analytics.assets.report_types import report_frame_type
 from conversation_analytics.core import daily_report as report_core
@@ -15,6 +17,7 @@ from conversation_analytics.core.hourly import hourly_turns
 from conversation_analytics.core.partials import daily_partials as partials_of
 from conversation_analytics.core.partitions import Partitioned
 from conversation_analytics.io_managers.lake_io import column_schema
+from conversation_analytics.io_managers.read_log import ReadLog, attempt_of
 from conversation_analytics.lake.store import Lake
 
 
@@ -87,6 +90,7 @@ def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
     def daily_report_files(
         context: dg.AssetExecutionContext,
         lake: dg.ResourceParam[Lake],
+        reads: dg.ResourceParam[ReadLog],
         daily_report: Partitioned[pl.DataFrame],
         messages: Partitioned[pl.DataFrame],
     ) -> None:
@@ -105,6 +109,8 @@ def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
                 ending: lake.put_report(f"daily/{key}.{ending}", text.encode())
                 for ending, text in files.items()
             }
+            made_from = reads.inputs(attempt_of(context.get_step_execution_context()), key)
+            lake.put_report(files_inputs_path(key), json.dumps(made_from, sort_keys=True).encode())
             context.add_asset_metadata(
                 {
                     "html": dg.MetadataValue.path(str(written["html"])),

@@ -7,11 +7,25 @@ partition after the other, so that a range never has to fit into memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+from conversation_analytics.core.errors import TransientError
 
 T = TypeVar("T")
 U = TypeVar("U")
+
+
+class PartitionReplacedError(TransientError):
+    """Another run replaced the partition since this one began it: begin again."""
+
+
+def replaced_meanwhile(where: str) -> PartitionReplacedError:
+    """Return the error of a writer that comes too late for the partition `where`."""
+    return PartitionReplacedError(
+        f"{where}: another run replaced this partition while this one was at it or paused; what "
+        "that run wrote stands, nothing of this one was added to it: run this partition again"
+    )
 
 
 @dataclass(frozen=True)
@@ -52,7 +66,9 @@ class Described(Generic[T]):
     Attributes:
         value: the value itself.
         facts: counts and names for the UI; no message text, no user ids.
+        origin: what the value was made of beside other partitions, by name.
     """
 
     value: T
     facts: Mapping[str, str | int]
+    origin: Mapping[str, str] = field(default_factory=dict)

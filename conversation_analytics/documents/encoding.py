@@ -69,7 +69,10 @@ def _decimal(value: Decimal) -> Decimal:
 def _instant(value: dt.datetime) -> dt.datetime:
     if value.tzinfo is None:
         raise UnstorableError("time without a zone")
-    return cut_to_milliseconds(value)
+    try:
+        return cut_to_milliseconds(value)
+    except OverflowError:
+        raise UnstorableError("time outside the years 1 to 9999 in UTC") from None
 
 
 def _text(value: str) -> str:

@@ -1,7 +1,10 @@
 """Documents in MongoDB 6.0 or later.
 
-Every write is one document's, guarded by its id and (for conversations) by the hash it had when
-it was read: no transaction, so no limit on the size of a partition, and safe to repeat.
+Every batch is one transaction that first touches the generation of its partition, so that no
+batch of a writer that was overtaken comes through; conversations are guarded by the hash they
+had when they were read, too. A partition is many batches, so that its size has no limit, and
+safe to repeat. A server without transactions (alone, in no replica set) compares the generation
+just before each batch instead.
 """
 
 from __future__ import annotations
@@ -14,9 +17,10 @@ import logging
 import os
 import struct
 import threading
+import time
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 import bson
@@ -29,10 +33,12 @@ from pymongo.errors import (
     BulkWriteError,
     ConnectionFailure,
     DocumentTooLarge,
+    DuplicateKeyError,
     OperationFailure,
     PyMongoError,
 )
 from pymongo.uri_parser import parse_uri
+from pymongo.write_concern import WriteConcern
 
 from conversation_analytics.core.documents import ConversationSlice, merge_slice
 from conversation_analytics.core.errors import (
@@ -40,6 +46,7 @@ from conversation_analytics.core.errors import (
     DocumentError,
     DocumentStoreUnavailableError,
 )
+from conversation_analytics.core.partitions import replaced_meanwhile
 from conversation_analytics.documents.collections import (
     CollectionSpec,
     conversations,
@@ -60,14 +67,16 @@ from conversation_analytics.documents.store import (
     Scalar,
     Sort,
     check_collection,
-    check_fields,
     check_ids,
+    check_partition,
+    check_query,
     refusal,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from pymongo.client_session import ClientSession
     from pymongo.collection import Collection
     from pymongo.cursor import Cursor
     from pymongo.database import Database
@@ -75,16 +84,22 @@ if TYPE_CHECKING:
     from conversation_analytics.core.documents import Document
 
     Operation: TypeAlias = InsertOne[Any] | ReplaceOne[Any] | DeleteOne
+    T = TypeVar("T")
 
 _log = logging.getLogger("conversation_analytics.documents")
 
 _DUPLICATE_KEY: Final = 11000
 _MERGE_ATTEMPTS: Final = 100
+_GENERATIONS: Final = "_partition_generations"
+_TRANSACTION_ATTEMPTS: Final = 200
+_TRANSACTION_BYTES: Final = 32 * 1024 * 1024
+# A write conflict, a transaction that the server has given up, a lock, a snapshot.
+_CONFLICTS: Final = frozenset({24, 112, 246, 251})
 _DENIED: Final = {13: "not authorised", 18: "authentication failed", 8000: "authentication failed"}
 # Step-down, shutdown, network, interruption and time limits, from MongoDB's error_codes.yml.
 _TRANSIENT: Final = frozenset(
-    {6, 7, 24, 50, 64, 89, 91, 112, 134, 189, 202, 262, 317, 358, 384, 9001, 10058, 10107,
-     11600, 11601, 11602, 13435, 13436}
+    {6, 7, 24, 50, 64, 89, 91, 112, 134, 189, 202, 225, 246, 251, 262, 317, 358, 384, 9001, 10058,
+     10107, 11600, 11601, 11602, 13435, 13436}
 )  # fmt: skip
 # The server refuses the whole request because of one document in it.
 _ONE_SPOILS_ALL: Final = frozenset({2, 9, 15, 22, 10334, 17280, 17419, 17420})
@@ -116,6 +131,29 @@ _CODEC: Final[CodecOptions[Any]] = CodecOptions(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """The right to write a partition: until another writer claims the next generation."""
+
+    collection: str
+    partition: str
+    generation: int
+    session: ClientSession
+
+    @property
+    def key(self) -> str:
+        return f"{self.collection}/{self.partition}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """One document's write, of `size` bytes."""
+
+    identifier: str
+    operation: Operation
+    size: int = 0
+
+
 @dataclass(slots=True)
 class _Written:
     """What a bulk write did."""
@@ -138,12 +176,11 @@ class _Written:
         self.matched += result["nMatched"]
         self.deleted += result["nRemoved"]
 
-    def count_failed(
-        self, error: BulkWriteError, operations: Sequence[tuple[str, Operation]]
-    ) -> None:
+    def count_failed(self, error: BulkWriteError, writes: Sequence[_Write]) -> None:
         self.count(error.details)
         for failure in error.details["writeErrors"]:
-            identifier, operation = operations[failure["index"]]
+            identifier = writes[failure["index"]].identifier
+            operation = writes[failure["index"]].operation
             code = failure["code"]
             if code == _DUPLICATE_KEY and isinstance(operation, InsertOne):
                 self.duplicates.append(identifier)
@@ -183,6 +220,7 @@ class MongoStore:
         self._client: MongoClient[Document] | None = None
         self._process = os.getpid()
         self._indexed: set[CollectionSpec] = set()
+        self._has_transactions: bool | None = None
 
     # Connection -------------------------------------------------------------------------------
 
@@ -251,169 +289,329 @@ class MongoStore:
 
     # Writing ----------------------------------------------------------------------------------
 
+    def begin(self, collection: str, partition: str) -> int:
+        """See `DocumentStore.begin`."""
+        check_collection(collection)
+        check_partition(collection, partition)
+        with self._errors(f"{collection}, {partition}"):
+            found = self._generations().find_one({"_id": f"{collection}/{partition}"})
+        return int(found["generation"]) if found else 0
+
+    def _generations(self) -> Collection[Document]:
+        return self._database().get_collection(_GENERATIONS, write_concern=WriteConcern("majority"))
+
+    @contextlib.contextmanager
+    def _claimed(self, collection: str, partition: str, since: int) -> Iterator[_Turn]:
+        """Make the partition the next generation: from here on no older writer can write."""
+        generations = self._generations()
+        with self._connected().start_session() as session:
+            turn = _Turn(collection, partition, since + 1, session)
+            before = generations.find_one({"_id": turn.key, "generation": since})
+            if before and "session" in before:
+                self._abort(before["session"])
+            try:
+                # Of generation 0 there is no document: another writer's makes the insert fail.
+                claimed = generations.update_one(
+                    {"_id": turn.key, "generation": since},
+                    {"$set": {"generation": since + 1, "session": session.session_id["id"]}},
+                    upsert=since == 0,
+                )
+            except DuplicateKeyError:
+                raise replaced_meanwhile(f"{collection}, {partition}") from None
+            if not claimed.matched_count and claimed.upserted_id is None:
+                raise replaced_meanwhile(f"{collection}, {partition}")
+            yield turn
+            # The session goes back to the driver's pool: from now on it is somebody else's.
+            generations.update_one(
+                {"_id": turn.key, "generation": since + 1}, {"$unset": {"session": ""}}
+            )
+
+    def _abort(self, session: object) -> None:
+        """End what a writer that died or was stopped has open, for which a claim would wait."""
+        try:
+            self._connected().admin.command("killSessions", [{"id": session}])
+        except OperationFailure as error:
+            if _is_transient(error):
+                raise
+            # Not allowed for this user: the server ends it after transactionLifetimeLimitSeconds.
+            _log.info("killSessions refused with error %s: waiting instead", error.code)
+
+    def _transactional(self) -> bool:
+        if self._has_transactions is None:
+            hello = self._connected().admin.command("hello")
+            self._has_transactions = "setName" in hello or hello.get("msg") == "isdbgrid"
+        return self._has_transactions
+
+    def _in_turn(self, turn: _Turn, work: Callable[[ClientSession | None], T]) -> T:
+        """Do `work` all or not at all, and only while the turn lasts."""
+        generations = self._generations()
+        wanted = {"_id": turn.key, "generation": turn.generation}
+        late = replaced_meanwhile(f"{turn.collection}, {turn.partition}")
+        if not self._transactional():
+            if generations.find_one(wanted) is None:
+                raise late
+            return work(None)
+        for attempt in range(_TRANSACTION_ATTEMPTS):
+            try:
+                with turn.session.start_transaction(write_concern=WriteConcern("majority")):
+                    # A write, not a look: so it conflicts with whoever claims the next turn.
+                    touched = generations.update_one(
+                        wanted, {"$inc": {"batches": 1}}, session=turn.session
+                    )
+                    if not touched.matched_count:
+                        raise late
+                    return work(turn.session)
+            except PyMongoError as error:
+                conflict = isinstance(error, OperationFailure) and error.code in _CONFLICTS
+                # What the driver does for writes outside of transactions: one more attempt.
+                if not (conflict or (attempt == 0 and _may_repeat(error))):
+                    raise
+                time.sleep(min(0.001 * attempt, 0.05))
+        raise DocumentStoreUnavailableError(
+            f"{turn.collection}, {turn.partition}: other writers changed the same documents "
+            f"{_TRANSACTION_ATTEMPTS} times in a row; try again"
+        )
+
+    def _write(
+        self, target: Collection[Document], turn: _Turn, writes: Sequence[_Write]
+    ) -> _Written:
+        """Write in transactions of limited size."""
+        written = _Written()
+        some: list[_Write] = []
+        size = 0
+        for write in writes:
+            if some and size + write.size > _TRANSACTION_BYTES:
+                written.add(self._bulk(target, turn, some))
+                some, size = [], 0
+            some.append(write)
+            size += write.size
+        written.add(self._bulk(target, turn, some))
+        return written
+
     def _bulk(
-        self, target: Collection[Document], operations: Sequence[tuple[str, Operation]]
+        self, target: Collection[Document], turn: _Turn, writes: Sequence[_Write]
     ) -> _Written:
         """Write what can be written; halve a request that is refused as a whole."""
         written = _Written()
-        if not operations:
+        if not writes:
             return written
+        operations = [write.operation for write in writes]
         try:
-            result = target.bulk_write([operation for _, operation in operations], ordered=False)
+            result = self._in_turn(
+                turn, lambda session: target.bulk_write(operations, ordered=False, session=session)
+            )
         except BulkWriteError as error:
             if _is_transient(error) or error.details["writeConcernErrors"]:
                 raise
-            written.count_failed(error, operations)
+            if len(writes) == 1 or not self._transactional():
+                written.count_failed(error, writes)
+            else:
+                self._halve(target, turn, writes, written)
         except (DocumentTooLarge, InvalidDocument, OperationFailure) as error:
             code = getattr(error, "code", None)
             if isinstance(error, OperationFailure) and code not in _ONE_SPOILS_ALL:
                 raise
-            if len(operations) == 1:
+            if len(writes) == 1:
                 why = "document over 16 MB" if code is None else f"MongoDB error {code}"
-                written.bad[operations[0][0]] = why
+                written.bad[writes[0].identifier] = why
             else:
-                half = len(operations) // 2
-                written.add(self._bulk(target, operations[:half]))
-                written.add(self._bulk(target, operations[half:]))
+                self._halve(target, turn, writes, written)
         else:
             written.count(result.bulk_api_result)
         return written
+
+    def _halve(
+        self,
+        target: Collection[Document],
+        turn: _Turn,
+        writes: Sequence[_Write],
+        written: _Written,
+    ) -> None:
+        half = len(writes) // 2
+        written.add(self._bulk(target, turn, writes[:half]))
+        written.add(self._bulk(target, turn, writes[half:]))
 
     def _ids(self, target: Collection[Document], ids: Sequence[str]) -> set[str]:
         found = target.find({"_id": {"$in": list(ids)}}, {"_id": 1})
         return {document["_id"] for document in found}
 
     def replace_partition(
-        self, collection: str, partition: str, documents: Sequence[Document]
+        self,
+        collection: str,
+        partition: str,
+        documents: Sequence[Document],
+        since: int | None = None,
     ) -> ReplaceOutcome:
         """See `DocumentStore.replace_partition`."""
         ids = check_ids(collection, partition, (one.get("_id") for one in documents))
         self.ensure(CollectionSpec(collection, (partition_index(),)))
+        since = self.begin(collection, partition) if since is None else since
         with self._errors(f"{collection}, {partition}"):
             target = self._collection(collection)
-            own = target.find({PARTITION: {"$eq": partition}}, {"_id": 1, HASH: 1})
-            held = {document["_id"]: document.get(HASH) for document in own}
-            total = _Written()
-            unchanged = 0
-            for start in range(0, len(documents), self._config.batch_size):
-                batch = documents[start : start + self._config.batch_size]
-                written, same = self._replace_batch(target, partition, batch, held)
-                total.add(written)
-                unchanged += same
-            # Last, so that no reader ever misses a document that stays; and only what is still
-            # of this partition, for another one may have taken it over meanwhile.
-            stale = sorted(held.keys() - set(ids))
-            for start in range(0, len(stale), self._config.batch_size):
-                some = stale[start : start + self._config.batch_size]
-                total.deleted += target.delete_many(
-                    {"_id": {"$in": some}, PARTITION: {"$eq": partition}}
-                ).deleted_count
+            done = self._replace(target, partition, documents, ids, None)
+            if done is None:  # something differs: look again when nobody else can write
+                with self._claimed(collection, partition, since) as turn:
+                    done = self._replace(target, partition, documents, ids, turn)
+        total, unchanged = done or (_Written(), 0)
         outcome = ReplaceOutcome(total.inserted, total.matched, unchanged, total.deleted)
         _log_outcome("replace_partition", collection, partition, outcome, total.bad)
         if total.bad:
             raise refusal(collection, partition, total.bad)
         return outcome
 
-    def _replace_batch(
+    def _replace(
         self,
         target: Collection[Document],
         partition: str,
-        batch: Sequence[Document],
-        held: Mapping[str, str | None],
-    ) -> tuple[_Written, int]:
-        bad: dict[str, str] = {}
-        changed: dict[str, RawBSONDocument] = {}
+        documents: Sequence[Document],
+        ids: Sequence[str],
+        turn: _Turn | None,
+    ) -> tuple[_Written, int] | None:
+        """Return what was written and how many were unchanged; None where `turn` is needed."""
+        own = target.find({PARTITION: {"$eq": partition}}, {"_id": 1, HASH: 1})
+        held = {document["_id"]: document.get(HASH) for document in own}
+        stale = sorted(held.keys() - set(ids))
+        if turn is None and (stale or not held.keys() >= set(ids)):
+            return None
+        total = _Written()
         unchanged = 0
-        for given in batch:
-            identifier = given["_id"]
-            try:
-                raw = _encoded(storable_document(given))
-            except UnstorableError as error:
-                bad[identifier] = str(error)
-                continue
-            digest = hashlib.sha256(raw).hexdigest()
-            if held.get(identifier) == digest:
-                unchanged += 1
-            else:
-                changed[identifier] = _stored(raw, {PARTITION: partition, HASH: digest})
+        for start in range(0, len(documents), self._config.batch_size):
+            batch = documents[start : start + self._config.batch_size]
+            changed, bad = _changed(partition, batch, held)
+            unchanged += len(batch) - len(changed) - len(bad)
+            total.bad |= bad
+            if changed and turn is None:
+                return None
+            if turn is not None:
+                total.add(self._replace_batch(target, turn, changed, held))
+        # Last, so that no reader ever misses a document that stays; and only what is still
+        # of this partition, for another one may have taken it over meanwhile.
+        for start in range(0, len(stale), self._config.batch_size):
+            if turn is not None:
+                some = {"$in": stale[start : start + self._config.batch_size]}
+                total.deleted += self._in_turn(
+                    turn,
+                    lambda session, some=some: target.delete_many(  # type: ignore[misc]
+                        {"_id": some, PARTITION: {"$eq": partition}}, session=session
+                    ),
+                ).deleted_count
+        return total, unchanged
+
+    def _replace_batch(
+        self,
+        target: Collection[Document],
+        turn: _Turn,
+        changed: Mapping[str, RawBSONDocument],
+        held: Mapping[str, str | None],
+    ) -> _Written:
         # Probing and then inserting is twice as fast as upserting blindly.
         there = self._ids(target, [one for one in changed if one not in held])
-        operations: list[tuple[str, Operation]] = []
+        writes = []
         for identifier, document in changed.items():
             known = identifier in held or identifier in there
-            operations.append(
-                (identifier, _replacement(identifier, document) if known else InsertOne(document))
+            operation: Operation = (
+                _replacement(identifier, document) if known else InsertOne(document)
             )
-        written = self._bulk(target, operations)
-        # Inserted by somebody else since the probe.
-        late = [(one, _replacement(one, changed[one])) for one in written.duplicates]
+            writes.append(_Write(identifier, operation, len(document.raw)))
+        written = self._write(target, turn, writes)
+        # Inserted by another partition's writer since the probe.
+        late = [
+            _Write(one, _replacement(one, changed[one]), len(changed[one].raw))
+            for one in written.duplicates
+        ]
         written.duplicates = []
-        written.add(self._bulk(target, late))
-        written.bad |= bad
-        return written, unchanged
+        written.add(self._write(target, turn, late))
+        return written
 
     def merge_conversations(
-        self, collection: str, day: str, slices: Sequence[ConversationSlice]
+        self,
+        collection: str,
+        day: str,
+        slices: Sequence[ConversationSlice],
+        since: int | None = None,
     ) -> ReplaceOutcome:
         """See `DocumentStore.merge_conversations`."""
-        given = {piece.conversation_id for piece in slices}
         check_ids(collection, day, (piece.conversation_id for piece in slices))
         self.ensure(conversations(collection))
+        since = self.begin(collection, day) if since is None else since
         with self._errors(f"{collection}, {day}"):
             target = self._collection(collection)
-            owned = {one["_id"] for one in target.find({"days": {"$eq": day}}, {"_id": 1})}
-            withdrawn = [ConversationSlice(one, None, []) for one in sorted(owned - given)]
-            pieces = [*slices, *withdrawn]
-            total = _Written()
-            for start in range(0, len(pieces), self._config.batch_size):
-                batch = []
-                for piece in pieces[start : start + self._config.batch_size]:
-                    try:
-                        batch.append(storable_slice(piece))
-                    except UnstorableError as error:
-                        total.bad[piece.conversation_id] = str(error)
-                total.add(self._merge_batch(target, collection, day, batch))
+            done = self._merge(target, day, slices, None)
+            if done is None:  # something differs: look again when nobody else can write
+                with self._claimed(collection, day, since) as turn:
+                    done = self._merge(target, day, slices, turn)
+        total, number = done or (_Written(), 0)
         touched = total.inserted + total.matched + total.deleted + len(total.bad)
-        outcome = ReplaceOutcome(
-            total.inserted, total.matched, len(pieces) - touched, total.deleted
-        )
+        outcome = ReplaceOutcome(total.inserted, total.matched, number - touched, total.deleted)
         _log_outcome("merge_conversations", collection, day, outcome, total.bad)
         if total.bad:
             raise refusal(collection, day, total.bad)
         return outcome
 
+    def _merge(
+        self,
+        target: Collection[Document],
+        day: str,
+        slices: Sequence[ConversationSlice],
+        turn: _Turn | None,
+    ) -> tuple[_Written, int] | None:
+        """Return what was written and the number of slices; None where `turn` is needed."""
+        given = {piece.conversation_id for piece in slices}
+        owned = {one["_id"] for one in target.find({"days": {"$eq": day}}, {"_id": 1})}
+        withdrawn = [ConversationSlice(one, None, []) for one in sorted(owned - given)]
+        pieces = [*slices, *withdrawn]
+        total = _Written()
+        for start in range(0, len(pieces), self._config.batch_size):
+            batch = []
+            for piece in pieces[start : start + self._config.batch_size]:
+                try:
+                    batch.append(storable_slice(piece))
+                except UnstorableError as error:
+                    total.bad[piece.conversation_id] = str(error)
+            written = self._merge_batch(target, day, batch, turn)
+            if written is None:
+                return None
+            total.add(written)
+        return total, len(pieces)
+
     def _merge_batch(
         self,
         target: Collection[Document],
-        collection: str,
         day: str,
         batch: Sequence[ConversationSlice],
-    ) -> _Written:
+        turn: _Turn | None,
+    ) -> _Written | None:
         """Merge until no other writer has come between reading and writing a conversation."""
         total = _Written()
-        waiting = list(batch)
+        # In one order for all days: so of two that meet one goes on.
+        waiting = sorted(batch, key=lambda piece: piece.conversation_id)
         for _ in range(_MERGE_ATTEMPTS):
             ids = [piece.conversation_id for piece in waiting]
             found = {one["_id"]: one for one in target.find({"_id": {"$in": ids}})}
-            operations: list[tuple[str, Operation]] = []
+            writes: list[_Write] = []
             for piece in waiting:
                 identifier = piece.conversation_id
                 try:
-                    operation = _merge(found.get(identifier), piece, day)
+                    write = _merge(found.get(identifier), piece, day)
                 except UnstorableError as error:
                     total.bad[identifier] = str(error)
                     continue
-                if operation is not None:
-                    operations.append((identifier, operation))
-            written = self._bulk(target, operations)
+                if write is None:
+                    continue
+                if turn is None:
+                    return None
+                writes.append(write)
+            if turn is None:
+                return total
+            written = self._write(target, turn, writes)
             total.add(written)
             done = written.inserted + written.matched + written.deleted + len(written.bad)
-            if done == len(operations):
+            if done == len(writes):
                 return total
-            again = {identifier for identifier, _ in operations} - written.bad.keys()
+            again = {write.identifier for write in writes} - written.bad.keys()
             waiting = [piece for piece in waiting if piece.conversation_id in again]
         raise DocumentStoreUnavailableError(
-            f"{collection}, {day}: other writers changed the same conversations "
+            f"{target.name}, {day}: other writers changed the same conversations "
             f"{_MERGE_ATTEMPTS} times in a row; try again"
         )
 
@@ -421,11 +619,13 @@ class MongoStore:
 
     def count(self, collection: str, partition: str) -> int:
         """See `DocumentStore.count`."""
+        check_partition(collection, partition)
         with self._errors(f"{collection}, {partition}"):
             return self._collection(collection).count_documents({PARTITION: {"$eq": partition}})
 
     def count_slice(self, collection: str, day: str) -> tuple[int, int]:
         """See `DocumentStore.count_slice`."""
+        check_partition(collection, day)
         of_day = {"$literal": day}
 
         def owned(array: str) -> Document:
@@ -453,6 +653,7 @@ class MongoStore:
 
     def get(self, collection: str, identifier: str) -> Document | None:
         """See `DocumentStore.get`."""
+        check_query(collection, {"_id": identifier})
         with self._errors(collection):
             document = self._collection(collection).find_one({"_id": {"$eq": identifier}})
         return None if document is None else _without_own(document)
@@ -460,7 +661,6 @@ class MongoStore:
     def _cursor(
         self, collection: str, equals: Mapping[str, Scalar], sort: Sort, limit: int | None
     ) -> Cursor[Document]:
-        check_fields([*equals, *(name for name, _ in sort)])
         query = {name: {"$eq": storable(value)} for name, value in equals.items()}
         last = sort[-1][1] if sort else 1
         keys = [*sort] if any(name == "_id" for name, _ in sort) else [*sort, ("_id", last)]
@@ -475,6 +675,7 @@ class MongoStore:
         limit: int | None = None,
     ) -> list[Document]:
         """See `DocumentStore.find`."""
+        check_query(collection, equals, sort, limit)
         if limit == 0:
             return []
         with self._errors(collection):
@@ -538,19 +739,43 @@ def _replacement(identifier: str, document: RawBSONDocument) -> ReplaceOne[Any]:
     return ReplaceOne({"_id": {"$eq": identifier}}, document, upsert=True)
 
 
-def _merge(found: Document | None, piece: ConversationSlice, day: str) -> Operation | None:
+def _changed(
+    partition: str, batch: Sequence[Document], held: Mapping[str, str | None]
+) -> tuple[dict[str, RawBSONDocument], dict[str, str]]:
+    """Return the encoded documents that differ from those held, and why others cannot be stored."""
+    bad: dict[str, str] = {}
+    changed: dict[str, RawBSONDocument] = {}
+    for given in batch:
+        identifier = given["_id"]
+        try:
+            raw = _encoded(storable_document(given))
+        except UnstorableError as error:
+            bad[identifier] = str(error)
+            continue
+        digest = hashlib.sha256(raw).hexdigest()
+        if held.get(identifier) != digest:
+            changed[identifier] = _stored(raw, {PARTITION: partition, HASH: digest})
+    return changed, bad
+
+
+def _may_repeat(error: PyMongoError) -> bool:
+    return error.has_error_label("TransientTransactionError")
+
+
+def _merge(found: Document | None, piece: ConversationSlice, day: str) -> _Write | None:
     """Return the write that merges `piece` into what was found, None if nothing changes."""
     before = None if found is None else found.get(HASH)
     guard = {"_id": {"$eq": piece.conversation_id}, HASH: {"$eq": before}}
     merged = merge_slice(None if found is None else _without_own(found), piece, day)
     if merged is None:
-        return None if found is None else DeleteOne(guard)
+        return None if found is None else _Write(piece.conversation_id, DeleteOne(guard))
     raw = _encoded(merged)
     digest = hashlib.sha256(raw).hexdigest()
     if digest == before:
         return None
     document = _stored(raw, {HASH: digest})
-    return InsertOne(document) if found is None else ReplaceOne(guard, document)
+    operation: Operation = InsertOne(document) if found is None else ReplaceOne(guard, document)
+    return _Write(piece.conversation_id, operation, len(document.raw))
 
 
 def _log_outcome(

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from conversation_analytics.core.documents import ConversationSlice, merge_slice
 from conversation_analytics.core.errors import DocumentError, DocumentStoreUnavailableError
+from conversation_analytics.core.partitions import replaced_meanwhile
 from conversation_analytics.documents.collections import CollectionSpec, conversations
 from conversation_analytics.documents.encoding import (
     HASH,
@@ -39,6 +40,8 @@ from conversation_analytics.documents.store import (
     check_collection,
     check_fields,
     check_ids,
+    check_partition,
+    check_query,
     refusal,
 )
 
@@ -49,17 +52,18 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("conversation_analytics.documents")
 
-_CHUNK: Final = 1000
+_CHUNK: Final = 500  # SQLite before 3.32 takes 999 values a statement
 _COLUMNS: Final = {"_id": "id", PARTITION: "partition", HASH: "hash"}
 _BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _PRIMARY_CODE: Final = 0xFF
 
 
-def _chunks(ids: Iterable[str]) -> Iterator[str]:
-    """Yield JSON arrays of ids: one bound value each, whatever SQLite's limit of values is."""
+def _chunks(ids: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield `(?, ?, ...)` and its values. Not JSON arrays: SQLite's JSON ends text at a NUL."""
     waiting = list(ids)
     for start in range(0, len(waiting), _CHUNK):
-        yield json.dumps(waiting[start : start + _CHUNK], ensure_ascii=False)
+        chunk = waiting[start : start + _CHUNK]
+        yield f"({', '.join('?' * len(chunk))})", chunk
 
 
 def _body(document: Document) -> tuple[str, str]:
@@ -146,7 +150,7 @@ class SqliteStore:
             self._inherited.append(self._connection)
             self._connection = None
         if self._connection is None:
-            self._config.path.parent.mkdir(parents=True, exist_ok=True)
+            self._make_folder()
             connection = sqlite3.connect(
                 self._config.path,
                 timeout=self._config.busy_timeout_s,
@@ -162,6 +166,15 @@ class SqliteStore:
             self._process = os.getpid()
             self._forget_tables()
         return self._connection
+
+    def _make_folder(self) -> None:
+        try:
+            self._config.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DocumentError(
+                f"cannot make the folder of {self._config.path}: {error.strerror}; choose a place "
+                "that this user may write to, or set MONGODB_URI"
+            ) from error
 
     def _forget_tables(self) -> None:
         self._tables.clear()
@@ -280,15 +293,23 @@ class SqliteStore:
         )
 
     def _delete(self, connection: sqlite3.Connection, collection: str, ids: Iterable[str]) -> None:
-        for chunk in _chunks(ids):
+        for marks, chunk in _chunks(ids):
             for table in (self._table(collection), f'"elements {collection}"'):
-                connection.execute(
-                    f"DELETE FROM {table} WHERE id IN (SELECT value FROM json_each(?))",
-                    (chunk,),
-                )
+                connection.execute(f"DELETE FROM {table} WHERE id IN {marks}", chunk)
+
+    def begin(self, collection: str, partition: str) -> int:
+        """See `DocumentStore.begin`."""
+        check_collection(collection)
+        check_partition(collection, partition)
+        with self._reading(f"{collection}, {partition}") as connection:
+            return _generation(connection, collection, partition)
 
     def replace_partition(
-        self, collection: str, partition: str, documents: Sequence[Document]
+        self,
+        collection: str,
+        partition: str,
+        documents: Sequence[Document],
+        since: int | None = None,
     ) -> ReplaceOutcome:
         """See `DocumentStore.replace_partition`."""
         ids = check_ids(collection, partition, (one.get("_id") for one in documents))
@@ -296,6 +317,7 @@ class SqliteStore:
         inserted = replaced = unchanged = 0
         with self._writing(f"{collection}, {partition}") as connection:
             table = self._table(collection)
+            _require_generation(connection, collection, partition, since)
             held = dict(
                 connection.execute(
                     f"SELECT id, hash FROM {table} WHERE partition = ?", (partition,)
@@ -303,10 +325,9 @@ class SqliteStore:
             )
             elsewhere = {
                 identifier
-                for chunk in _chunks(i for i in ids if i not in held and _encodable(i))
+                for marks, chunk in _chunks(i for i in ids if i not in held and _encodable(i))
                 for (identifier,) in connection.execute(
-                    f"SELECT id FROM {table} WHERE id IN (SELECT value FROM json_each(?))",
-                    (chunk,),
+                    f"SELECT id FROM {table} WHERE id IN {marks}", chunk
                 )
             }
             rows = []
@@ -331,6 +352,8 @@ class SqliteStore:
             self._write(connection, collection, rows)
             stale = held.keys() - set(ids)
             self._delete(connection, collection, stale)
+            if inserted or replaced or stale:
+                _advance(connection, collection, partition)
         outcome = ReplaceOutcome(inserted, replaced, unchanged, len(stale))
         _log_outcome("replace_partition", collection, partition, outcome, bad)
         if bad:
@@ -338,7 +361,11 @@ class SqliteStore:
         return outcome
 
     def merge_conversations(
-        self, collection: str, day: str, slices: Sequence[ConversationSlice]
+        self,
+        collection: str,
+        day: str,
+        slices: Sequence[ConversationSlice],
+        since: int | None = None,
     ) -> ReplaceOutcome:
         """See `DocumentStore.merge_conversations`."""
         check_ids(collection, day, (piece.conversation_id for piece in slices))
@@ -347,6 +374,7 @@ class SqliteStore:
         counts = {"inserted": 0, "replaced": 0, "unchanged": 0, "deleted": 0}
         with self._writing(f"{collection}, {day}") as connection:
             self._table(collection)
+            _require_generation(connection, collection, day, since)
             owned = {
                 identifier
                 for (identifier,) in connection.execute(
@@ -365,6 +393,8 @@ class SqliteStore:
                     except UnstorableError as error:
                         bad[piece.conversation_id] = str(error)
                 self._merge_batch(connection, collection, day, batch, counts, bad)
+            if counts["inserted"] or counts["replaced"] or counts["deleted"]:
+                _advance(connection, collection, day)
         outcome = ReplaceOutcome(**counts)
         _log_outcome("merge_conversations", collection, day, outcome, bad)
         if bad:
@@ -381,11 +411,9 @@ class SqliteStore:
         bad: dict[str, str],
     ) -> None:
         stored: dict[str, tuple[str, str]] = {}
-        for chunk in _chunks(piece.conversation_id for piece in batch):
+        for marks, chunk in _chunks(piece.conversation_id for piece in batch):
             for identifier, digest, body in connection.execute(
-                f"SELECT id, hash, body FROM {self._table(collection)} "
-                "WHERE id IN (SELECT value FROM json_each(?))",
-                (chunk,),
+                f"SELECT id, hash, body FROM {self._table(collection)} WHERE id IN {marks}", chunk
             ):
                 stored[identifier] = (digest, body)
         rows = []
@@ -416,6 +444,7 @@ class SqliteStore:
 
     def count(self, collection: str, partition: str) -> int:
         """See `DocumentStore.count`."""
+        check_partition(collection, partition)
         with self._reading(f"{collection}, {partition}") as connection:
             (number,) = connection.execute(
                 f"SELECT count(*) FROM {self._table(collection)} WHERE partition = ?", (partition,)
@@ -424,6 +453,7 @@ class SqliteStore:
 
     def count_slice(self, collection: str, day: str) -> tuple[int, int]:
         """See `DocumentStore.count_slice`."""
+        check_partition(collection, day)
         with self._reading(f"{collection}, {day}") as connection:
             headers, messages = connection.execute(
                 f"""
@@ -444,6 +474,7 @@ class SqliteStore:
 
     def get(self, collection: str, identifier: str) -> Document | None:
         """See `DocumentStore.get`."""
+        check_query(collection, {"_id": identifier})
         with self._reading(collection) as connection:
             row = connection.execute(
                 f"SELECT body FROM {self._table(collection)} WHERE id = ?", (identifier,)
@@ -465,6 +496,10 @@ class SqliteStore:
             elif value is None:
                 conditions.append(f"{_expression(field)} IS NULL")
                 continue
+            elif isinstance(value, str) and "\0" in value and field not in _COLUMNS:
+                # SQLite's JSON ends text at a NUL; `find` drops what is too much.
+                conditions.append(f"{_expression(field)} IN (?, ?)")
+                values.append(value.partition("\0")[0])
             else:
                 conditions.append(f"{_expression(field)} = ?")
             values.append(_parameter(value))
@@ -481,7 +516,7 @@ class SqliteStore:
         limit: int | None = None,
     ) -> list[Document]:
         """See `DocumentStore.find`. The matching documents are sorted in memory."""
-        check_fields([*equals, *(field for field, _ in sort)])
+        check_query(collection, equals, sort, limit)
         with self._reading(collection) as connection:
             sql, values = self._select(collection, equals)
             rows = connection.execute(sql, values).fetchall()
@@ -556,6 +591,38 @@ class SqliteStore:
                 self._connection.close()
             self._connection = None
             self._forget_tables()
+
+
+def _generation(connection: sqlite3.Connection, collection: str, partition: str) -> int:
+    if not connection.execute(
+        "SELECT 1 FROM sqlite_schema WHERE name = 'partition generations'"
+    ).fetchone():
+        return 0
+    found = connection.execute(
+        'SELECT generation FROM "partition generations" WHERE collection = ? AND partition = ?',
+        (collection, partition),
+    ).fetchone()
+    return int(found[0]) if found else 0
+
+
+def _require_generation(
+    connection: sqlite3.Connection, collection: str, partition: str, since: int | None
+) -> None:
+    if since is not None and _generation(connection, collection, partition) != since:
+        raise replaced_meanwhile(f"{collection}, {partition}")
+
+
+def _advance(connection: sqlite3.Connection, collection: str, partition: str) -> None:
+    connection.execute(
+        'CREATE TABLE IF NOT EXISTS "partition generations" (collection TEXT NOT NULL, '
+        "partition TEXT NOT NULL, generation INTEGER NOT NULL, "
+        "PRIMARY KEY (collection, partition)) WITHOUT ROWID"
+    )
+    connection.execute(
+        'INSERT INTO "partition generations" VALUES (?, ?, 1) '
+        "ON CONFLICT DO UPDATE SET generation = generation + 1",
+        (collection, partition),
+    )
 
 
 def _encodable(text: str) -> bool:

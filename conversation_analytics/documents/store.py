@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
 from conversation_analytics.core.errors import DocumentError, SettingsError
+from conversation_analytics.documents.encoding import UnstorableError, storable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +24,7 @@ Sort: TypeAlias = Sequence[tuple[str, Literal[1, -1]]]
 _COLLECTION: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
 _FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _NAMED_IDS: Final = 20
+_KEY: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,21 +51,38 @@ class DocumentStore(Protocol):
     DocumentError if it refuses the credentials or the request.
     """
 
+    def begin(self, collection: str, partition: str) -> int:
+        """Return the generation of a partition (or day): call it before reading the source.
+
+        The first write that changes the partition makes it the next generation, and whoever
+        writes with an older one is refused from then on: in the middle, too.
+        """
+
     def replace_partition(
-        self, collection: str, partition: str, documents: Sequence[Document]
+        self,
+        collection: str,
+        partition: str,
+        documents: Sequence[Document],
+        since: int | None = None,
     ) -> ReplaceOutcome:
         """Make the partition hold exactly `documents`; repeat it after any interruption.
 
         Each document has a text `_id`. Unchanged documents are not rewritten; an id that another
-        partition holds is taken over.
+        partition holds is taken over. `since` is what `begin` gave; None begins here.
 
         Raises:
+            PartitionReplacedError: another writer has begun to replace it since; what this one
+                has written until then is replaced by the other.
             DocumentError: an id comes twice (nothing is written), or documents cannot be stored:
                 the others are, what was stored under the ids of the bad ones stays.
         """
 
     def merge_conversations(
-        self, collection: str, day: str, slices: Sequence[ConversationSlice]
+        self,
+        collection: str,
+        day: str,
+        slices: Sequence[ConversationSlice],
+        since: int | None = None,
     ) -> ReplaceOutcome:
         """Make `day` own exactly `slices` of the conversations; see `merge_slice`.
 
@@ -71,6 +90,7 @@ class DocumentStore(Protocol):
         Days may come in any order and in parallel. Repeat it after any interruption.
 
         Raises:
+            PartitionReplacedError: as `replace_partition`, of the same day alone.
             DocumentError: as `replace_partition`.
         """
 
@@ -199,12 +219,55 @@ def check_fields(names: Iterable[str]) -> None:
             )
 
 
+def check_query(
+    collection: str, equals: Mapping[str, object], sort: Sort = (), limit: int | None = None
+) -> None:
+    """Return if `DocumentStore.find` can be asked this.
+
+    Raises:
+        DocumentError: a name is no field, a value no scalar that a document may hold, or the
+            limit is negative. No value is named.
+    """
+    check_fields([*equals, *(name for name, _ in sort)])
+    if limit is not None and limit < 0:
+        raise DocumentError(f"{collection}: limit: expected 0 or more, got {limit}")
+    for name, value in equals.items():
+        problem = None
+        if not isinstance(value, (str, int, dt.datetime, type(None))):
+            problem = f"value of type {type(value).__name__}"
+        else:
+            try:
+                storable(value)
+            except UnstorableError as error:
+                problem = str(error)
+        if problem is not None:
+            raise DocumentError(
+                f"{collection}, field {name}: expected a text, integer, truth value, time or "
+                f"None that a document can hold, got: {problem}; correct the query"
+            )
+
+
+def check_partition(collection: str, partition: str) -> str:
+    """Return the partition key.
+
+    Raises:
+        DocumentError: it is not text of 1 to 200 printable characters.
+    """
+    if not (isinstance(partition, str) and 1 <= len(partition) <= _KEY and partition.isprintable()):
+        raise DocumentError(
+            f"{collection}: partition: expected 1 to {_KEY} printable characters, got "
+            f"{ascii(partition)[:_KEY]}; pass the key of a day"
+        )
+    return partition
+
+
 def check_ids(collection: str, partition: str, ids: Iterable[object]) -> list[str]:
     """Return the ids if each is text and comes once.
 
     Raises:
-        DocumentError: one is not, or comes twice.
+        DocumentError: one is not, or comes twice, or the partition's key is none.
     """
+    check_partition(collection, partition)
     given = list(ids)
     texts = [value for value in given if isinstance(value, str) and value]
     if len(texts) < len(given):

@@ -9,9 +9,26 @@ import dagster as dg
 from conversation_analytics.documents.collections import CollectionSpec
 from conversation_analytics.documents.store import DocumentStore
 from conversation_analytics.io_managers.partition_metadata import add_partition_metadata
+from conversation_analytics.io_managers.read_log import ReadLog, attempt_of
 from conversation_analytics.io_managers.retries import retry_if_transient
 
 UNDATED = "undated"
+MADE_FROM = "document_partitions"
+"""The collection that says of which lake partitions each partition of documents was made."""
+
+
+def inputs_of_documents(store: DocumentStore, asset: str, key: str) -> Mapping[str, str] | None:
+    """Return the digests that partition `key` of a document asset was made of.
+
+    Returns:
+        Digest by lake table; None where the partition has not been made.
+    """
+    document = store.get(MADE_FROM, _name(asset, key))
+    return None if document is None else document["inputs"]
+
+
+def _name(asset: str, key: str) -> str:
+    return f"{asset}/{key}"
 
 
 class DocumentIOManager(dg.IOManager):
@@ -25,10 +42,12 @@ class DocumentIOManager(dg.IOManager):
         self,
         store: DocumentStore,
         collections: Sequence[CollectionSpec],
+        reads: ReadLog,
         on_partition: Callable[[str, str | None], None],
     ) -> None:
-        """Keep the store, its collections with their indexes, and who hears of progress."""
+        """Keep the store, its collections, what was read, and who hears of progress."""
         self._store = store
+        self._reads = reads
         self._missing = {spec.name: spec for spec in collections}
         self._on_partition = on_partition
 
@@ -36,12 +55,13 @@ class DocumentIOManager(dg.IOManager):
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Replace every partition of this output."""
         if not context.has_asset_partitions:
-            context.add_output_metadata(self._write(context, UNDATED, obj))
+            context.add_output_metadata(self._write(context, UNDATED, lambda: obj))
             return
         keys = sorted(context.asset_partition_keys)
         values: Mapping[str, Any] = obj if isinstance(obj, Mapping) else {keys[0]: obj}
         for key in keys:
-            add_partition_metadata(context, key, self._write(context, key, values[key]))
+            written = self._write(context, key, lambda key=key: values[key])  # type: ignore[misc]
+            add_partition_metadata(context, key, written)
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Refuse: documents are an end of the road, the lake is the truth."""
@@ -50,17 +70,37 @@ class DocumentIOManager(dg.IOManager):
             "other asset: depend on the lake table it is made from"
         )
 
-    def _write(self, context: dg.OutputContext, key: str, value: Any) -> dict[str, Any]:
+    def _write(
+        self, context: dg.OutputContext, key: str, compute: Callable[[], Any]
+    ) -> dict[str, Any]:
         started = time.perf_counter()
         collection = str(context.definition_metadata["collection"])
         if collection in self._missing:
             self._store.ensure(self._missing[collection])
             del self._missing[collection]
+        since = self._store.begin(collection, key)  # before the lake is read for the documents
+        value = compute()
         if context.definition_metadata["documents"] == "merge":
-            outcome = self._store.merge_conversations(collection, key, value)
+            outcome = self._store.merge_conversations(collection, key, value, since)
         else:
-            outcome = self._store.replace_partition(collection, key, value)
-        self._on_partition(context.asset_key.path[-1], key)
+            outcome = self._store.replace_partition(collection, key, value, since)
+        asset = context.asset_key.path[-1]
+        partition = key if context.has_asset_partitions else None
+        name = _name(asset, key)
+        # After the documents: a run that dies in between is made again, not taken for done.
+        self._store.replace_partition(
+            MADE_FROM,
+            name,
+            [
+                {
+                    "_id": name,
+                    "asset": asset,
+                    "partition": key,
+                    "inputs": self._reads.inputs(attempt_of(context.step_context), partition),
+                }
+            ],
+        )
+        self._on_partition(asset, partition)
         return {
             "documents": len(value),
             "inserted": outcome.inserted,

@@ -8,12 +8,15 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
+from dagster._core.execution.plan.outputs import StepOutputHandle
 
+from conversation_analytics.core.errors import ContractError
 from conversation_analytics.core.partitions import Described, Partitioned
 from conversation_analytics.core.schemas import TABLES, TableSchema
 from conversation_analytics.io_managers.partition_metadata import add_partition_metadata
+from conversation_analytics.io_managers.read_log import ReadLog, StepAttempt, attempt_of
 from conversation_analytics.io_managers.retries import retry_if_transient
-from conversation_analytics.lake.store import Lake
+from conversation_analytics.lake.store import Generation, Lake
 
 _BY_NAME = {table.name: table for table in TABLES}
 _PREVIEW_ROWS = 5
@@ -28,30 +31,46 @@ class LakeIOManager(dg.IOManager):
     """Stores `polars.DataFrame`s of pinned tables, one object a partition.
 
     Outputs: a frame (one partition, or an unpartitioned asset), a `Described` frame, a
-    mapping from partition key to either (a range), or a pandas frame with a `day` column.
+    mapping from partition key to either (a range), a pandas frame with a `day` column, or, for
+    an unpartitioned asset, a function that gives a frame.
     Inputs: a `Partitioned` of frames for a partitioned asset, else a frame.
     """
 
     def __init__(
-        self, lake: Lake, threads: int, on_partition: Callable[[str, str | None], None]
+        self,
+        lake: Lake,
+        threads: int,
+        reads: ReadLog,
+        on_partition: Callable[[str, str | None], None],
     ) -> None:
-        """Keep the lake, the number of days handled at once, and who hears of progress."""
+        """Keep the lake, the days handled at once, what was read, and who hears of progress."""
         self._lake = lake
         self._threads = threads
+        self._reads = reads
         self._on_partition = on_partition
+        self._begun: dict[StepAttempt, dict[tuple[str, str | None], Generation]] = {}
 
     @retry_if_transient()
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Publish every partition of this output; each is replaced whole."""
         schema = _table_of(context)
+        attempt = attempt_of(context.step_context)
+        begun = self._begun.get(attempt, {})
         if not context.has_asset_partitions:
-            context.add_output_metadata(self._write(schema, None, obj))
+            since = begun.get((schema.name, None))
+            compute = obj if callable(obj) else lambda: obj
+            context.add_output_metadata(self._write(attempt, schema, None, compute, since))
             return
         keys = sorted(context.asset_partition_keys)
         values = _by_partition(obj, keys, schema)
         threads = int(context.definition_metadata.get("threads", self._threads))
         with ThreadPoolExecutor(max_workers=min(threads, len(keys))) as pool:
-            written = pool.map(lambda key: self._write(schema, key, values[key]), keys)
+            written = pool.map(
+                lambda key: self._write(
+                    attempt, schema, key, lambda: values[key], begun.get((schema.name, key))
+                ),
+                keys,
+            )
             for key, metadata in zip(keys, written, strict=True):
                 add_partition_metadata(context, key, metadata)
 
@@ -59,18 +78,52 @@ class LakeIOManager(dg.IOManager):
     def load_input(self, context: dg.InputContext) -> Any:
         """Return a lazy mapping of the partitions, or the frame of an unpartitioned asset."""
         schema = _BY_NAME[context.asset_key.path[-1]]
-        if not context.has_asset_partitions:
-            return self._lake.read(schema, None)
-        keys = tuple(sorted(context.asset_partition_keys))
-        return Partitioned(keys, lambda key: self._lake.read(schema, key))
+        self._begin_outputs(context)
+        attempt = attempt_of(context.step_context)
 
-    def _write(self, schema: TableSchema, key: str | None, value: Any) -> dict[str, Any]:
+        def read(key: str | None) -> pl.DataFrame:
+            frame, info = self._lake.read_with_info(schema, key)
+            self._reads.add(attempt, key, schema.name, info.sha256)
+            return frame
+
+        if not context.has_asset_partitions:
+            return read(None)
+        return Partitioned(tuple(sorted(context.asset_partition_keys)), read)
+
+    def _begin_outputs(self, context: dg.InputContext) -> None:
+        """Remember the state of what this step will replace, before it reads its first input."""
+        attempt = attempt_of(context.step_context)
+        if attempt in self._begun:
+            return
+        step = context.step_context
+        begun: dict[tuple[str, str | None], Generation] = {}
+        for output in step.step.step_outputs:
+            target = step.get_output_context(StepOutputHandle(step.step.key, output.name))
+            schema = _BY_NAME.get(target.asset_key.path[-1])
+            if schema is not None:
+                partitioned = target.has_asset_partitions
+                keys = target.asset_partition_keys if partitioned else [None]
+                begun |= {(schema.name, key): self._lake.begin(schema, key) for key in keys}
+        self._begun[attempt] = begun
+
+    def _write(
+        self,
+        attempt: StepAttempt,
+        schema: TableSchema,
+        key: str | None,
+        compute: Callable[[], Any],
+        since: Generation | None,
+    ) -> dict[str, Any]:
         started = time.perf_counter()
+        since = since or self._lake.begin(schema, key)
+        value = compute()
         facts: Mapping[str, str | int] = {}
+        inputs = self._reads.inputs(attempt, key)
         if isinstance(value, Described):
-            value, facts = value.value, value.facts
+            value, facts, origin = value.value, value.facts, value.origin
+            inputs |= origin
         frame = schema.conform(value)
-        written = self._lake.write(schema, key, frame)
+        written = self._lake.write(schema, key, frame, since, inputs)
         self._on_partition(schema.name, key)
         return {
             "dagster/row_count": written.rows,
@@ -94,9 +147,14 @@ def _by_partition(obj: Any, keys: list[str], schema: TableSchema) -> Mapping[str
     if isinstance(obj, pl.DataFrame | Described) and len(keys) == 1:
         return {keys[0]: obj}
     frame = pl.from_pandas(obj, schema_overrides=dict(schema.polars))
-    return {
-        key: frame.filter(pl.col("day") == dt.date.fromisoformat(key)) for key in keys
-    }  # pandas frames of reports carry their day
+    # pandas frames of reports carry their day
+    days = {key: frame.filter(pl.col("day") == dt.date.fromisoformat(key)) for key in keys}
+    if (lost := frame.height - sum(part.height for part in days.values())) > 0:
+        raise ContractError(
+            f"{schema.name}: expected rows of the days {keys[0]} to {keys[-1]} of this run, got "
+            f"{lost} of {frame.height} rows of another day or none; correct the asset's frame"
+        )
+    return days
 
 
 def _preview(frame: pl.DataFrame) -> dg.TableMetadataValue:

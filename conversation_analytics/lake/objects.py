@@ -11,20 +11,23 @@ import itertools
 import os
 import re
 import threading
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from conversation_analytics.core.errors import LakeError, LakeUnavailableError
+from conversation_analytics.core.partitions import replaced_meanwhile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 # Names start with no dot, so neither '..' nor a temporary file is a valid part.
 _PART = re.compile(r"[A-Za-z0-9_=+@-][A-Za-z0-9_.=+@-]{0,199}")
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_LOCK_POLL_S = 0.01
 _MISPLACED = frozenset({errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP})
 
 
@@ -45,6 +48,19 @@ class ObjectStore(Protocol):
 
     def put(self, path: str, data: bytes) -> None:
         """Replace the object as a whole: readers see all of the old or all of the new."""
+
+    def version(self, path: str) -> str | None:
+        """Return a token that changes when the object is replaced; None where there is none."""
+
+    def swap(self, path: str, data: bytes, seen: str | None) -> str:
+        """Put `data` as `put` does, if the object's version is still `seen`; return the new one.
+
+        Raises:
+            PartitionReplacedError: it is not, and what is there is not `data`; it stays.
+        """
+
+    def delete_while(self, paths: Iterable[str], path: str, version: str) -> None:
+        """Remove `paths` for as long as the object `path` is of `version`."""
 
     def get(self, path: str) -> bytes | None:
         """Return the whole object, all of it of one version; None where there is none."""
@@ -89,10 +105,15 @@ class LocalObjects:
     A file is written under a dot-name beside its place, synced, and renamed. The writer
     holds a lock on the dot-file, which the kernel drops when it dies: the next writer to
     that folder removes every dot-file that nobody has locked.
+
+    Comparing a version and renaming happens under a lock on `.lock` in the table's folder,
+    held for a fraction of a millisecond and dropped by the kernel with its holder. A holder
+    that is stopped right there makes the others give up after `lock_timeout_s` seconds.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, lock_timeout_s: float = 30.0) -> None:
         self.root = root.absolute()
+        self._lock_timeout_s = lock_timeout_s
 
     def __repr__(self) -> str:
         """Show the root."""
@@ -101,22 +122,42 @@ class LocalObjects:
     def put(self, path: str, data: bytes) -> None:
         """Replace the file as a whole, durably."""
         target = self._file(path)
-        with _local_errors("write", target):
-            _make_folder(target.parent)
-            _remove_dead_temporaries(target.parent)
-            handle, temporary = _open_temporary(target)
-            try:
-                view = memoryview(data)
-                while view:
-                    view = view[os.write(handle, view) :]
-                os.fsync(handle)
-                temporary.replace(target)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-            finally:
-                os.close(handle)
-            _sync_folder(target.parent)
+        with _local_errors("write", target), _written_beside(target, data) as temporary:
+            temporary.replace(target)
+
+    def version(self, path: str) -> str | None:
+        """Return what identifies the file of this moment; None where there is no file."""
+        file = self._file(path)
+        with _local_errors("read", file):
+            return _version(file)
+
+    def swap(self, path: str, data: bytes, seen: str | None) -> str:
+        """Replace the file as a whole, durably, if it is still the one of version `seen`."""
+        target = self._file(path)
+        with (
+            _local_errors("write", target),
+            _written_beside(target, data) as temporary,
+            self._locked(path),
+        ):
+            found = _version(target)
+            if found != seen:
+                if found is not None and target.read_bytes() == data:
+                    temporary.unlink()
+                    return found
+                raise replaced_meanwhile(str(target))
+            if found is not None:
+                _make_later(temporary, target.stat().st_mtime_ns)
+            new = _token(temporary.stat())
+            temporary.replace(target)
+        return new
+
+    def delete_while(self, paths: Iterable[str], path: str, version: str) -> None:
+        """Remove the files, durably, if the file `path` is of `version`."""
+        file = self._file(path)
+        with _local_errors("delete beside", file), self._locked(path):
+            if _version(file) == version:
+                for one in paths:
+                    self.delete(one)
 
     def get(self, path: str) -> bytes | None:
         """Return the file's bytes; None where there is no file."""
@@ -171,6 +212,33 @@ class LocalObjects:
     def _file(self, path: str) -> Path:
         return self.root / require_path(path)
 
+    @contextmanager
+    def _locked(self, path: str) -> Iterator[None]:
+        """Hold the lock of the table's folder; a file, for NFS locks no folders."""
+        place = self.root / path.partition("/")[0]
+        lock = (place if place.is_dir() else self.root) / ".lock"
+        try:
+            handle = os.open(lock, os.O_CREAT | os.O_RDWR, 0o666)
+        except PermissionError:  # another user's: to read it is enough, but not on NFS
+            handle = os.open(lock, os.O_RDONLY)
+        try:
+            deadline = time.monotonic() + self._lock_timeout_s
+            while True:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise LakeUnavailableError(
+                            f"cannot replace {self._file(path)}: another process has held {lock} "
+                            f"for {self._lock_timeout_s} s; if it is stopped, continue or kill "
+                            "it (`fuser` names it), then run this partition again"
+                        ) from None
+                    time.sleep(_LOCK_POLL_S)
+            yield
+        finally:
+            os.close(handle)
+
     def _walk(self, folder: Path) -> Iterator[ObjectInfo]:
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
@@ -185,6 +253,44 @@ class LocalObjects:
                 continue
             with suppress(FileNotFoundError):  # just removed
                 yield ObjectInfo(path.relative_to(self.root).as_posix(), entry.stat().st_size)
+
+
+@contextmanager
+def _written_beside(target: Path, data: bytes) -> Iterator[Path]:
+    """Give a synced dot-file of `data` to be renamed; sync the folder then, or remove it."""
+    _make_folder(target.parent)
+    _remove_dead_temporaries(target.parent)
+    handle, temporary = _open_temporary(target)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(handle, view) :]
+        os.fsync(handle)
+        yield temporary
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(handle)
+    _sync_folder(target.parent)
+
+
+def _version(file: Path) -> str | None:
+    try:
+        return _token(file.stat())
+    except FileNotFoundError:
+        return None
+
+
+def _token(found: os.stat_result) -> str:
+    return f"{found.st_ino}-{found.st_mtime_ns}-{found.st_size}"
+
+
+def _make_later(file: Path, than_ns: int) -> None:
+    """Give `file` a later time than the file it replaces: clocks tick in milliseconds only."""
+    found = file.stat()
+    if found.st_mtime_ns <= than_ns:
+        os.utime(file, ns=(found.st_atime_ns, than_ns + 1))
 
 
 def _open_temporary(target: Path) -> tuple[int, Path]:

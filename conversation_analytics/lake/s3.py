@@ -14,11 +14,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from conversation_analytics.core.errors import LakeError, LakeUnavailableError, SettingsError
+from conversation_analytics.core.partitions import replaced_meanwhile
 from conversation_analytics.lake.objects import ObjectInfo, require_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    from obstore import PutMode, UpdateVersion
     from obstore.store import S3Config as ObstoreConfig
     from obstore.store import S3Store
 
@@ -26,6 +28,12 @@ _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w{1,60})</Code>")
 _CREDENTIALS = frozenset({401, 403})
 _NOT_FOUND = 404
+_NOT_IMPLEMENTED = 501
+# Of HTTP and of S3: the same request may pass later.
+_TRANSIENT = frozenset({408, 409, 425, 429})
+_TRANSIENT_CODES = frozenset(
+    {"RequestTimeout", "SlowDown", "OperationAborted", "ConditionalRequestConflict"}
+)
 _CONTENT_TYPES = {
     "html": "text/html; charset=utf-8",
     "csv": "text/csv; charset=utf-8",
@@ -91,9 +99,50 @@ class S3Objects:
 
     def put(self, path: str, data: bytes) -> None:
         """Replace the object as a whole."""
-        kind = _CONTENT_TYPES.get(path.rpartition(".")[2], "application/octet-stream")
         with self._errors("write", path):
-            self._store.put(require_path(path), data, attributes={"Content-Type": kind})
+            self._store.put(require_path(path), data, attributes=_attributes(path))
+
+    def version(self, path: str) -> str | None:
+        """Return the object's ETag; None where there is no object."""
+        with self._errors("read", path):
+            try:
+                return self._etag(path, self._store.head(require_path(path))["e_tag"])
+            except FileNotFoundError as error:
+                self._require_bucket(error)
+                return None
+
+    def swap(self, path: str, data: bytes, seen: str | None) -> str:
+        """Replace the object as a whole by a conditional PUT (If-Match, If-None-Match)."""
+        from obstore.exceptions import (  # noqa: PLC0415  (import budget)
+            AlreadyExistsError,
+            PreconditionError,
+        )
+
+        mode: PutMode | UpdateVersion = "create" if seen is None else {"e_tag": seen}
+        with self._errors("write", path):
+            try:
+                done = self._store.put(
+                    require_path(path), data, attributes=_attributes(path), mode=mode
+                )
+                return self._etag(path, done["e_tag"])
+            except (AlreadyExistsError, PreconditionError, FileNotFoundError) as error:
+                if isinstance(error, FileNotFoundError):
+                    self._require_bucket(error)
+            # Perhaps it was this writer's own first attempt, whose answer was lost.
+            try:
+                found = self._store.get(path)
+            except FileNotFoundError:
+                raise replaced_meanwhile(self.uri(path)) from None
+            if found.bytes().to_bytes() != data:
+                raise replaced_meanwhile(self.uri(path))
+            return self._etag(path, found.meta["e_tag"])
+
+    def delete_while(self, paths: Iterable[str], path: str, version: str) -> None:
+        """Remove `paths` one by one, looking at `path` before each."""
+        for one in paths:
+            if self.version(path) != version:
+                return
+            self.delete(one)
 
     def get(self, path: str) -> bytes | None:
         """Return the whole object by one GET; None where there is none."""
@@ -159,6 +208,15 @@ class S3Objects:
     def _root(self) -> str:
         return "/".join(filter(None, (f"s3://{self._config.bucket}", self._prefix)))
 
+    def _etag(self, path: str, etag: str | None) -> str:
+        if not etag:
+            raise LakeError(
+                f"{self.uri(path)}: expected an ETag from {self._config.endpoint_url or 'AWS'}, "
+                "got none: without it two runs on one partition cannot be kept apart; use an S3 "
+                "server with conditional writes"
+            )
+        return etag
+
     def _require_bucket(self, error: FileNotFoundError) -> None:
         """Raise if it is the bucket that is missing, which looks like a missing object."""
         if "<Code>NoSuchBucket</Code>" in str(error):
@@ -175,7 +233,9 @@ class S3Objects:
             text = str(error)
             status = int(found[1]) if (found := _STATUS.search(text)) else None
             code = found[1] if (found := _CODE.search(text)) else type(error).__name__
-            if status is not None and 300 <= status < 500:  # noqa: PLR2004  (HTTP's classes)
+            transient = status in _TRANSIENT or code in _TRANSIENT_CODES
+            refused = status is not None and 300 <= status < 500  # noqa: PLR2004 (HTTP's classes)
+            if status is not None and (status == _NOT_IMPLEMENTED or (refused and not transient)):
                 raise self._refused(action, path, status, code) from None
             raise LakeUnavailableError(
                 f"cannot {action} {self._root}/{path}: {status or 'no answer'} from "
@@ -192,11 +252,18 @@ class S3Objects:
             )
         elif status == _NOT_FOUND:
             advice = "check S3_BUCKET: create the bucket, or name one that exists"
+        elif status == _NOT_IMPLEMENTED:
+            advice = "use an S3 server with conditional writes (If-Match and If-None-Match)"
         else:
             advice = "check S3_BUCKET, AWS_REGION and S3_ENDPOINT_URL"
         return LakeError(
             f"cannot {action} {self._root}/{path}: the server answered {status} {code}; {advice}"
         )
+
+
+def _attributes(path: str) -> dict[str, str]:
+    kind = _CONTENT_TYPES.get(path.rpartition(".")[2], "application/octet-stream")
+    return {"Content-Type": kind}
 
 
 def _connect(config: S3Config, prefix: str) -> S3Store:

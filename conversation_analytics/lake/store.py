@@ -18,6 +18,7 @@ import polars as pl
 
 from conversation_analytics.core.errors import LakeError
 from conversation_analytics.lake.encoding import (
+    EncodedPartition,
     Footer,
     ParquetOptions,
     decode_with_footer,
@@ -43,7 +44,7 @@ _FOLDERS: dict[PartitionBy, str] = {
 }
 _PARTITION_PATH = re.compile(
     r"(?:(?P<day>year=\d{4}/month=\d\d/day=\d\d)/|(?P<date>date=\d{4}-\d\d-\d\d)/)?"
-    r"part-(?P<part>\d{3})\.parquet"
+    r"part-(?P<part>\d{3})(?:-(?P<digest>[0-9a-f]{16}))?\.parquet"
 )
 _REPORTS = "reports"
 _PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6)
@@ -51,7 +52,18 @@ _TAIL_BYTES = 65_536  # holds the footer of all but huge objects
 
 
 class _MixedGenerationsError(Exception):
-    """The parts of a partition are not all of one write: a writer is at it, or died at it."""
+    """A part is not there any more, or not yet: a writer is at it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What was stored of a partition when a run began with it.
+
+    Attributes:
+        version: of the partition's first object; None where there was none.
+    """
+
+    version: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +110,10 @@ class Lake:
     """Parquet tables in an object store.
 
     A partition key is the ISO date of a day, or None for a table without partitions.
-    A partition of one object (the rule) is replaced atomically for every reader. One of
-    several objects is so only for this class, which notices a mixture and reads again;
-    other tools may see a mixture while a writer is at it.
+    A partition of one object (the rule) is replaced atomically for every reader. In one of
+    several objects the first names the others by the partition's digest, so that replacing
+    the first replaces all: for this class. A plain glob may meet the objects of two
+    generations while a writer is at it, or where one died, until the next write.
 
     Attributes:
         objects: where the objects are.
@@ -114,11 +127,21 @@ class Lake:
     partition_by: PartitionBy = "day"
     sleep: Callable[[float], None] = time.sleep
 
+    def begin(self, schema: TableSchema, key: str | None) -> Generation:
+        """Return what `write` must still find: call it before reading what the rows come from.
+
+        Raises:
+            LakeError: the key is no date, or the storage refuses.
+            LakeUnavailableError: the storage does not answer.
+        """
+        return Generation(self.objects.version(_part_path(self._folder(schema, key), 0)))
+
     def write(
         self,
         schema: TableSchema,
         key: str | None,
         frame: pl.DataFrame,
+        since: Generation | None = None,
         inputs: Mapping[str, str] | None = None,
     ) -> WrittenPartition:
         """Replace one partition by `frame`, sorted by the schema's order.
@@ -128,13 +151,22 @@ class Lake:
         also mends an object that has rotted, and unlike a digest in object metadata it
         survives copies by other tools and works alike on disk and S3.
 
+        Args:
+            schema: the table.
+            key: the partition.
+            frame: its rows.
+            since: what `begin` gave; None begins here.
+            inputs: digests of what the rows were made of, by name; kept in the footer.
+
         Raises:
+            PartitionReplacedError: another writer has replaced the partition since.
             LakeError: the frame is not of the schema, the key is no date, or the storage
                 refuses; the old partition is untouched.
             LakeUnavailableError: the storage does not answer.
         """
         folder = self._folder(schema, key)
         require_schema(frame, schema)
+        since = since or self.begin(schema, key)
         encoded = encode_partition(
             schema.conform(frame),
             schema,
@@ -142,25 +174,13 @@ class Lake:
             {"partition": key or ""}
             | ({"inputs": json.dumps(dict(inputs), sort_keys=True)} if inputs else {}),
         )
-        paths = [_part_path(folder, part) for part in range(len(encoded.parts))]
-        sizes = {info.path: info.size for info in self.objects.list(folder)}
-        changed = False
-        # The first part goes last: whoever reads it finds the others in place, and a
-        # partition that grows out of, or shrinks to, one object stays readable throughout.
-        for path, data in reversed(list(zip(paths, encoded.parts, strict=True))):
-            changed |= self._publish(path, data, sizes.get(path))
-        for path in sorted(sizes.keys() - set(paths)):
-            if _PARTITION_PATH.fullmatch(path.removeprefix(f"{folder}/")) and (
-                path.rpartition("/")[0] == folder
-            ):
-                self.objects.delete(path)
-                changed = True
+        changed = self._replace(folder, encoded, since)
         written = WrittenPartition(
             rows=encoded.rows,
             size_bytes=sum(map(len, encoded.parts)),
             sha256=encoded.sha256,
             parts=len(encoded.parts),
-            path=paths[0],
+            path=_part_path(folder, 0),
             changed=changed,
         )
         _logger.info(
@@ -252,12 +272,14 @@ class Lake:
         for key in keys:
             if key not in present:
                 raise self._missing(schema, key)
-            numbers = present[key]
-            parts = self.stat(schema, key).parts if len(numbers) > 1 else 1
             folder = self._folder(schema, key)
-            if not numbers >= set(range(parts)):
-                raise _incomplete(folder, f"{parts} parts", f"parts {sorted(numbers)}")
-            paths += [self.objects.uri(_part_path(folder, part)) for part in range(parts)]
+            wanted = [_part_path(folder, 0)]
+            if len(present[key]) > 1:
+                stat = self.stat(schema, key)
+                wanted = [_part_path(folder, part, stat.sha256) for part in range(stat.parts)]
+            if missing := [path for path in wanted if path not in present[key]]:
+                raise _incomplete(folder, f"{len(wanted)} parts", f"no {', '.join(missing)}")
+            paths += map(self.objects.uri, wanted)
         return paths
 
     def put_report(self, path: str, data: bytes) -> str:
@@ -283,6 +305,10 @@ class Lake:
             )
         return data
 
+    def has_report(self, path: str) -> bool:
+        """Say whether there is a report under `reports/<path>`."""
+        return self.objects.size(f"{_REPORTS}/{path}") is not None
+
     def reports(self) -> list[str]:
         """Return the paths of all reports, as `get_report` takes them."""
         return [info.path.removeprefix(f"{_REPORTS}/") for info in self.objects.list(_REPORTS)]
@@ -296,12 +322,43 @@ class Lake:
             "row_group_size": str(self.options.row_group_size),
         }
 
+    def _replace(self, folder: str, encoded: EncodedPartition, since: Generation) -> bool:
+        """Make the folder hold exactly `encoded`; say if anything had to be done."""
+        paths = [_part_path(folder, part, encoded.sha256) for part in range(len(encoded.parts))]
+        others = list(zip(paths[1:], encoded.parts[1:], strict=True))
+        sizes = {info.path: info.size for info in self.objects.list(folder)}
+        obsolete = [
+            path
+            for path in sorted(sizes.keys() - set(paths))
+            if _PARTITION_PATH.fullmatch(path.removeprefix(f"{folder}/"))
+            and path.rpartition("/")[0] == folder
+        ]
+        changed = False
+        for path, data in others:
+            changed |= self._publish(path, data, sizes.get(path))
+        # Before looking at the content: nobody tidies up after a writer that came later.
+        version = self.objects.version(paths[0]) if obsolete else None
+        # The first part decides: it goes last, and only over what was there at the beginning.
+        if not self._holds(paths[0], encoded.parts[0], sizes.get(paths[0])):
+            version = self.objects.swap(paths[0], encoded.parts[0], since.version)
+            changed = True
+            for path, data in others:
+                # Gone only if the writer before was still tidying up when this one came.
+                self._publish(path, data, self.objects.size(path))
+        if obsolete and version is not None:
+            self.objects.delete_while(obsolete, paths[0], version)
+            changed = True
+        return changed
+
     def _publish(self, path: str, data: bytes, size: int | None) -> bool:
         """Put `data` unless the object of `size` bytes holds it already; say if it was put."""
-        if size == len(data) and self.objects.get(path) == data:
+        if self._holds(path, data, size):
             return False
         self.objects.put(path, data)
         return True
+
+    def _holds(self, path: str, data: bytes, size: int | None) -> bool:
+        return size == len(data) and self.objects.get(path) == data
 
     def _read_once(
         self, schema: TableSchema, key: str | None
@@ -315,14 +372,14 @@ class Lake:
         self._require_place(first, key, 0, path)
         frames = [frame]
         for part in range(1, first.parts):
-            path = _part_path(folder, part)
+            path = _part_path(folder, part, first.sha256)
             data = self.objects.get(path)
             if data is None:
                 raise _MixedGenerationsError(f"{path} is missing")
             frame, footer = decode_with_footer(data, schema, path)
             self._require_place(footer, key, part, path)
             if footer.sha256 != first.sha256:
-                raise _MixedGenerationsError(f"{path} is of another write")
+                raise _incomplete(folder, "all parts of one write", f"{path} of another")
             frames.append(frame)
         whole = pl.concat(frames) if len(frames) > 1 else frame
         if whole.height != first.partition_rows:
@@ -337,10 +394,10 @@ class Lake:
                 f"{found[1]}: the object was copied here; materialise the partition again"
             )
 
-    def _parts(self, schema: TableSchema) -> dict[str | None, set[int]]:
-        """Return the part numbers of each partition that has its first part."""
+    def _parts(self, schema: TableSchema) -> dict[str | None, set[str]]:
+        """Return the objects of each partition that has its first part."""
         _require_table(schema)
-        found: dict[str | None, set[int]] = {}
+        found: dict[str | None, set[str]] = {}
         for info in self.objects.list(schema.name):
             match = _PARTITION_PATH.fullmatch(info.path.removeprefix(f"{schema.name}/"))
             if match is None:
@@ -353,8 +410,12 @@ class Lake:
                     f"set PARQUET_PARTITION_BY={other}, or move the old folders away"
                 )
             digits = re.findall(r"\d+", folders[self.partition_by] or "")
-            found.setdefault("-".join(digits) or None, set()).add(int(match["part"]))
-        return {key: parts for key, parts in found.items() if 0 in parts}
+            found.setdefault("-".join(digits) or None, set()).add(info.path)
+        return {
+            key: paths
+            for key, paths in found.items()
+            if _part_path(self._folder(schema, key), 0) in paths
+        }
 
     def _folder(self, schema: TableSchema, key: str | None) -> str:
         _require_table(schema)
@@ -401,8 +462,9 @@ def _info(footer: Footer) -> PartitionInfo:
     return PartitionInfo(footer.partition_rows, footer.parts, footer.sha256, inputs)
 
 
-def _part_path(folder: str, part: int) -> str:
-    return f"{folder}/part-{part:03d}.parquet"
+def _part_path(folder: str, part: int, digest: str = "") -> str:
+    """Return the path of a part: the first has a fixed name, the others that of their write."""
+    return f"{folder}/part-{part:03d}{f'-{digest[:16]}' if part else ''}.parquet"
 
 
 def _require_table(schema: TableSchema) -> None:

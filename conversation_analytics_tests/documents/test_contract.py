@@ -152,6 +152,8 @@ def test_values_come_back_exactly(store: DocumentStore) -> None:
         {"number": Decimal("1." + "1" * 40)},
         {"number": 2**63},
         {"at": dt.datetime(2026, 11, 22)},  # noqa: DTZ001 it is what is refused
+        {"early": dt.datetime(1, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=2)))},
+        {"late": dt.datetime(9999, 12, 31, 23, tzinfo=dt.timezone(dt.timedelta(hours=-2)))},
         {"fields": {"gpt-4.1": 1}},
         {"$set": 1},
         {"fields": {1: "one"}},
@@ -170,6 +172,68 @@ def test_a_bad_document_never_takes_good_ones_with_it(
     assert len(str(caught.value)) < 400
     kept = {document["_id"]: document["value"] for document in contents(store, "messages")}
     assert kept == {**dict.fromkeys("abcdefghijkz", 3), "bad": 0}
+
+
+def test_ids_and_values_with_nul_are_like_any_other(store: DocumentStore) -> None:
+    store.ensure(collections.messages())
+    document = {"_id": "a\0b", "user_id": "u\0v"}
+    store.replace_partition("messages", "d1", [document, {"_id": "a", "user_id": "u"}])
+    assert store.find("messages", {"user_id": "u\0v"}) == [document]
+    assert store.find("messages", {"user_id": "u"}) == [{"_id": "a", "user_id": "u"}]
+    assert store.get("messages", "a\0b") == document
+    assert store.replace_partition("messages", "d2", [document]) == ReplaceOutcome(replaced=1)
+    assert store.replace_partition("messages", "d2", []) == ReplaceOutcome(deleted=1)
+    assert store.get("messages", "a\0b") is None
+    for day in DAYS:
+        store.merge_conversations(
+            "conversations", day, [ConversationSlice("c\0", header(), [turn(f"m\0{day}")])]
+        )
+    assert [store.count_slice("conversations", day) for day in DAYS] == [(1, 1)] * 3
+    store.merge_conversations("conversations", DAYS[0], [])
+    store.merge_conversations("conversations", DAYS[2], [])
+    (found,) = contents(store, "conversations")
+    assert (found["_id"], found["days"]) == ("c\0", [DAYS[1]])
+
+
+def test_the_first_and_the_last_instant_come_back(store: DocumentStore) -> None:
+    first = dt.datetime(1, 1, 1, tzinfo=dt.UTC)
+    last = dt.datetime(9999, 12, 31, 23, 59, 59, 999000, dt.UTC)
+    document = {"_id": "m", "first": first, "last": last}
+    store.replace_partition("messages", "d1", [document])
+    assert store.get("messages", "m") == document
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{"$gt": ""}, ["a"], 2**63, "\ud800", 0.5, b"x", dt.datetime(2026, 1, 1)],  # noqa: DTZ001 it is what is refused
+    ids=lambda value: type(value).__name__,
+)
+def test_what_no_document_holds_cannot_be_asked_for(store: DocumentStore, value: Any) -> None:
+    store.replace_partition("messages", "d1", simple("a"))
+    with pytest.raises(DocumentError, match=r"messages, field value: .*correct the query"):
+        store.find("messages", {"value": value})
+    with pytest.raises(DocumentError, match=r"messages, field _id: .*correct the query"):
+        store.get("messages", value)
+
+
+def test_a_negative_limit_is_refused(store: DocumentStore) -> None:
+    with pytest.raises(DocumentError, match="limit: expected 0 or more"):
+        store.find("messages", {}, limit=-1)
+
+
+@pytest.mark.parametrize("key", ["", "\ud800", "a\0", "x" * 201, {"$gt": ""}, None])
+def test_partition_keys_are_checked(store: DocumentStore, key: Any) -> None:
+    store.replace_partition("messages", "d1", simple("a"))
+    for call in (
+        lambda: store.replace_partition("messages", key, simple("b")),
+        lambda: store.merge_conversations("conversations", key, []),
+        lambda: store.begin("messages", key),
+        lambda: store.count("messages", key),
+        lambda: store.count_slice("conversations", key),
+    ):
+        with pytest.raises(DocumentError, match="partition: expected 1 to 200 printable"):
+            call()
+    assert contents(store, "messages") == simple("a")
 
 
 def test_deep_nesting_is_refused(store: DocumentStore) -> None:

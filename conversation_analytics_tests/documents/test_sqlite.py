@@ -5,6 +5,8 @@ import multiprocessing
 import os
 import random
 import sqlite3
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -172,6 +174,42 @@ def test_a_file_that_is_no_database_is_a_permanent_error(tmp_path: Path) -> None
     store = SqliteStore(SqliteConfig(path))
     with pytest.raises(DocumentError, match=r"documents\.sqlite"):
         store.ping()
+    store.close()
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    store = SqliteStore(SqliteConfig(tmp_path / "file" / "documents.sqlite"))
+    with pytest.raises(DocumentError, match=r"cannot make the folder of .*choose a place"):
+        store.ping()
+
+
+_FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from conversation_analytics.core.errors import DocumentError
+from conversation_analytics.documents.sqlite import SqliteStore
+from conversation_analytics.documents.store import SqliteConfig
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+try:
+    SqliteStore(SqliteConfig(Path(sys.argv[1]))).replace_partition(
+        "messages", "d1", [{"_id": str(number), "text": "x" * 1000} for number in range(5000)]
+    )
+except DocumentError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_leaves_the_old_documents_and_says_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "documents.sqlite"
+    store = SqliteStore(SqliteConfig(path))
+    store.replace_partition("messages", "d1", [{"_id": "old"}])
+    command = [sys.executable, "-c", _FULL_DISK, str(path)]
+    said = subprocess.run(command, check=True, capture_output=True).stdout.decode()
+    assert "messages, d1" in said
+    assert "free space" in said
+    assert store.find("messages", {}) == [{"_id": "old"}]
+    assert store.replace_partition("messages", "d1", [{"_id": "new"}]).inserted == 1
     store.close()
 
 

@@ -9,9 +9,10 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -26,9 +27,6 @@ from conversation_analytics.lake.objects import LocalObjects, ObjectInfo, Object
 from conversation_analytics.lake.s3 import S3Config, S3Objects
 from conversation_analytics.lake.store import Lake
 from conversation_analytics_tests.lake.frames import message_rows
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_an_object_is_put_got_listed_and_deleted(objects: ObjectStore) -> None:
@@ -231,6 +229,42 @@ def test_a_file_in_the_place_of_a_folder_is_told(tmp_path: Path) -> None:
         objects.put("a/b", b"")
     with pytest.raises(LakeError, match="a file stands where a folder should"):
         objects.get("a/b")
+
+
+_READ_ONLY = """
+import os, sys
+from pathlib import Path
+from conversation_analytics.core.errors import LakeError
+from conversation_analytics.core.schemas import MESSAGES
+from conversation_analytics.lake.store import open_lake
+from conversation_analytics_tests.lake.frames import message_rows
+lake = open_lake(Path(sys.argv[1]))
+lake.write(MESSAGES, "2026-11-22", message_rows(3))
+for folder, _, files in os.walk(sys.argv[1]):
+    os.chmod(folder, 0o555)
+if os.getuid() == 0:  # who may write anywhere
+    os.setgroups([])
+    os.setuid(65534)
+assert lake.read(MESSAGES, "2026-11-22").height == 3
+assert not lake.write(MESSAGES, "2026-11-22", message_rows(3)).changed
+try:
+    lake.write(MESSAGES, "2026-11-22", message_rows(4))
+except LakeError as error:
+    print(error)
+assert lake.read(MESSAGES, "2026-11-22").height == 3
+"""
+
+
+def test_a_read_only_lake_is_readable_and_says_what_to_do() -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are root's alone
+        folder = Path(name)
+        folder.chmod(0o755)
+        command = [sys.executable, "-c", _READ_ONLY, str(folder / "lake")]
+        said = subprocess.run(command, check=True, capture_output=True).stdout.decode()
+        for path in [folder, *folder.rglob("*")]:
+            if path.is_dir():
+                path.chmod(0o755)
+    assert "Permission denied; give this user access to PARQUET_BASE_DIR" in said
 
 
 # --- S3 ---

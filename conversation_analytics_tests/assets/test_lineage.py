@@ -1,0 +1,124 @@
+"""What is stale follows from the storages alone, after real runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from conversation_analytics.assets.lineage import stale_days
+from conversation_analytics.core import schemas
+from conversation_analytics.definitions import daily_graph
+from conversation_analytics.io_managers.document_io import MADE_FROM
+from conversation_analytics.resources.connections import open_documents, open_lake
+from conversation_analytics.settings import Settings, parse_settings
+from conversation_analytics_tests.platform import run_job
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+DAYS = ["2026-11-02", "2026-11-03"]
+AFTER_RAW_MESSAGES = {
+    "messages", "message_dead_letters", "daily_partials", "daily_report", "daily_report_files",
+    "message_documents", "conversation_documents", "report_documents",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    folder = tmp_path_factory.mktemp("lineage")
+    return settings_in(folder)
+
+
+def settings_in(folder: Path, **changes: str) -> Settings:
+    return parse_settings(
+        {
+            "PARQUET_BASE_DIR": str(folder / "lake"),
+            "SQLITE_PATH": str(folder / "documents.sqlite"),
+            "ANALYTICS_START_DATE": "2026-11-01",
+            "SAMPLE_TURNS_PER_DAY": "20",
+            **changes,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as made:
+        yield made
+
+
+@pytest.fixture
+def made(settings: Settings, instance: dg.DagsterInstance) -> Settings:
+    """Both days, as they should be."""
+    run_job(settings, "daily", DAYS[0], DAYS[1], instance=instance)
+    return settings
+
+
+def stale(settings: Settings) -> dict[str, dict[str, str]]:
+    documents = open_documents(settings)
+    try:
+        found = stale_days(daily_graph(settings), open_lake(settings), documents, settings, DAYS)
+        return {day.key: {one.asset: one.reason for one in day.assets} for day in found}
+    finally:
+        documents.close()
+
+
+def test_after_a_run_nothing_is_stale(made: Settings) -> None:
+    assert stale(made) == {}
+    lake = open_lake(made)
+    raw = lake.stat(schemas.RAW_MESSAGES, DAYS[0])
+    assert raw.inputs["source"] == "sample"
+    for schema in (schemas.MESSAGES, schemas.MESSAGE_DEAD_LETTERS):
+        assert lake.stat(schema, DAYS[0]).inputs == {"raw_messages": raw.sha256}
+
+
+def test_changed_raw_rows_make_their_day_stale_and_no_other(
+    made: Settings, instance: dg.DagsterInstance
+) -> None:
+    lake = open_lake(made)
+    info = lake.stat(schemas.RAW_MESSAGES, DAYS[0])
+    fewer = lake.read(schemas.RAW_MESSAGES, DAYS[0]).head(5)
+    lake.write(schemas.RAW_MESSAGES, DAYS[0], fewer, inputs=info.inputs)
+    found = stale(made)
+    assert set(found) == {DAYS[0]}
+    assert set(found[DAYS[0]]) == AFTER_RAW_MESSAGES
+    assert found[DAYS[0]]["messages"] == "raw_messages has changed since"
+    run_job(made, "daily", DAYS[0], instance=instance)
+    assert stale(made) == {}
+
+
+def test_documents_that_are_lost_are_made_again_alone(made: Settings) -> None:
+    documents = open_documents(made)
+    documents.replace_partition(MADE_FROM, f"message_documents/{DAYS[1]}", [])
+    documents.close()
+    assert stale(made) == {DAYS[1]: {"message_documents": "missing"}}
+
+
+def test_another_time_zone_makes_every_day_stale(made: Settings, tmp_path: Path) -> None:
+    folder = tmp_path / "x"
+    zone = settings_in(folder, ANALYTICS_TIMEZONE="Asia/Bangkok", PARQUET_BASE_DIR=str(
+        made.parquet_base_dir
+    ), SQLITE_PATH=str(made.sqlite_path))  # fmt: skip
+    found = stale(zone)
+    assert set(found) == set(DAYS)
+    assert "another time zone" in found[DAYS[0]]["raw_messages"]
+
+
+def test_a_day_that_was_never_made_is_missing_whole(tmp_path: Path) -> None:
+    found = stale(settings_in(tmp_path))
+    assert set(found[DAYS[0]].values()) == {"missing"}
+    assert len(found[DAYS[0]]) == len(daily_graph(settings_in(tmp_path)))
+
+
+def test_every_asset_of_the_graph_comes_after_its_inputs(settings: Settings) -> None:
+    graph = daily_graph(settings)
+    names = list(graph)
+    assert all(names.index(i) < names.index(name) for name, inputs in graph.items() for i in inputs)
+    assert {name for name, inputs in graph.items() if not inputs} == {
+        "raw_conversations", "raw_messages",
+    }  # fmt: skip
+    assert pl.Series(names).is_unique().all()
