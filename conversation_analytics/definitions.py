@@ -11,7 +11,7 @@ from conversation_analytics.alerts.webhook import WebhookConfig
 from conversation_analytics.assets.checks import DeadLetterLimit, daily_checks
 from conversation_analytics.assets.curated import curated_assets
 from conversation_analytics.assets.documents import document_assets
-from conversation_analytics.assets.lineage import made_from
+from conversation_analytics.assets.lineage import made_from, steps_of
 from conversation_analytics.assets.partitions import DailyChain, daily_chain
 from conversation_analytics.assets.raw import raw_assets
 from conversation_analytics.assets.reports import report_assets
@@ -31,6 +31,7 @@ from conversation_analytics.resources.connections import (
 from conversation_analytics.schedules.daily_close import daily_close
 from conversation_analytics.sensors.nocodb_changes import nocodb_changes
 from conversation_analytics.sensors.run_failures import run_failures
+from conversation_analytics.sensors.stale_days import repair_stale
 from conversation_analytics.settings import Settings, load_settings
 
 PartitionListener = Callable[[str, str | None], None]
@@ -72,6 +73,7 @@ def build_definitions(
         schedules=[daily_close(daily_job, settings)],
         sensors=[
             nocodb_changes(daily_job, undated_job, settings),
+            repair_stale(daily_job, made_from(daily), steps_of(daily), settings),
             run_failures(_webhook(settings), settings.dagster_ui_url),
         ],
         executor=build_executor(settings),

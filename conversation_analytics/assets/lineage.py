@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from conversation_analytics.assets.partitions import origin
-from conversation_analytics.core.schemas import TABLES
+from conversation_analytics.core.schemas import RAW_CONVERSATIONS, RAW_MESSAGES, TABLES
 from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
 from conversation_analytics.io_managers.document_io import inputs_of_documents
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import dagster as dg
 
@@ -45,6 +45,22 @@ def made_from(assets: Iterable[dg.AssetsDefinition]) -> dict[str, tuple[str, ...
             if ordered.keys() >= set(inputs[name]):
                 ordered[name] = inputs[name]
     return ordered
+
+
+def steps_of(assets: Iterable[dg.AssetsDefinition]) -> tuple[frozenset[str], ...]:
+    """Return the names of the assets that each definition makes together."""
+    return tuple(frozenset(key.path[-1] for key in one.keys) for one in assets)
+
+
+def whole_steps(names: Iterable[str], steps: Sequence[frozenset[str]]) -> tuple[str, ...]:
+    """Return `names` and what can only be made together with them, sorted."""
+    wanted = set(names)
+    return tuple(sorted(set().union(*(step for step in steps if step & wanted))))
+
+
+def days_held(lake: Lake) -> tuple[str, ...]:
+    """Return the days of which the raw zone holds at least one table, oldest first."""
+    return tuple(sorted({*lake.keys(RAW_CONVERSATIONS), *lake.keys(RAW_MESSAGES)}))
 
 
 def files_inputs_path(key: str) -> str:

@@ -70,9 +70,13 @@ def _turns(axes: Axes, today: DayValues) -> None:
 
 def _latency(axes: Axes, today: DayValues) -> None:
     apps = (None, *today.apps[:_TOP_APPS])
+    drawn = 0
     for number, percentile in enumerate(_PERCENTILES):
         found = [(today.get(f"latency_{percentile}", app), y) for y, app in enumerate(apps)]
         known = [(float(value), y) for value, y in found if value is not None]
+        if not known:
+            continue
+        drawn += 1
         axes.plot(
             [value for value, _ in known], [y for _, y in known], "o", color=_BLUES[number],
             label=percentile, clip_on=False,
@@ -81,6 +85,11 @@ def _latency(axes: Axes, today: DayValues) -> None:
     axes.set_xlim(left=0)
     axes.grid(axis="x", color="#e6e6e6")
     axes.set_axisbelow(True)
+    if not drawn:
+        axes.text(0.5, 0.5, "no latency is known", ha="center", transform=axes.transAxes)
+        axes.set_xticks([])
+        _name_rows(axes, [])
+        return
     axes.legend(
         loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=4, frameon=False,
         handletextpad=0.1, columnspacing=0.8,

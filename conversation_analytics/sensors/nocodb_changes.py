@@ -1,7 +1,7 @@
 """The sensor that turns new and changed rows of the source into runs of their days."""
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,7 +12,6 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
 )
 
 from conversation_analytics.core.changes import (
-    ChangedDay,
     Cursor,
     SeenRow,
     changed_days,
@@ -27,11 +26,7 @@ from conversation_analytics.core.source import Source, SourceTable
 from conversation_analytics.core.windows import local_day
 from conversation_analytics.lake.store import Lake
 from conversation_analytics.sensors.held_rows import HeldRows
-from conversation_analytics.sensors.run_history import (
-    REASON_TAG,
-    earlier_attempts,
-    runs_under_way,
-)
+from conversation_analytics.sensors.run_history import WantedRun, plan_runs
 from conversation_analytics.settings import Settings
 
 
@@ -101,47 +96,6 @@ def _watched(
             yield row
 
 
-def _requests(
-    instance: dg.DagsterInstance,
-    days: Sequence[ChangedDay],
-    daily_job: str,
-    undated_job: str,
-    settings: Settings,
-    now: dt.datetime,
-) -> tuple[list[dg.RunRequest], list[str]]:
-    """Return runs to start, and for the other days why they wait."""
-    requests: list[dg.RunRequest] = []
-    waiting: list[str] = []
-    under_way = runs_under_way(instance) if days else None
-    for changed in days:
-        name = changed.day.isoformat() if changed.day else "rows without a time"
-        reason = f"{changed.day or 'undated'}:{changed.digest}"
-        if under_way and under_way.cover(changed.day, undated_job):
-            waiting.append(f"{name}: {changed.rows} rows differ, a run is under way")
-            continue
-        attempts = earlier_attempts(
-            instance, reason, dt.timedelta(seconds=settings.sensor_interval)
-        )
-        if attempts.next_at and attempts.next_at > now:
-            waiting.append(
-                f"{name}: {changed.rows} rows differ after {attempts.count} runs, see what failed; "
-                f"next try after {attempts.next_at:%F %T} UTC"
-            )
-            continue
-        if len(requests) == settings.sensor_max_runs:
-            waiting.append(f"{name}: {changed.rows} rows differ, {len(requests)} runs come first")
-            continue
-        requests.append(
-            dg.RunRequest(
-                run_key=f"{reason}:{attempts.count}",
-                job_name=daily_job if changed.day else undated_job,
-                partition_key=changed.day.isoformat() if changed.day else None,
-                tags={"changed_rows": str(changed.rows), REASON_TAG: reason},
-            )
-        )
-    return requests, waiting
-
-
 def nocodb_changes(
     daily_job: UnresolvedAssetJobDefinition,
     undated_job: UnresolvedAssetJobDefinition,
@@ -169,9 +123,19 @@ def nocodb_changes(
         else:
             cursor = Cursor(min(held_rows.newest(lake) or now, now))
         seen = _look(source, lake, held_rows, cursor, settings, now)
-        requests, waiting = _requests(
-            context.instance, changed_days(seen.different), daily_job.name, undated_job.name,
-            settings, now,
+        wanted = [
+            WantedRun(
+                daily_job.name if changed.day else undated_job.name,
+                changed.day,
+                changed.digest,
+                f"{changed.rows} rows differ",
+            )
+            for changed in changed_days(seen.different)
+        ]
+        requests, waiting = plan_runs(
+            context.instance, wanted,
+            interval=dt.timedelta(seconds=settings.sensor_interval),
+            max_runs=settings.sensor_max_runs, now=now,
         )  # fmt: skip
         cursor_text = seen.cursor.to_json()
         context.log.info(

@@ -1,6 +1,7 @@
-"""What Dagster knows about runs of the daily chain: under way, and tried before."""
+"""Runs that a sensor wants, against what Dagster knows: under way, and tried before."""
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import dagster as dg
@@ -72,3 +73,74 @@ def earlier_attempts(instance: dg.DagsterInstance, reason: str, interval: dt.tim
     ended = max(record.update_timestamp for record in records)
     pause = min(interval * 2 ** min(len(records), 16), _LONGEST_WAIT)
     return Attempts(len(records), ended.replace(tzinfo=ended.tzinfo or dt.UTC) + pause)
+
+
+@dataclass(frozen=True, slots=True)
+class WantedRun:
+    """A run that a sensor wants.
+
+    Attributes:
+        job: its job.
+        day: its partition; None for the job of the rows without a time.
+        digest: of why it is wanted; another reason, another digest.
+        why: the reason for people, e.g. "3 rows differ".
+        assets: those to make; None for all of the job.
+    """
+
+    job: str
+    day: dt.date | None
+    digest: str
+    why: str
+    assets: tuple[str, ...] | None = None
+
+    @property
+    def name(self) -> str:
+        """What people call the partition."""
+        return self.day.isoformat() if self.day else "rows without a time"
+
+
+def plan_runs(
+    instance: dg.DagsterInstance,
+    wanted: Sequence[WantedRun],
+    *,
+    interval: dt.timedelta,
+    max_runs: int,
+    now: dt.datetime,
+) -> tuple[list[dg.RunRequest], list[str]]:
+    """Return the runs to start now, and for the others why they wait.
+
+    Args:
+        instance: of Dagster.
+        wanted: runs, the most urgent first.
+        interval: pause after a first attempt for the same reason; it doubles with each.
+        max_runs: start so many at most.
+        now: the present.
+    """
+    requests: list[dg.RunRequest] = []
+    waiting: list[str] = []
+    under_way = runs_under_way(instance) if wanted else RunsUnderWay((), frozenset())
+    for run in wanted:
+        reason = f"{run.day or 'undated'}:{run.digest}"
+        if under_way.cover(run.day, run.job):
+            waiting.append(f"{run.name}: {run.why}, a run is under way")
+            continue
+        attempts = earlier_attempts(instance, reason, interval)
+        if attempts.next_at and attempts.next_at > now:
+            waiting.append(
+                f"{run.name}: {run.why} after {attempts.count} runs, see what failed; next try "
+                f"after {attempts.next_at:%F %T} UTC"
+            )
+            continue
+        if len(requests) == max_runs:
+            waiting.append(f"{run.name}: {run.why}, {max_runs} runs come first")
+            continue
+        requests.append(
+            dg.RunRequest(
+                run_key=f"{reason}:{attempts.count}",
+                job_name=run.job,
+                partition_key=run.day.isoformat() if run.day else None,
+                asset_selection=[dg.AssetKey(name) for name in run.assets] if run.assets else None,
+                tags={REASON_TAG: reason, "conversation_analytics/why": run.why},
+            )
+        )
+    return requests, waiting

@@ -175,3 +175,8 @@ def test_a_negative_price_is_told_and_takes_no_report_with_it() -> None:
 def test_a_negative_count_is_still_refused() -> None:
     report = report_of([turn()]).with_columns(value=-pl.col("value"))
     assert not dg.check_dagster_type(report_frame_type(), report.to_pandas()).success
+
+
+def test_a_day_without_a_known_latency_has_a_plot_that_says_so() -> None:
+    rows = [turn(app_id=app, latency_s=None) for app in ("a" * 36, "b" * 36)]
+    assert plot_png(report_of(rows)).startswith(b"\x89PNG")
