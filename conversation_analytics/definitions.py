@@ -1,5 +1,6 @@
 """Composition root: settings in, Dagster definitions out."""
 
+import datetime as dt
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -34,6 +35,7 @@ from conversation_analytics.sensors.run_failures import run_failures
 from conversation_analytics.sensors.stale_days import repair_stale
 from conversation_analytics.settings import Settings, load_settings
 
+_LATE, _OVERDUE = dt.timedelta(hours=26), dt.timedelta(hours=36)
 PartitionListener = Callable[[str, str | None], None]
 
 
@@ -64,7 +66,7 @@ def build_definitions(
         selection=dg.AssetSelection.assets(*undated),
         description="Rows that have no time of creation, from the source to the documents.",
     )
-    return dg.Definitions(
+    definitions = dg.Definitions(
         assets=assets,
         asset_checks=daily_checks(
             chain, DeadLetterLimit(settings.dead_letter_share, settings.dead_letter_rows)
@@ -79,6 +81,15 @@ def build_definitions(
         executor=build_executor(settings),
         resources=_resources(settings, on_partition),
     )
+    return definitions.map_asset_specs(func=_with_freshness)
+
+
+def _with_freshness(spec: dg.AssetSpec) -> dg.AssetSpec:
+    """Every zone is expected to be made each day: the nightly close makes yesterday."""
+    if spec.partitions_def is None:
+        return spec
+    policy = dg.FreshnessPolicy.time_window(fail_window=_OVERDUE, warn_window=_LATE)
+    return dg.apply_freshness_policy(spec, policy)
 
 
 def _assets(chain: DailyChain) -> list[dg.AssetsDefinition]:

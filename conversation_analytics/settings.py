@@ -272,6 +272,9 @@ SETTINGS: tuple[Setting, ...] = (
              "a partition is a calendar day of this zone", _zone),
     _setting(_WORK, "ANALYTICS_START_DATE", "2025-01-01", "YYYY-MM-DD",
              "first partition", dt.date.fromisoformat),
+    _setting(_WORK, "SOURCE_FRESH_HOURS", "48", "hours, 0 to 8760",
+             "the check `source_is_alive` warns where the newest message held is older; 0: never",
+             _integer(0, 8760)),
     _setting(_WORK, "DEAD_LETTER_SHARE", "0.01", "0 to 1",
              "a day with a larger share of dead letters fails, if there are more than "
              "DEAD_LETTER_ROWS", _share),

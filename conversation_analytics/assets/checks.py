@@ -4,6 +4,7 @@ What makes numbers wrong is an error and blocks; what may be wrong at the source
 Metadata holds counts, never ids of people nor text.
 """
 
+import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -173,6 +174,7 @@ def daily_checks(
     """
     limit = dead_letter_limit or DeadLetterLimit()
     return [
+        _source_check(chain),
         reconciliation_check(chain),
         _dead_letters_check(chain, schemas.RAW_CONVERSATIONS, schemas.CONVERSATIONS,
                             schemas.CONVERSATION_DEAD_LETTERS, limit),
@@ -183,6 +185,45 @@ def daily_checks(
         _messages_check(chain, "prices_recompute", prices_recompute,
                         "Tokens times unit prices give the stored price of each turn."),
     ]  # fmt: skip
+
+
+def _source_check(chain: DailyChain) -> dg.AssetChecksDefinition:
+    longest = dt.timedelta(hours=chain.settings.source_fresh_hours)
+
+    @dg.asset_check(
+        asset="raw_messages",
+        name="source_is_alive",
+        description="The newest message held is not older than SOURCE_FRESH_HOURS: else the chat "
+        "application is silent, or what it writes does not reach NocoDB.",
+    )
+    def source_is_alive(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
+        return newest_message(lake, longest, dt.datetime.now(dt.UTC))
+
+    return source_is_alive
+
+
+def newest_message(lake: Lake, longest: dt.timedelta, now: dt.datetime) -> dg.AssetCheckResult:
+    """Return a warning if the newest message of the raw zone is older than `longest` at `now`.
+
+    Args:
+        lake: the lake.
+        longest: age that is still all right; 0 accepts every age.
+        now: aware time.
+    """
+    newest = None
+    for key in reversed(lake.keys(schemas.RAW_MESSAGES)):
+        found = lake.read(schemas.RAW_MESSAGES, key).filter(~pl.col("gone").fill_null(value=False))
+        if isinstance(newest := found["created_at"].max(), dt.datetime):
+            break
+    age = now - newest if isinstance(newest, dt.datetime) else None
+    return dg.AssetCheckResult(
+        passed=not longest or (age is not None and age <= longest),
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"the newest message held is of {newest:%F %T} UTC"
+        if isinstance(newest, dt.datetime)
+        else "no message is held",
+        metadata={} if age is None else {"age_hours": round(age / dt.timedelta(hours=1), 2)},
+    )
 
 
 def reconciliation_check(chain: DailyChain) -> dg.AssetChecksDefinition:

@@ -16,6 +16,7 @@ from conversation_analytics.assets.checks import (
     agreement,
     daily_checks,
     dead_letters_result,
+    newest_message,
     plausible_values,
     prices_recompute,
     reconcile,
@@ -33,6 +34,7 @@ from conversation_analytics.core.rows import type_rows
 from conversation_analytics.core.source import SourceTable
 from conversation_analytics.core.windows import day_window
 from conversation_analytics.definitions import build_definitions
+from conversation_analytics.lake.store import open_lake as open_store
 from conversation_analytics.resources.connections import open_documents, open_lake
 from conversation_analytics.sample.source import SampleSource
 from conversation_analytics.sample.traffic import SampleTraffic
@@ -315,6 +317,7 @@ def test_the_checks_and_the_daily_graph_can_be_loaded_together() -> None:
     assert {spec.asset_key for spec in specs} <= known
     assert {spec.key.to_user_string(): spec.blocking for spec in specs} == {
         "report_documents:rows_agree": True,
+        "raw_messages:source_is_alive": False,
         "conversations:dead_letters_few": True,
         "messages:dead_letters_few": True,
         "messages:plausible_values": False,
@@ -433,3 +436,32 @@ def test_a_day_without_turns_passes() -> None:
     empty = schemas.MESSAGES.empty()
     assert plausible_values(empty).passed
     assert prices_recompute(empty).passed
+
+
+@pytest.mark.parametrize(
+    ("hours", "age_hours", "passed"), [(48, 47, True), (48, 49, False), (0, 1000, True)]
+)
+def test_a_silent_source_is_told(
+    tmp_path: Path,
+    hours: int,
+    age_hours: int,
+    passed: bool,  # noqa: FBT001 - a table of cases
+) -> None:
+    lake = open_store(tmp_path)
+    created = dt.datetime(2026, 11, 20, 12, tzinfo=dt.UTC)
+    later = created + dt.timedelta(hours=5)
+    rows = [("a", created, "{}", "s", "c", "f", False), ("b", later, "{}", "s", "c", "f", True)]
+    frame = pl.DataFrame(rows, schema=schemas.RAW_MESSAGES.polars, orient="row")
+    lake.write(schemas.RAW_MESSAGES, "2026-11-20", frame)
+    lake.write(schemas.RAW_MESSAGES, "2026-11-21", schemas.RAW_MESSAGES.empty())
+    result = newest_message(
+        lake, dt.timedelta(hours=hours), created + dt.timedelta(hours=age_hours)
+    )
+    assert (result.passed, result.metadata["age_hours"].value) == (passed, age_hours)
+    assert "2026-11-20 12:00:00" in str(result.description)
+
+
+def test_a_raw_zone_without_messages_is_told(tmp_path: Path) -> None:
+    lake = open_store(tmp_path)
+    result = newest_message(lake, dt.timedelta(hours=1), dt.datetime.now(dt.UTC))
+    assert (result.passed, result.description) == (False, "no message is held")

@@ -58,8 +58,8 @@ def test_only_what_is_stale_is_made_again(tmp_path: Path) -> None:
         assert reason(tick(settings, instance)) == "All of 1 days are as they should be."
 
         documents = open_documents(settings)
-        day = f"year={YESTERDAY:%Y}/month={YESTERDAY:%m}/day={YESTERDAY:%d}"
-        open_lake(settings).objects.delete(f"daily_report/{day}/part-000.parquet")
+        folder = f"year={YESTERDAY:%Y}/month={YESTERDAY:%m}/day={YESTERDAY:%d}"
+        open_lake(settings).objects.delete(f"daily_report/{folder}/part-000.parquet")
         # As a run leaves it that died in the middle, and one outside of the days looked at.
         documents.replace_partition(MADE_FROM, f"message_documents/{key}", [])
         documents.replace_partition(MADE_FROM, f"message_documents/{LONG_AGO}", [])
@@ -83,8 +83,8 @@ def test_assets_that_are_made_together_are_asked_for_together(tmp_path: Path) ->
     settings, key = settings_in(tmp_path), YESTERDAY.isoformat()
     with dg.DagsterInstance.ephemeral() as instance:
         run_job(settings, "daily", key, instance=instance)
-        day = f"year={YESTERDAY:%Y}/month={YESTERDAY:%m}/day={YESTERDAY:%d}"
-        open_lake(settings).objects.delete(f"message_dead_letters/{day}/part-000.parquet")
+        folder = f"year={YESTERDAY:%Y}/month={YESTERDAY:%m}/day={YESTERDAY:%d}"
+        open_lake(settings).objects.delete(f"message_dead_letters/{folder}/part-000.parquet")
         [request] = tick(settings, instance).run_requests or []
         assert {str(asset.path[-1]) for asset in request.asset_selection or []} == {
             "message_dead_letters", "messages",
