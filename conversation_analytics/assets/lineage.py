@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from conversation_analytics.assets.partitions import origin
+from conversation_analytics.assets.partitions import MAX_DAYS_PER_RUN, origin
 from conversation_analytics.core.schemas import RAW_CONVERSATIONS, RAW_MESSAGES, TABLES
 from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
 from conversation_analytics.io_managers.document_io import inputs_of_documents
@@ -56,6 +57,62 @@ def whole_steps(names: Iterable[str], steps: Sequence[frozenset[str]]) -> tuple[
     """Return `names` and what can only be made together with them, sorted."""
     wanted = set(names)
     return tuple(sorted(set().union(*(step for step in steps if step & wanted))))
+
+
+@dataclass(frozen=True, slots=True)
+class RangeOfDays:
+    """Consecutive days of which the same assets are to be made, in one run.
+
+    Attributes:
+        first: first day.
+        last: last day, included.
+        assets: names, sorted.
+    """
+
+    first: dt.date
+    last: dt.date
+    assets: tuple[str, ...]
+
+
+def ranges_to_make(
+    wanted: Mapping[str, tuple[str, ...]], max_days: int = MAX_DAYS_PER_RUN
+) -> tuple[RangeOfDays, ...]:
+    """Put days together that follow each other and want the same assets.
+
+    Args:
+        wanted: assets to make by partition key; days without any are left out.
+        max_days: of a range.
+    """
+    ranges: list[RangeOfDays] = []
+    for key, assets in sorted(wanted.items()):
+        day = dt.date.fromisoformat(key)
+        if not assets:
+            continue
+        last = ranges[-1] if ranges else None
+        if (
+            last is not None
+            and last.assets == assets
+            and day - last.last == dt.timedelta(days=1)
+            and (day - last.first).days < max_days
+        ):
+            ranges[-1] = replace(last, last=day)
+        else:
+            ranges.append(RangeOfDays(day, day, assets))
+    return tuple(ranges)
+
+
+def downstream(graph: Mapping[str, tuple[str, ...]], names: Iterable[str]) -> tuple[str, ...]:
+    """Return `names` and everything that is made of them, in the order of `graph`.
+
+    Args:
+        graph: inputs of each asset, an asset after its inputs.
+        names: assets.
+    """
+    found = set(names)
+    for asset, inputs in graph.items():
+        if found.intersection(inputs):
+            found.add(asset)
+    return tuple(asset for asset in graph if asset in found)
 
 
 def days_held(lake: Lake) -> tuple[str, ...]:

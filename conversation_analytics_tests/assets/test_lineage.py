@@ -8,7 +8,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from conversation_analytics.assets.lineage import stale_days
+from conversation_analytics.assets.lineage import downstream, ranges_to_make, stale_days
 from conversation_analytics.core import schemas
 from conversation_analytics.definitions import daily_graph
 from conversation_analytics.io_managers.document_io import MADE_FROM
@@ -122,3 +122,21 @@ def test_every_asset_of_the_graph_comes_after_its_inputs(settings: Settings) -> 
         "raw_conversations", "raw_messages",
     }  # fmt: skip
     assert pl.Series(names).is_unique().all()
+
+
+def test_days_that_follow_each_other_and_want_the_same_are_one_run() -> None:
+    a, b = ("messages",), ("daily_report", "messages")
+    wanted = {
+        "2026-11-03": a, "2026-11-02": a, "2026-11-04": b, "2026-11-05": (), "2026-11-06": b,
+        "2026-11-07": b, "2026-11-08": b,
+    }  # fmt: skip
+    found = ranges_to_make(wanted, max_days=2)
+    assert [(r.first.day, r.last.day, r.assets) for r in found] == [
+        (2, 3, a), (4, 4, b), (6, 7, b), (8, 8, b),
+    ]  # fmt: skip
+
+
+def test_downstream_is_everything_that_is_made_of_it(settings: Settings) -> None:
+    graph = daily_graph(settings)
+    assert set(downstream(graph, ["messages", "message_dead_letters"])) == AFTER_RAW_MESSAGES
+    assert downstream(graph, ["report_documents"]) == ("report_documents",)
