@@ -25,6 +25,7 @@ from conversation_analytics.io_managers.read_log import ReadLog
 from conversation_analytics.logs import configure_logs
 from conversation_analytics.resources.connections import (
     collection_specs,
+    column_contract,
     open_documents,
     open_lake,
     open_source,
@@ -95,7 +96,7 @@ def _with_freshness(spec: dg.AssetSpec) -> dg.AssetSpec:
 def _assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
     return [
         *raw_assets(chain),
-        *curated_assets(chain),
+        *curated_assets(chain, column_contract(chain.settings)),
         *report_assets(chain),
         *document_assets(chain),
     ]

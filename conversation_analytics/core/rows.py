@@ -17,7 +17,8 @@ What is understood, by the type of the column:
   JSON with sorted keys. A string that is no JSON is stored as a JSON string, an empty one as
   null: no row is lost for it.
 
-Column titles match whatever their case when only one title does so. Columns of NocoDB itself
+Which title carries which column is the contract's to say (`core.contract`). Where it says
+nothing, titles match whatever their case when only one title does so. Columns of NocoDB itself
 (`Id` beside `id`, `CreatedAt`, `nc_order`, ...) are put aside; they remain in the raw zone.
 Every other column keeps its value in `extra` under its own title; nulls are left out there.
 
@@ -27,18 +28,16 @@ U+FFFD and the row is kept.
 
 from __future__ import annotations
 
-import datetime as dt
-import math
-import re
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
-from functools import lru_cache
+from decimal import Decimal
 from typing import Any
 
-import msgspec
 import polars as pl
 
+from conversation_analytics.core.columnar import Titles, typed_columns
+from conversation_analytics.core.contract import SETTING, TableContract
 from conversation_analytics.core.errors import ContractError
 from conversation_analytics.core.schemas import (
     CONVERSATION_DEAD_LETTERS,
@@ -50,16 +49,27 @@ from conversation_analytics.core.schemas import (
     UNDATED_CONVERSATIONS,
     TableSchema,
 )
+from conversation_analytics.core.values import (
+    ID_COLUMNS,
+    JSON_COLUMNS,
+    NIL_UUID,
+    WrongValueError,
+    decode_json,
+    encode_json,
+    first_token,
+    typed_boolean,
+    typed_id,
+    typed_instant,
+    typed_integer,
+    typed_json,
+    typed_money,
+    typed_number,
+    typed_parent,
+    typed_text,
+)
 
-JSON_COLUMNS = frozenset({"inputs", "message_metadata"})
-ID_COLUMNS = frozenset(
-    {
-        "id", "conversation_id", "parent_message_id", "app_id", "from_end_user_id",
-        "from_account_id", "workflow_run_id",
-    }
-)  # fmt: skip
 SOURCE_NAMES = {"latency_s": "provider_response_latency"}
-DERIVED = frozenset({"user_id", "time_to_first_token_s", "extra"})
+DERIVED = frozenset({"user_id", "time_to_first_token_s", "extra", "gone"})
 
 NOCODB_COLUMNS = frozenset(
     {
@@ -75,27 +85,8 @@ DIFY_COLUMNS = frozenset(
     }
 )  # fmt: skip
 
-_NIL_UUID = "00000000-0000-0000-0000-000000000000"
-_INTEGER_DIGITS = 13
-_PLACE = Decimal("1e-7")
-_MONEY_LIMIT = Decimal(10) ** _INTEGER_DIGITS
-_CONTEXT = Context(prec=60, rounding=ROUND_HALF_EVEN)
-_INT64 = range(-(2**63), 2**63)
-_INT64_DIGITS = 19
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_INSTANT = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ](?:[01][0-9]|2[0-3]):[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?"
-    r"(?:[Zz]|[+-][0-9]{2}(?::?[0-9]{2})?)?"
-)
-_BOOLEANS = {"t": True, "true": True, "1": True, "f": False, "false": False, "0": False}
-_UNFIT = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
-_ESCAPE = re.compile(
-    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)",
-    re.DOTALL,
-)
 _CHUNK_ROWS = 512
-_ESCAPE_LENGTH = len(r"\u0000")
-
+_SAMPLE_ROWS = 16
 Row = Mapping[str, Any]
 
 
@@ -108,19 +99,27 @@ class TypedRows:
         dead_letters: the other rows, in the schema of `CONVERSATION_DEAD_LETTERS`.
         missing_optional: source columns that no row has, in schema order; null in `frame`.
         new_columns: source columns this package does not know, sorted; kept in `extra`.
+        suggestion: where one column is missing and one is new, the lines of the contract that
+            say it was renamed; for a person to judge.
     """
 
     frame: pl.DataFrame
     dead_letters: pl.DataFrame
     missing_optional: tuple[str, ...]
     new_columns: tuple[str, ...]
+    suggestion: str | None = None
 
 
-class _WrongValueError(Exception):
-    """A value has no place in its column; the message names the expected type."""
+_AS_DIFY = TableContract(frozenset())
 
 
-def type_rows(raw: pl.DataFrame, schema: TableSchema, *, where: str) -> TypedRows:
+def type_rows(
+    raw: pl.DataFrame,
+    schema: TableSchema,
+    *,
+    where: str,
+    contract: TableContract = _AS_DIFY,
+) -> TypedRows:
     """Type raw rows.
 
     Args:
@@ -129,6 +128,8 @@ def type_rows(raw: pl.DataFrame, schema: TableSchema, *, where: str) -> TypedRow
             creation is a dead letter in the first two. Where no payload has `created_at`, the
             time that the reader put beside the payload counts.
         where: table and partition, for messages.
+        contract: how the source names the columns, which it must have and which to leave out.
+            By default Dify's names, and no more columns than the schema requires.
 
     Returns:
         `frame.height + dead_letters.height == raw.height`.
@@ -141,33 +142,148 @@ def type_rows(raw: pl.DataFrame, schema: TableSchema, *, where: str) -> TypedRow
             f"{where}: rows are typed as conversations or messages, got schema {schema.name}; "
             "pass schemas.CONVERSATIONS, schemas.MESSAGES or their undated forms"
         )
+    return _typed(raw, schema, where, contract, columnar=True)
+
+
+def type_rows_one_by_one(
+    raw: pl.DataFrame,
+    schema: TableSchema,
+    *,
+    where: str,
+    contract: TableContract = _AS_DIFY,
+) -> TypedRows:
+    """Do what `type_rows` does, without the quick way for usual rows; to compare with."""
+    return _typed(raw, schema, where, contract, columnar=False)
+
+
+def _typed(
+    raw: pl.DataFrame,
+    schema: TableSchema,
+    where: str,
+    contract: TableContract,
+    *,
+    columnar: bool,
+) -> TypedRows:
     if raw.is_empty():
         return TypedRows(schema.empty(), _dead_schema(schema).empty(), (), ())
     dated = schema.name in (CONVERSATIONS.name, MESSAGES.name)
-    batch = _Batch(schema, raw["created_at"].to_list(), dated=dated)
-    payloads = raw["payload"].to_list()
+    batch = _Batch(schema, contract, raw, dated=dated)
+    payloads = raw["payload"]
+    usual = _usual_rows(raw, batch) if columnar else None
+    left = _left(raw, usual)
     start = 0
-    while start < len(payloads):
-        chunk = _decoded(payloads[start : start + _CHUNK_ROWS], start, batch.dead)
-        if batch.learn(chunk):
+    while start < len(left):
+        numbers = left[start : start + _CHUNK_ROWS]
+        chunk = _decoded(payloads.gather(numbers).to_list(), numbers.to_list(), batch.dead)
+        _rename_old_keys(chunk.values(), contract)
+        if batch.learn(chunk, others=usual is not None):
             batch.type_chunk(chunk)
             start += _CHUNK_ROWS
         else:  # a title turned out to be ambiguous: once more, with all the titles met so far
             batch.restart()
+            usual = None
+            left = _left(raw, usual)
             start = 0
-    if batch.numbers:
+    if batch.numbers or usual is not None:
         _require_columns(batch, where)
-    frame, reasons = batch.finish()
+    frame, reasons = batch.finish(usual)
+    missing = batch.missing() if batch.numbers or usual is not None else []
+    new = batch.news()
     return TypedRows(
         frame=frame,
         dead_letters=_dead_letters(raw, reasons, schema),
-        missing_optional=tuple(
-            SOURCE_NAMES.get(column.name, column.name)
-            for column in schema.columns
-            if batch.numbers and column.name not in batch.titles_of and column.name not in DERIVED
-        ),
-        new_columns=tuple(sorted(title for title in batch.new if title not in DIFY_COLUMNS)),
+        missing_optional=tuple(contract.at_source(name) for name in missing),
+        new_columns=tuple(new),
+        suggestion=suggested_name(_table(schema), missing, new),
     )
+
+
+def match_titles(
+    titles: Iterable[str], columns: Iterable[str], contract: TableContract
+) -> dict[str, str]:
+    """Find which title of the source carries each of our columns.
+
+    A title that the contract names for a column counts alone; ignored titles carry nothing.
+
+    Args:
+        titles: of the source.
+        columns: our names, as the contract has them.
+        contract: of the table.
+
+    Returns:
+        Column to title, each title once; columns that no title carries are left out.
+    """
+    free = set(titles) - contract.ignored
+    wanted = list(columns)
+    matched: dict[str, str] = {}
+    for column in wanted:
+        if (title := contract.at_source(column)) in free:
+            matched[column] = title
+            free.discard(title)
+    by_lower: dict[str, list[str]] = {}
+    for title in free:
+        by_lower.setdefault(title.lower(), []).append(title)
+    for column in wanted:
+        if column not in matched and column not in contract.names:
+            alike = by_lower.get(column, [])
+            if len(alike) == 1:
+                matched[column] = alike[0]
+    return {column: matched[column] for column in wanted if column in matched}
+
+
+def named(column: str, contract: TableContract) -> str:
+    """Say which column is meant, by our name and by the source's where that is another."""
+    title = contract.at_source(column)
+    return column if title == column else f"{column} ({title!r} at the source)"
+
+
+def suggested_name(table: str, missing: Sequence[str], new: Sequence[str]) -> str | None:
+    """Return the contract's lines for a renamed column: one is missing and one is new."""
+    if len(missing) != 1 or len(new) != 1:
+        return None
+    # A JSON string is a TOML string.
+    return f"[{table}.names] {missing[0]} = {json.dumps(new[0], ensure_ascii=False)}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Usual:
+    """Rows that were typed as columns, and their positions in the raw frame (UInt32)."""
+
+    frame: pl.DataFrame
+    numbers: pl.Series
+
+
+def _usual_rows(raw: pl.DataFrame, batch: _Batch) -> _Usual | None:
+    """Type the usual rows as columns, and tell the batch the titles they have."""
+    first = raw["payload"].head(_SAMPLE_ROWS).to_list()
+    sample = _decoded(first, range(len(first)), {})
+    _rename_old_keys(sample.values(), batch.contract)
+    # In the order served: the decoder looks for each key after the one before.
+    every = tuple(dict.fromkeys(title for row in sample.values() for title in row))
+    if not sample or any(
+        name in every and name not in batch.contract.names.values() for name in batch.contract.names
+    ):
+        return None
+    batch.learn(sample, others=False)
+    required = {column.name for column in batch.schema.columns if column.required}
+    frame, numbers = typed_columns(
+        raw,
+        batch.schema,
+        Titles(every, batch.titles_of, tuple(batch.new)),
+        sample=list(sample.values()),
+        one_by_one={
+            column.name: _converter(column.name, column.dtype).one
+            for column in batch.schema.columns
+            if column.name not in DERIVED
+        },
+        required=frozenset(required | ({"created_at"} if batch.dated else set())),
+    )
+    return None if frame.is_empty() else _Usual(frame, numbers)
+
+
+def _left(raw: pl.DataFrame, usual: _Usual | None) -> pl.Series:
+    every = pl.int_range(raw.height, dtype=pl.UInt32, eager=True)
+    return every if usual is None else every.filter(~every.is_in(usual.numbers.implode()))
 
 
 class _Batch:
@@ -180,13 +296,21 @@ class _Batch:
     def __init__(
         self,
         schema: TableSchema,
-        served_at: Sequence[dt.datetime | None],
+        contract: TableContract,
+        raw: pl.DataFrame,
         *,
         dated: bool,
     ) -> None:
         self.schema = schema
+        self.contract = contract
+        self.gone = raw["gone"]
         self.dated = dated
-        self.served_at = served_at
+        self.served_at = raw["created_at"]
+        self.served = {
+            SOURCE_NAMES.get(column.name, column.name): column.name
+            for column in schema.columns
+            if column.name not in DERIVED
+        }
         self.titles: set[str] = set()
         self.titles_of: dict[str, str] = {}
         self.new: list[str] = []
@@ -198,19 +322,34 @@ class _Batch:
         self.columns: dict[str, list[Any]] = {name: [] for name in self.schema.polars}
         self.dead: dict[int, list[str]] = {}
 
-    def learn(self, chunk: Mapping[int, Row]) -> bool:
-        """Take in the chunk's titles; False if rows already typed were typed by other ones."""
+    def learn(self, chunk: Mapping[int, Row], *, others: bool) -> bool:
+        """Take in the chunk's titles; False if rows already typed were typed by other ones.
+
+        Args:
+            chunk: decoded rows by number.
+            others: rows were typed elsewhere by the titles known so far.
+        """
         titles = self.titles.union(*chunk.values())
+        titles -= self.contract.ignored
         if titles == self.titles:
             return True
         known, self.titles = self.titles_of, titles
-        self.titles_of = _match_titles(titles, self.schema)
+        by_name = match_titles(titles, self.served, self.contract)
+        self.titles_of = {self.served[name]: title for name, title in by_name.items()}
         self.new = sorted(titles - {*self.titles_of.values(), *NOCODB_COLUMNS})
         # A column that only now appears changes nothing for the rows before: theirs is null.
-        return not self.numbers or (
+        return not (self.numbers or others) or (
             all(self.titles_of.get(name) == title for name, title in known.items())
             and ("created_at" in known or "created_at" not in self.titles_of)
         )
+
+    def missing(self) -> list[str]:
+        """Return the columns that no row has, as the contract names them, in schema order."""
+        return [served for served, name in self.served.items() if name not in self.titles_of]
+
+    def news(self) -> list[str]:
+        """Return the titles this package does not know, sorted."""
+        return [title for title in self.new if title not in DIFY_COLUMNS]
 
     def type_chunk(self, chunk: Mapping[int, Row]) -> None:
         """Convert the rows of a chunk, column by column."""
@@ -225,7 +364,7 @@ class _Batch:
                 served = [row.get(title) for row in rows]
                 typed = self._converted(served, numbers, _converter(name, column.dtype), title)
             elif name == "created_at":
-                served = typed = [self.served_at[number] for number in numbers]
+                served = typed = self.served_at.gather(numbers).to_list()
             else:
                 served = typed = [None] * len(rows)
             self.columns[name] += typed
@@ -242,9 +381,11 @@ class _Batch:
         ]
         if "time_to_first_token_s" in self.columns and rows:
             self.columns["time_to_first_token_s"] += [
-                _first_token(text) for text in self.columns["message_metadata"][-len(rows) :]
+                None if text is None else first_token(decode_json(text))
+                for text in self.columns["message_metadata"][-len(rows) :]
             ]
         self.columns["extra"] += [_extra(row, self.new) for row in rows]
+        self.columns["gone"] += self.gone.gather(numbers).to_list()
 
     def _converted(
         self, values: list[Any], numbers: Sequence[int], converter: _Converter, title: str
@@ -256,67 +397,42 @@ class _Batch:
         for number, value in zip(numbers, values, strict=True):
             try:
                 typed.append(None if value is None else converter.one(value))
-            except _WrongValueError as error:
+            except WrongValueError as error:
                 reason = f"column {title}: expected {error}, got {_shape(value)}"
                 self.dead.setdefault(number, []).append(reason)
                 typed.append(None)
         return typed
 
-    def finish(self) -> tuple[pl.DataFrame, dict[int, list[str]]]:
-        """Return the frame of the good rows, and the reasons by number of the others."""
+    def finish(self, usual: _Usual | None) -> tuple[pl.DataFrame, dict[int, list[str]]]:
+        """Return the frame of the good rows, and the reasons by number of the others.
+
+        Args:
+            usual: rows typed elsewhere, to go between these ones.
+        """
         frame = pl.DataFrame(
             [
                 pl.Series(column.name, self.columns[column.name], column.dtype, strict=True)
                 for column in self.schema.columns
             ]
         )
+        numbers = pl.Series(self.numbers, dtype=pl.UInt32)
         if self.dead:
-            good = [number not in self.dead for number in self.numbers]
-            frame = frame.filter(pl.Series(good, dtype=pl.Boolean))
+            good = ~numbers.is_in(pl.Series(list(self.dead), dtype=pl.UInt32).implode())
+            frame, numbers = frame.filter(good), numbers.filter(good)
+        if usual is not None:
+            # Rows of the same key keep the order they came in.
+            order = pl.concat([usual.numbers, numbers]).arg_sort()
+            frame = pl.concat([usual.frame, frame])
+            frame = frame if numbers.is_empty() else frame[order]
         return self.schema.conform(frame), self.dead
 
 
-def decode_json(text: str) -> Any:
-    """Decode JSON text with its numbers kept exact and its characters made fit to store.
-
-    Numbers with a point or an exponent become `Decimal`; lone surrogates and NUL become U+FFFD.
-
-    Raises:
-        ValueError: the text is no JSON, is nested too deep, or a number is out of all range.
-    """
-    if _UNFIT.search(text):
-        text = _ESCAPE.sub(_fit_escape, text)
-    try:
-        return _DECODER.decode(text)
-    except (RecursionError, ArithmeticError) as error:
-        raise ValueError("nested too deep or a number out of range") from error
-
-
-def encode_json(value: Any) -> str:
-    """Encode what `decode_json` gave as compact JSON text with sorted keys."""
-    return _ENCODER.encode(value).decode()
-
-
-_DECODER = msgspec.json.Decoder(float_hook=Decimal)
-_ENCODER = msgspec.json.Encoder(order="sorted", decimal_format="number")
-
-
-def _fit_escape(match: re.Match[str]) -> str:
-    """Replace an escape that stands for a NUL or for half a character."""
-    escape = match.group()
-    if len(escape) != _ESCAPE_LENGTH:
-        return escape  # a surrogate pair, or a short escape such as \\n
-    digits = escape[2:].lower()
-    half = digits[0] == "d" and digits[1] in "89abcdef"  # a surrogate without its partner
-    return r"\ufffd" if half or digits == "0000" else escape
-
-
 def _decoded(
-    payloads: Sequence[str | None], start: int, dead: dict[int, list[str]]
-) -> dict[int, Row]:
+    payloads: Sequence[str | None], numbers: Sequence[int], dead: dict[int, list[str]]
+) -> dict[int, dict[str, Any]]:
     """Decode payloads to objects by row number; those that are none go to `dead`."""
-    rows: dict[int, Row] = {}
-    for number, payload in enumerate(payloads, start):
+    rows: dict[int, dict[str, Any]] = {}
+    for number, payload in zip(numbers, payloads, strict=True):
         try:
             value = None if payload is None else decode_json(payload)
         except ValueError:
@@ -330,35 +446,41 @@ def _decoded(
     return rows
 
 
-def _match_titles(titles: Iterable[str], schema: TableSchema) -> dict[str, str]:
-    """Map lake columns to the source titles that carry them; absent ones are left out."""
-    exact = set(titles)
-    by_lower: dict[str, list[str]] = {}
-    for title in exact:
-        by_lower.setdefault(title.lower(), []).append(title)
-    matched = {}
-    for column in schema.columns:
-        if column.name in DERIVED:
-            continue
-        wanted = SOURCE_NAMES.get(column.name, column.name)
-        if wanted in exact:
-            matched[column.name] = wanted
-        elif len(alike := by_lower.get(wanted, [])) == 1:
-            matched[column.name] = alike[0]
-    return matched
-
-
 def _require_columns(batch: _Batch, where: str) -> None:
-    required = list(batch.schema.required)
-    if batch.dated and not any(batch.served_at):
-        required.append("created_at")
-    missing = [name for name in required if name not in batch.titles_of]
+    required = {*batch.schema.required, *batch.contract.required}
+    # The reader found the time of creation itself, where a table of NocoDB's own has no other.
+    known = batch.served_at.null_count() < len(batch.served_at)
+    (required.add if batch.dated and not known else required.discard)("created_at")
+    missing = [name for name in batch.missing() if name in required]
     if missing:
+        names = ", ".join(named(name, batch.contract) for name in missing)
+        suggestion = suggested_name(_table(batch.schema), batch.missing(), batch.news())
         raise ContractError(
-            f"{where}: expected the required columns {', '.join(missing)}, which no row has; "
+            f"{where}: expected the required columns {names}, which no row has; "
             f"columns there are: {', '.join(sorted(batch.titles)) or 'none'}. Check that the "
-            "right table is configured, and rename its columns"
+            f"right table is configured, and name its columns in the file of {SETTING}"
+            + (f", perhaps: {suggestion}" if suggestion else "")
         )
+
+
+def _table(schema: TableSchema) -> str:
+    return schema.name.removeprefix("undated_")
+
+
+def _rename_old_keys(rows: Iterable[dict[str, Any]], contract: TableContract) -> None:
+    """Give rows of before the source renamed a column the key it has now.
+
+    Rows as served have every column: one without the named title, but with our own name, is of
+    before.
+    """
+    taken = set(contract.names.values())
+    old = {name: title for name, title in contract.names.items() if name not in taken}
+    if not old:
+        return
+    for row in rows:
+        for name, title in old.items():
+            if name in row and title not in row:
+                row[title] = row.pop(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,7 +488,7 @@ class _Converter:
     """How values of one column are typed.
 
     Attributes:
-        one: types a value that is not null, or raises `_WrongValueError`.
+        one: types a value that is not null, or raises `WrongValueError`.
         all_fit: a fast look whether all values of a list are typed as they are.
     """
 
@@ -376,10 +498,10 @@ class _Converter:
 
 def _converter(name: str, dtype: pl.DataType | type[pl.DataType]) -> _Converter:
     if name in JSON_COLUMNS:
-        return _Converter(_json)
+        return _Converter(typed_json)
     if name == "parent_message_id":
-        return _Converter(_parent, _all_parents)
-    return _Converter(_id, _all_ids) if name in ID_COLUMNS else _BY_TYPE[dtype]
+        return _Converter(typed_parent, _all_parents)
+    return _Converter(typed_id, _all_ids) if name in ID_COLUMNS else _BY_TYPE[dtype]
 
 
 def _all_texts(values: list[Any]) -> bool:
@@ -391,135 +513,20 @@ def _all_ids(values: list[Any]) -> bool:
 
 
 def _all_parents(values: list[Any]) -> bool:
-    return _all_ids(values) and _NIL_UUID not in values
+    return _all_ids(values) and NIL_UUID not in values
 
 
 def _all_booleans(values: list[Any]) -> bool:
     return {bool, type(None)}.issuperset(map(type, values))
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    raise _WrongValueError("text")
-
-
-def _id(value: Any) -> str | None:
-    if isinstance(value, str):
-        return value or None
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    raise _WrongValueError("an id (text or a whole number)")
-
-
-def _parent(value: Any) -> str | None:
-    found = _id(value)
-    return None if found == _NIL_UUID else found
-
-
-def _numeric(value: Any, expected: str) -> Decimal:
-    """Return a JSON number or numeric text as the exact decimal it is."""
-    if isinstance(value, bool):
-        raise _WrongValueError(expected)
-    if isinstance(value, Decimal):
-        return value
-    if isinstance(value, int):
-        return Decimal(value)
-    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
-        try:
-            return Decimal(value.strip())
-        except InvalidOperation as error:  # an exponent beyond what Decimal holds
-            raise _WrongValueError(expected) from error
-    raise _WrongValueError(expected)
-
-
-def _integer(value: Any) -> int:
-    expected = "a 64-bit integer"
-    if type(value) is int and value in _INT64:
-        return value
-    number = _numeric(value, expected)
-    if number.is_zero():
-        return 0
-    # The size is looked at first: 1e999999 written out would fill the memory.
-    if number.adjusted() >= _INT64_DIGITS or number != number.to_integral_value():
-        raise _WrongValueError(expected)
-    whole = int(number)
-    if whole not in _INT64:
-        raise _WrongValueError(expected)
-    return whole
-
-
-def _money(value: Any) -> Decimal:
-    return _money_of_text(value) if isinstance(value, str) else _exact_money(value)
-
-
-@lru_cache(maxsize=4096)
-def _money_of_text(text: str) -> Decimal:
-    return _exact_money(text)  # unit prices repeat
-
-
-def _exact_money(value: Any) -> Decimal:
-    expected = f"a decimal of at most {_INTEGER_DIGITS} digits before the point"
-    number = _numeric(value, expected)
-    if number.is_zero():
-        return Decimal(0)
-    if number.adjusted() >= _INTEGER_DIGITS:
-        raise _WrongValueError(expected)
-    rounded = _CONTEXT.quantize(number, _PLACE)
-    if abs(rounded) >= _MONEY_LIMIT:
-        raise _WrongValueError(expected)
-    return rounded
-
-
-def _number(value: Any) -> float:
-    expected = "a finite number"
-    number = float(_numeric(value, expected))
-    if not math.isfinite(number):
-        raise _WrongValueError(expected)
-    return number
-
-
-def _boolean(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    if type(value) is int and value in (0, 1):
-        return value == 1
-    if isinstance(value, str) and (found := _BOOLEANS.get(value.strip().lower())) is not None:
-        return found
-    raise _WrongValueError("a boolean")
-
-
-def _instant(value: Any) -> dt.datetime:
-    expected = "an instant (YYYY-MM-DD HH:MM:SS, UTC or with an offset)"
-    if not (isinstance(value, str) and _INSTANT.fullmatch(text := value.strip())):
-        raise _WrongValueError(expected)
-    try:
-        instant = dt.datetime.fromisoformat(text.upper())
-        return (
-            instant.replace(tzinfo=dt.UTC) if instant.tzinfo is None else instant.astimezone(dt.UTC)
-        )
-    except (ValueError, OverflowError) as error:
-        raise _WrongValueError(expected) from error
-
-
-def _json(value: Any) -> str | None:
-    if isinstance(value, str):
-        if not value.strip():
-            return None
-        try:
-            value = decode_json(value)
-        except ValueError:
-            return encode_json(value)
-    return None if value is None else encode_json(value)
-
-
 _BY_TYPE: dict[Any, _Converter] = {
-    pl.String(): _Converter(_text, _all_texts),
-    pl.Int64(): _Converter(_integer),
-    pl.Float64(): _Converter(_number),
-    pl.Boolean(): _Converter(_boolean, _all_booleans),
-    MONEY: _Converter(_money),
-    INSTANT: _Converter(_instant),
+    pl.String(): _Converter(typed_text, _all_texts),
+    pl.Int64(): _Converter(typed_integer),
+    pl.Float64(): _Converter(typed_number),
+    pl.Boolean(): _Converter(typed_boolean, _all_booleans),
+    MONEY: _Converter(typed_money),
+    INSTANT: _Converter(typed_instant),
 }
 
 
@@ -539,29 +546,6 @@ def _shape(value: Any) -> str:
 def _extra(row: Row, new: Sequence[str]) -> str | None:
     kept = {title: row[title] for title in new if row.get(title) is not None}
     return encode_json(kept) if kept else None
-
-
-class _Usage(msgspec.Struct):
-    time_to_first_token: Any = None
-
-
-class _Metadata(msgspec.Struct):
-    usage: _Usage | None = None
-
-
-_METADATA = msgspec.json.Decoder(_Metadata, float_hook=Decimal)
-
-
-def _first_token(metadata: str | None) -> float | None:
-    """Read `usage.time_to_first_token`; what is no finite number there is unknown, hence null."""
-    if metadata is None or "time_to_first_token" not in metadata:
-        return None
-    try:
-        usage = _METADATA.decode(metadata).usage
-        first = None if usage is None else usage.time_to_first_token
-        return None if first is None else _number(first)
-    except (msgspec.ValidationError, _WrongValueError):
-        return None
 
 
 def _dead_schema(schema: TableSchema) -> TableSchema:

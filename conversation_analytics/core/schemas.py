@@ -74,6 +74,9 @@ class TableSchema:
         ).sort(self.sort_by, nulls_last=True, maintain_order=True)
 
 
+_GONE = Column("gone", pl.Boolean(), "kept, though the source does not have the row any more")
+
+
 def _raw(name: str, what: str) -> TableSchema:
     return TableSchema(
         name=name,
@@ -97,7 +100,7 @@ def _raw(name: str, what: str) -> TableSchema:
                 pl.String(),
                 "digest of the small columns that a look at the source shows",
             ),
-            Column("gone", pl.Boolean(), "kept, though the source does not have the row any more"),
+            _GONE,
         ),
         sort_by=("created_at", "id"),
         description=f"One {what} row exactly as served by the source.",
@@ -146,6 +149,7 @@ _TIMES = (
     Column(
         "extra", pl.String(), "source columns without a place of their own, JSON object or null"
     ),
+    _GONE,
 )
 
 CONVERSATIONS = TableSchema(

@@ -8,10 +8,23 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from conversation_analytics.core.contract import (
+    SETTING,
+    TableContract,
+    columns_of,
+    default_contract,
+)
 from conversation_analytics.core.errors import (
     ContractError,
     SourceRequestError,
     SourceUnavailableError,
+)
+from conversation_analytics.core.rows import (
+    DIFY_COLUMNS,
+    NOCODB_COLUMNS,
+    match_titles,
+    named,
+    suggested_name,
 )
 from conversation_analytics.core.source import SourceTable
 
@@ -27,9 +40,10 @@ COMPUTED: Final = frozenset(
 _BOOK_KEEPING: Final = frozenset({"CreatedBy", "LastModifiedBy", "Order", "Meta", "Deleted"})
 
 _PROMPT: Final = "message"
-_REQUIRED: Final = {
-    SourceTable.CONVERSATIONS: (),
-    SourceTable.MESSAGES: ("conversation_id",),
+# Without it a turn cannot be typed, whatever the contract says.
+_ALWAYS: Final = {
+    SourceTable.CONVERSATIONS: frozenset[str](),
+    SourceTable.MESSAGES: frozenset({"conversation_id"}),
 }
 # Small columns that tell a finished or changed turn from the one seen before.
 _TELLING: Final = (
@@ -64,11 +78,12 @@ class TableLayout:
         id: id of the table in NocoDB.
         title: its title.
         key: primary key; the keyset goes along it.
-        row_id: column with the id of the row: `id`, else the primary key.
+        row_id: column with the id of the row: `id` by the contract, else the primary key.
         created_at: `created_at`, else NocoDB's own time of creation.
         changes: columns whose time moves when a row is added or changed, `created_at` apart.
         columns: loaded columns, in the server's order.
         light: columns that show whether a row changed; no text of it.
+        required: titles that every row served must have.
     """
 
     table: SourceTable
@@ -80,6 +95,7 @@ class TableLayout:
     changes: tuple[Column, ...]
     columns: tuple[Column, ...]
     light: tuple[Column, ...]
+    required: frozenset[str]
 
 
 class _Table(msgspec.Struct):
@@ -115,8 +131,15 @@ _SETTING: Final = {
 }
 
 
-def discover(client: NocoDBClient, table: SourceTable) -> TableLayout:
+def discover(
+    client: NocoDBClient, table: SourceTable, contract: TableContract | None = None
+) -> TableLayout:
     """Find `table` by the title or id in the configuration and lay out its columns.
+
+    Args:
+        client: asks the server.
+        table: whose rows are wanted.
+        contract: of that table; None is `default_contract()`'s.
 
     Raises:
         SourceRequestError: there is no such table, or more than one.
@@ -129,7 +152,9 @@ def discover(client: NocoDBClient, table: SourceTable) -> TableLayout:
         meta = _TABLE_META.decode(client.get_json_bytes(path))
     except msgspec.ValidationError as error:
         raise _unexpected(path, error) from None
-    return lay_out(table, table_id, meta, load_prompt=client.config.load_prompt)
+    if contract is None:
+        contract = default_contract().tables[table]
+    return lay_out(table, table_id, meta, contract, load_prompt=client.config.load_prompt)
 
 
 def resolve_table(client: NocoDBClient, table: SourceTable) -> str:
@@ -171,7 +196,12 @@ def resolve_table(client: NocoDBClient, table: SourceTable) -> str:
 
 
 def lay_out(
-    table: SourceTable, table_id: str, meta: _TableMeta, *, load_prompt: bool
+    table: SourceTable,
+    table_id: str,
+    meta: _TableMeta,
+    contract: TableContract,
+    *,
+    load_prompt: bool,
 ) -> TableLayout:
     """Return which columns are loaded and what each is for.
 
@@ -179,6 +209,7 @@ def lay_out(
         table: whose rows the table holds.
         table_id: id in NocoDB.
         meta: NocoDB's description of the table.
+        contract: how the source names the columns, which it must have and which to leave out.
         load_prompt: keep the column `message` of the messages.
 
     Raises:
@@ -187,31 +218,50 @@ def lay_out(
     stored = [column for column in meta.columns if column.uidt not in COMPUTED]
     keys = [_column(column) for column in stored if column.pk]
     by_title = {
-        column.title: _column(column) for column in stored if column.uidt not in _BOOK_KEEPING
+        column.title: _column(column)
+        for column in stored
+        if column.uidt not in _BOOK_KEEPING and column.title not in contract.ignored
     }
-    created = by_title.get("created_at") or _of_type(by_title, "CreatedTime")
-    missing = [title for title in _REQUIRED[table] if title not in by_title]
-    if len(keys) != 1:
-        missing.insert(0, f"a primary key of one column (it has {len(keys)})")
-    if created is None:
-        missing.append("created_at")
-    if missing or created is None:  # the second for the type checker
-        there = ", ".join(f"{column.title} ({column.uidt})" for column in meta.columns)
-        raise ContractError(
-            f"table {meta.title!r} ({table}) lacks: {', '.join(missing)}; it has: {there}. Name "
-            f"the columns as Dify does, or point {_SETTING[table]} at the right table"
-        )
     if not load_prompt and table is SourceTable.MESSAGES:
         by_title.pop(_PROMPT, None)
+    titles = match_titles(by_title, sorted(columns_of(table)), contract)
+    by_name = {name: by_title[title] for name, title in titles.items()}
+    created = by_name.get("created_at")
+    if created is None and "created_at" not in contract.names:
+        created = _of_type(by_title, "CreatedTime")
+    required = contract.required | _ALWAYS[table] | (contract.names.keys() & {"id"})
+    missing = [
+        named(name, contract)
+        for name in sorted(required - by_name.keys())
+        if name != "created_at" or created is None
+    ]
+    if len(keys) != 1:
+        missing.insert(0, f"a primary key of one column (it has {len(keys)})")
+    if missing or created is None:  # the second for the type checker
+        there = ", ".join(f"{column.title} ({column.uidt})" for column in meta.columns)
+        absent = sorted(columns_of(table) - by_name.keys())
+        taken = {column.title for column in by_name.values()} | NOCODB_COLUMNS | DIFY_COLUMNS
+        suggestion = suggested_name(table.value, absent, sorted(by_title.keys() - taken))
+        raise ContractError(
+            f"table {meta.title!r} ({table}) lacks: {', '.join(missing)}; it has: {there}. Name "
+            f"its columns in the file of {SETTING}"
+            + (f" (perhaps: {suggestion})" if suggestion else "")
+            + f", or point {_SETTING[table]} at the right table"
+        )
     key = keys[0]
-    row_id = by_title.get("id", key)
+    row_id = by_name.get("id", key)
     changes = tuple(
         column
         for column in by_title.values()
         if column is not created
-        and (column.title == "updated_at" or column.uidt in {"CreatedTime", "LastModifiedTime"})
+        and (
+            column is by_name.get("updated_at")
+            or column.uidt in {"CreatedTime", "LastModifiedTime"}
+        )
     )
-    telling = [by_title[title] for title in _TELLING if title in by_title]
+    telling = [by_name[name] for name in _TELLING if name in by_name]
+    # The key is needed to read at all, even where it is to be ignored.
+    columns = {key.title: key} | by_title if key.title not in by_title else by_title
     return TableLayout(
         table=table,
         id=table_id,
@@ -220,8 +270,9 @@ def lay_out(
         row_id=row_id,
         created_at=created,
         changes=changes,
-        columns=tuple(by_title.values()),
+        columns=tuple(columns.values()),
         light=tuple(dict.fromkeys((key, row_id, created, *changes, *telling))),
+        required=frozenset(by_name[name].title for name in required & by_name.keys()),
     )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 import polars as pl
 
+from conversation_analytics.core.contract import SETTING, default_contract
 from conversation_analytics.core.errors import (
     AnalyticsError,
     ContractError,
@@ -28,6 +29,7 @@ from conversation_analytics.nocodb.discovery import discover
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from conversation_analytics.core.contract import Contract
     from conversation_analytics.nocodb.client import NocoDBClient
     from conversation_analytics.nocodb.discovery import Column, TableLayout
 
@@ -93,13 +95,15 @@ class NocoDBSource:
     Implements `core.source.Source`; safe to use from several threads.
     """
 
-    def __init__(self, client: NocoDBClient) -> None:
+    def __init__(self, client: NocoDBClient, contract: Contract | None = None) -> None:
         """Make a source; nothing is asked of the server yet.
 
         Args:
             client: asks the server; closed with this source.
+            contract: what the tables must look like; None is `default_contract()`.
         """
         self._client = client
+        self._contract = contract or default_contract()
         self._lock = threading.Lock()
         self._layouts: dict[SourceTable, TableLayout] = {}
 
@@ -259,7 +263,7 @@ class NocoDBSource:
         return f"may read base {self._client.config.project_id}"
 
     def _tried(self, table: SourceTable) -> str:
-        layout = discover(self._client, table)
+        layout = discover(self._client, table, self._contract.tables[table])
         read = self._client.get_list(
             self._client.records_path(layout.id),
             {
@@ -304,7 +308,7 @@ class NocoDBSource:
     def _layout(self, table: SourceTable) -> TableLayout:
         with self._lock:
             if table not in self._layouts:
-                self._layouts[table] = discover(self._client, table)
+                self._layouts[table] = discover(self._client, table, self._contract.tables[table])
             return self._layouts[table]
 
     def _forget(self, table: SourceTable) -> None:
@@ -412,6 +416,7 @@ def _decode(
     change_places = [place[column.title] for column in changes]
     times_of_change = {column.title for column in layout.changes}
     light = [column.title for column in layout.light]
+    required = layout.required if columns is layout.columns else frozenset[str]()
     decoded = []
     for position, raw in enumerate(rows):
         try:
@@ -423,6 +428,13 @@ def _decode(
                 f"table {layout.title!r}: row {position + 1} of a page cannot be read: expected "
                 f"text or integers in {', '.join(titles)} ({type(error).__name__})"
             ) from None
+        if absent := required - fields.keys():
+            raise ContractError(
+                f"table {layout.title!r}: row {position + 1} of a page lacks "
+                f"{', '.join(sorted(absent))}, which the page was asked for and which the contract "
+                f"requires; it has: {', '.join(sorted(fields))}. If the column was renamed or "
+                f"removed meanwhile, correct the file of {SETTING} and read the day again"
+            )
         key_value, id_value = getattr(row, key), getattr(row, row_id)
         if key_value is None or key_value == "":
             raise ContractError(

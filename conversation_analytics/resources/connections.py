@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from conversation_analytics.core.errors import SettingsError
+
 if TYPE_CHECKING:
+    from conversation_analytics.core.contract import Contract
     from conversation_analytics.core.source import Source
     from conversation_analytics.documents.collections import CollectionSpec
     from conversation_analytics.documents.store import DocumentStore
@@ -49,7 +53,33 @@ def open_nocodb(settings: Settings) -> NocoDBSource:
         page_size=settings.chunk_size,
         load_prompt=settings.nocodb_load_prompt,
     )
-    return NocoDBSource(NocoDBClient(config))
+    return NocoDBSource(NocoDBClient(config), column_contract(settings))
+
+
+def column_contract(settings: Settings) -> Contract:
+    """Return the contract in the file of NOCODB_COLUMN_CONTRACT, else Dify's columns.
+
+    Raises:
+        SettingsError: the file cannot be read, or is no contract.
+    """
+    from conversation_analytics.core.contract import (  # noqa: PLC0415
+        SETTING,
+        default_contract,
+        parse_contract,
+    )
+
+    # The sample is named as Dify is, whatever the contract of another source says.
+    if not settings.nocodb_column_contract or settings.source_kind == "sample":
+        return default_contract()
+    path = Path(settings.nocodb_column_contract).expanduser()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"{SETTING}: {path}: expected a TOML file, got {type(error).__name__}: name a file "
+            "that can be read, or leave the setting empty"
+        ) from error
+    return parse_contract(text, str(path))
 
 
 def open_lake(settings: Settings) -> Lake:

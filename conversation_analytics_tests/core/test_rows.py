@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import gzip
 import hashlib
 import json
 import os
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from conversation_analytics.core.contract import TableContract, parse_contract
 from conversation_analytics.core.errors import ContractError
-from conversation_analytics.core.rows import TypedRows, type_rows
+from conversation_analytics.core.rows import TypedRows, type_rows, type_rows_one_by_one
 from conversation_analytics.core.schemas import (
     CONVERSATION_DEAD_LETTERS,
     CONVERSATIONS,
@@ -27,6 +30,7 @@ from conversation_analytics.core.schemas import (
     UNDATED_MESSAGES,
     TableSchema,
 )
+from conversation_analytics.core.source import SourceTable
 from conversation_analytics_tests.oracles.rows_oracle import type_rows_slowly
 
 AT = dt.datetime(2026, 11, 3, 12, 30, 5, tzinfo=dt.UTC)
@@ -72,15 +76,20 @@ CONVERSATION: dict[str, Any] = {
 }
 
 
-def raw_frame(payloads: list[str], created_at: dt.datetime | None = AT) -> pl.DataFrame:
-    return pl.DataFrame(
-        [
-            (f"r{number:03d}", created_at, text, hashlib.sha256(text.encode()).hexdigest())
-            for number, text in enumerate(payloads)
-        ],
-        schema=RAW_MESSAGES.polars,
-        orient="row",
-    )
+def raw_frame(
+    payloads: list[str], created_at: dt.datetime | None = AT, *, gone: bool = False
+) -> pl.DataFrame:
+    rows = [
+        {
+            "id": f"r{number:03d}",
+            "created_at": created_at,
+            "payload": text,
+            "sha256": hashlib.sha256(text.encode()).hexdigest(),
+            "gone": gone,
+        }
+        for number, text in enumerate(payloads)
+    ]
+    return pl.DataFrame(rows, schema=RAW_MESSAGES.polars)
 
 
 def typed(*rows: dict[str, Any], schema: TableSchema = MESSAGES) -> TypedRows:
@@ -402,6 +411,92 @@ def test_other_schemas_are_refused() -> None:
         type_rows(RAW_MESSAGES.empty(), DAILY_REPORT, where="test")
 
 
+def contract_of(text: str, table: SourceTable = SourceTable.MESSAGES) -> TableContract:
+    return parse_contract(text, "test").tables[table]
+
+
+RENAMED = """
+[messages]
+ignored = ["embedding"]
+[messages.names]
+query = "user_text"
+created_at = "sent_at"
+provider_response_latency = "seconds"
+"""
+
+
+def renamed_row(**changes: Any) -> dict[str, Any]:
+    row = {k: v for k, v in MESSAGE.items() if k not in {"query", "created_at"}}
+    row["seconds"] = row.pop("provider_response_latency")
+    return (
+        row | {"user_text": "hello", "sent_at": MESSAGE["created_at"], "embedding": [1]} | changes
+    )
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_gone_comes_from_the_raw_row_and_a_column_of_that_name_does_not(*, gone: bool) -> None:
+    payload = json.dumps(MESSAGE | {"gone": "by bus"})
+    result = type_rows(raw_frame([payload, "x"], gone=gone), MESSAGES, where="test")
+    assert result.frame["gone"].to_list() == [gone]
+    assert result.frame["extra"].to_list() == ['{"gone":"by bus"}']
+
+
+def test_columns_are_found_by_the_names_of_the_contract() -> None:
+    raw = raw_frame([json.dumps(renamed_row())])
+    result = type_rows(raw, MESSAGES, where="test", contract=contract_of(RENAMED))
+    assert result.frame.equals(typed(MESSAGE).frame)
+    assert (result.missing_optional, result.new_columns, result.suggestion) == ((), (), None)
+
+
+def test_a_reason_calls_a_renamed_column_as_the_source_does() -> None:
+    raw = raw_frame([json.dumps(renamed_row(seconds="fast"))])
+    result = type_rows(raw, MESSAGES, where="test", contract=contract_of(RENAMED))
+    assert result.dead_letters["reason"][0].startswith("column seconds: expected a finite number")
+
+
+def test_rows_of_before_a_column_was_renamed_are_typed_beside_those_of_after() -> None:
+    raw = raw_frame([json.dumps(MESSAGE | {"id": "before"}), json.dumps(renamed_row(id="now"))])
+    result = type_rows(raw, MESSAGES, where="test", contract=contract_of(RENAMED))
+    assert result.frame["id"].to_list() == ["before", "now"]
+    assert result.frame["query"].to_list() == ["hello", "hello"]
+    assert result.frame["latency_s"].to_list() == [1.25, 1.25]
+    assert result.new_columns == ()
+
+
+def test_two_columns_that_changed_names_are_not_mixed_up() -> None:
+    swapped = MESSAGE | {"query": MESSAGE["answer"], "answer": MESSAGE["query"]}
+    contract = contract_of('[messages.names]\nquery = "answer"\nanswer = "query"')
+    raw = raw_frame([json.dumps(swapped)])
+    result = type_rows(raw, MESSAGES, where="test", contract=contract)
+    assert result.frame.equals(typed(MESSAGE).frame)
+
+
+def test_a_column_the_contract_requires_is_told_by_both_names_and_with_the_setting() -> None:
+    row = renamed_row()
+    row["text"] = row.pop("user_text")
+    with pytest.raises(ContractError) as caught:
+        type_rows(
+            raw_frame([json.dumps(row)]), MESSAGES, where="test", contract=contract_of(RENAMED)
+        )
+    told = str(caught.value)
+    assert "columns query ('user_text' at the source), which no row has" in told
+    assert "NOCODB_COLUMN_CONTRACT" in told
+    assert 'perhaps: [messages.names] query = "text"' in told
+
+
+def test_one_missing_and_one_new_column_suggest_a_line_of_the_contract() -> None:
+    row = {k: v for k, v in MESSAGE.items() if k != "provider_response_latency"}
+    result = typed(row | {'took "s"': 1})
+    assert result.suggestion == ('[messages.names] provider_response_latency = "took \\"s\\""')
+    section, line = (result.suggestion or "").split("] ")
+    contract = contract_of(f"{section}]\n{line}")
+    again = type_rows(
+        raw_frame([json.dumps(row | {'took "s"': 1})]), MESSAGES, where="test", contract=contract
+    )
+    assert again.frame["latency_s"].to_list() == [1.0]
+    assert typed(row | {"a": 1, "b": 2}).suggestion is None
+
+
 TRICKY = st.sampled_from(
     ["", " 12 ", "1e3", "-0", "t", "False", "null", '{"b":1,"a":[2.50]}', '{"a":NaN}', NIL,
      "0.00000025", "2026-11-03 12:30:05", "2026-11-03T12:30:05.1234567+05:30",
@@ -448,16 +543,109 @@ def test_any_json_value_anywhere_is_typed_as_the_slow_oracle_types_it(
     ]
     if broken is not None:
         payloads.append(broken)
-    raw = raw_frame(payloads)
+    raw = raw_frame(payloads).with_columns(
+        gone=pl.lit(None, pl.Boolean)
+    )  # the oracle knows nothing of it
     result = type_rows(raw, schema, where="test")
     assert result.frame.schema == schema.polars
     assert result.frame.height + result.dead_letters.height == raw.height
     rows, dead = type_rows_slowly(
-        [(row_id, at, payload) for row_id, at, payload, _ in raw.iter_rows()], schema
+        [(row_id, at, payload) for row_id, at, payload, *_ in raw.iter_rows()], schema
     )
     assert result.dead_letters["source_id"].to_list() == dead
     slow = schema.conform(pl.DataFrame(rows, schema=schema.polars))
     assert result.frame.rows() == slow.rows()
+
+
+HARD = ("1", "-0", "12.0", "1e3", "9223372036854775807", "9223372036854775808", "0.10", "1e-7",
+     "0.00000005", "-0.0", "9999999999999.9999999", "10000000000000", "NaN", "1e400",
+     "9007199254740993.0000001", "null", "true", '""', '" 1 "', '"0.4000"', '"1E-3"', '"inf"',
+     '"-.5"', '"\\u0031"', '"a\\ud83d"', '"a\\u0000b"', '"\\ud83d\\ude00"', '"\\u005cu0000"',
+     '"0001-01-01 00:00:00+00:00"', '"9999-12-31 23:59:59Z"', '"0000-01-01 00:00:00"',
+     '"2026-02-29 00:00:00"', '"2024-02-29T00:00:00"', '"2026-11-03 12:30:60"',
+     '"2026-11-03 12:30"', '"2026-11-03 12:30:05.25+00:00"', '"2026-11-03 12:30:05+05:30"',
+     '"2026-11-03 12:30:05+00:00\\n"', '"\u06622026-11-03 12:30:05"', "[1.50]", '{"b":1e2,"a":[]}',
+     '"{\\"usage\\":{\\"time_to_first_token\\":1.5}}"', f'"{NIL}"', '"' + "x" * 147_000 + '"',
+     '"0.00000015"', '"0.00000025"', '"0.000000051"')  # fmt: skip
+HARD_TEXTS = st.sampled_from(HARD)
+KEYS = st.sampled_from([*MESSAGE, "Query", "message", "rating", "Id", "gone", "user_text"])
+
+
+@given(
+    changes=st.lists(st.dictionaries(KEYS, HARD_TEXTS, max_size=3), min_size=1, max_size=8),
+    dropped=st.lists(st.sets(KEYS, max_size=2), min_size=8, max_size=8),
+    numbers=st.booleans(),
+    schema=st.sampled_from([MESSAGES, UNDATED_MESSAGES, CONVERSATIONS]),
+    file=st.sampled_from(["", RENAMED, '[messages]\nignored = ["rating", "Id", "currency"]']),
+    broken=st.sampled_from([None, None, "", "[]", '{"id":', '{"id":"x","id":"y"}']),
+    late=st.booleans(),
+)
+@settings(max_examples=150, deadline=None)
+def test_columns_give_what_single_rows_give(
+    changes: list[dict[str, str]],
+    dropped: list[set[str]],
+    numbers: bool,  # noqa: FBT001
+    schema: TableSchema,
+    file: str,
+    broken: str | None,
+    late: bool,  # noqa: FBT001
+) -> None:
+    base = {key: json.dumps(value) for key, value in MESSAGE.items()}
+    if numbers:  # prices as numbers, keys as integers, booleans as 0 and 1
+        base |= {"total_price": "0.0000128", "id": "7", "agent_based": "0"}
+    rows = [
+        {key: text for key, text in (base | change).items() if key not in without}
+        for change, without in zip(changes, dropped, strict=False)
+    ]
+    payloads = ["{" + ",".join(f'"{k}":{v}' for k, v in row.items()) + "}" for row in rows]
+    if late:  # beyond the rows that are looked at first
+        usual = ",".join(f'"{key}":{text}' for key, text in base.items())
+        payloads = ["{" + usual + "}"] * 20 + payloads
+    if broken is not None:
+        payloads.append(broken)
+    raw = raw_frame(payloads).with_columns(gone=pl.int_range(pl.len()) % 2 == 0)
+    contract = dataclasses.replace(contract_of(file), required=frozenset())
+    try:
+        slow = type_rows_one_by_one(raw, schema, where="test", contract=contract)
+    except ContractError as error:
+        with pytest.raises(ContractError, match=re.escape(str(error))):
+            type_rows(raw, schema, where="test", contract=contract)
+        return
+    fast = type_rows(raw, schema, where="test", contract=contract)
+    assert fast.frame.schema == slow.frame.schema
+    assert fast.frame.rows() == slow.frame.rows()
+    assert fast.dead_letters.rows() == slow.dead_letters.rows()
+    assert dataclasses.astuple(fast)[2:] == dataclasses.astuple(slow)[2:]
+
+
+@pytest.mark.parametrize("schema", [MESSAGES, UNDATED_MESSAGES, CONVERSATIONS])
+@pytest.mark.parametrize(
+    "usual",
+    [{}, {"total_price": "0.0000128", "id": "7"}, {"agent_based": "0", "inputs": "{}"}],
+    ids=["prices as text", "prices as numbers", "booleans as numbers"],
+)
+def test_every_hard_value_in_every_column_is_typed_as_in_single_rows(
+    schema: TableSchema, usual: dict[str, str]
+) -> None:
+    base = {key: json.dumps(value) for key, value in (CONVERSATION | MESSAGE).items()} | usual
+    rows = [base] * 20 + [base | {key: text} for key in base for text in HARD]
+    raw = raw_frame(["{" + ",".join(f'"{k}":{v}' for k, v in row.items()) + "}" for row in rows])
+    fast = type_rows(raw, schema, where="test")
+    slow = type_rows_one_by_one(raw, schema, where="test")
+    assert fast.frame.rows() == slow.frame.rows()
+    assert fast.dead_letters.rows() == slow.dead_letters.rows()
+
+
+def test_usual_rows_are_typed_as_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("typed one by one")
+
+    monkeypatch.setattr("conversation_analytics.core.rows._Batch.type_chunk", refuse)
+    as_numbers = {"total_price": 0.5, "answer_unit_price": 3, "inputs": '{"a":1}'}
+    for row in (MESSAGE, MESSAGE | as_numbers, MESSAGE | {"message": "prompt", "new": 1}):
+        assert typed(*[row | {"id": f"{n}"} for n in range(2500)]).frame.height == 2500
+    with pytest.raises(AssertionError):
+        typed(MESSAGE, MESSAGE | {"created_at": "yesterday"})
 
 
 def _halie() -> Path | None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conversation_analytics.core.contract import columns_of, parse_contract
 from conversation_analytics.core.errors import (
     ContractError,
     SourceRequestError,
@@ -39,7 +40,10 @@ def column(title: str, uidt: str = "SingleLineText", *, pk: bool = False) -> dic
     return {"id": f"c_{len(title)}", "title": title, "uidt": uidt, "pk": pk}
 
 
-PLAIN = [column("id", pk=True), column("conversation_id"), column("created_at", "DateTime")]
+PLAIN = [
+    column("id", pk=True), column("conversation_id"), column("created_at", "DateTime"),
+    column("query"), column("answer"),
+]  # fmt: skip
 
 
 def described(*columns: dict[str, Any]) -> Answer:
@@ -47,7 +51,10 @@ def described(*columns: dict[str, Any]) -> Answer:
 
 
 def row(number: int, **values: object) -> dict[str, object]:
-    return {"id": f"k{number}", "created_at": "2026-11-10 12:00:00+00:00"} | values
+    return {
+        "id": f"k{number}", "conversation_id": "c", "query": "q", "answer": "a",
+        "created_at": "2026-11-10 12:00:00+00:00",
+    } | values  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -153,9 +160,12 @@ def test_an_answer_of_another_form_names_the_address() -> None:
         source.read_window(SourceTable.MESSAGES, START, END)
 
 
-def layout_of(*columns: dict[str, Any], load_prompt: bool = False) -> TableLayout:
+def layout_of(
+    *columns: dict[str, Any], load_prompt: bool = False, contract: str = ""
+) -> TableLayout:
     meta = _TABLE_META.decode(described(*columns).body)
-    return lay_out(SourceTable.MESSAGES, "m1", meta, load_prompt=load_prompt)
+    table = parse_contract(contract, "test").tables[SourceTable.MESSAGES]
+    return lay_out(SourceTable.MESSAGES, "m1", meta, table, load_prompt=load_prompt)
 
 
 def test_computed_columns_and_the_prompt_are_left_out() -> None:
@@ -166,10 +176,10 @@ def test_computed_columns_and_the_prompt_are_left_out() -> None:
         column("nc_order", "Order"),
         column("new_column", "LongText"),
     ]
-    titles = ["id", "conversation_id", "created_at", "new_column"]
+    titles = ["id", "conversation_id", "created_at", "query", "answer", "new_column"]
     assert [one.title for one in layout_of(*columns).columns] == titles
     prompt = layout_of(*columns, load_prompt=True)
-    assert [one.title for one in prompt.columns] == [*titles[:3], "message", "new_column"]
+    assert [one.title for one in prompt.columns] == [*titles[:5], "message", "new_column"]
     assert "message" not in [one.title for one in prompt.light]
 
 
@@ -182,8 +192,9 @@ def test_a_title_that_is_no_word_is_asked_for_by_its_id() -> None:
 @pytest.mark.parametrize(
     ("columns", "lacks"),
     [
-        ([PLAIN[0], PLAIN[2]], "conversation_id"),
-        ([PLAIN[0], PLAIN[1]], "created_at"),
+        ([PLAIN[0], *PLAIN[2:]], "lacks: conversation_id; it has"),
+        ([*PLAIN[:2], *PLAIN[3:]], "lacks: created_at; it has"),
+        (PLAIN[:2], "lacks: answer, created_at, query; it has"),
         ([column("id"), *PLAIN[1:]], "primary key of one column (it has 0)"),
         ([*PLAIN, column("app", pk=True)], "primary key of one column (it has 2)"),
     ],
@@ -196,6 +207,78 @@ def test_missing_columns_are_told_with_those_there_are(
     assert "it has: " in str(caught.value)
     assert "id (SingleLineText)" in str(caught.value)
     assert "NOCODB_MESSAGES_TABLE" in str(caught.value)
+    assert "NOCODB_COLUMN_CONTRACT" in str(caught.value)
+
+
+RENAMED = """
+[messages]
+ignored = ["embedding"]
+[messages.names]
+id = "uuid"
+created_at = "sent_at"
+updated_at = "edited_at"
+conversation_id = "thread"
+status = "state"
+"""
+
+
+def test_columns_are_found_by_the_names_of_the_contract() -> None:
+    layout = layout_of(
+        column("Id", "ID", pk=True), column("uuid"), column("thread"), column("query"),
+        column("answer"), column("sent_at", "DateTime"), column("edited_at", "DateTime"),
+        column("state"), column("CreatedAt", "CreatedTime"), column("embedding"),
+        contract=RENAMED,
+    )  # fmt: skip
+    assert (layout.key.title, layout.row_id.title) == ("Id", "uuid")
+    assert layout.created_at.title == "sent_at"
+    assert {one.title for one in layout.changes} == {"edited_at", "CreatedAt"}
+    assert "state" in {one.title for one in layout.light}
+    assert "embedding" not in {one.title for one in layout.columns}
+    assert layout.required == {"uuid", "thread", "query", "answer", "sent_at"}
+
+
+def test_a_named_column_that_is_missing_is_told_by_both_names() -> None:
+    with pytest.raises(ContractError) as caught:
+        # NocoDB's own time of creation does not stand in for one that the contract names.
+        layout_of(
+            column("uuid", pk=True), column("query"), column("answer"),
+            column("CreatedAt", "CreatedTime"), contract=RENAMED,
+        )  # fmt: skip
+    assert "conversation_id ('thread' at the source)" in str(caught.value)
+    assert "created_at ('sent_at' at the source)" in str(caught.value)
+
+
+def test_a_primary_key_is_loaded_though_it_is_ignored() -> None:
+    pk = column("nr", "Number", pk=True)
+    layout = layout_of(pk, *PLAIN[1:], contract='[messages]\nignored = ["nr"]')
+    assert layout.key in layout.columns
+
+
+def test_one_renamed_column_among_all_gets_the_line_to_write() -> None:
+    names = sorted(columns_of(SourceTable.MESSAGES) - {"id", "query"})
+    columns = [column("id", pk=True), *map(column, names)]
+    with pytest.raises(ContractError, match=r'perhaps: \[messages\.names\] query = "user text"'):
+        layout_of(*columns, column("user text"), column("CreatedAt", "CreatedTime"))
+
+
+def test_a_column_removed_between_two_pages_is_a_contract_error() -> None:
+    short = {name: value for name, value in row(2).items() if name != "query"}
+    pages = [rows(row(1), page_size=1), rows(short, page_size=1)]
+    with (
+        reading(*pages) as (_, source),
+        pytest.raises(ContractError, match=r"lacks query, .*NOCODB_COLUMN_CONTRACT"),
+    ):
+        source.read_window(SourceTable.MESSAGES, START, END)
+
+
+def test_a_column_refused_between_two_pages_is_named_by_the_next_read() -> None:
+    refused = Answer(422, b'{"error": "ERR_FIELD_NOT_FOUND"}')
+    now = described(*(one for one in PLAIN if one["title"] != "query"))
+    with reading(rows(row(1), page_size=1), refused, TABLES, now) as (_, source):
+        with pytest.raises(SourceRequestError, match="ERR_FIELD_NOT_FOUND"):
+            source.read_window(SourceTable.MESSAGES, START, END)
+        with pytest.raises(ContractError, match="lacks: query"):
+            source.read_window(SourceTable.MESSAGES, START, END)
 
 
 ZONES = st.builds(

@@ -19,13 +19,15 @@ import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from conversation_analytics.core.contract import parse_contract
 from conversation_analytics.core.errors import (
     ContractError,
     SourceAuthError,
     SourceRequestError,
     SourceUnavailableError,
 )
-from conversation_analytics.core.schemas import RAW_MESSAGES
+from conversation_analytics.core.rows import type_rows
+from conversation_analytics.core.schemas import MESSAGES, RAW_MESSAGES
 from conversation_analytics.core.source import SourceTable
 from conversation_analytics.nocodb.client import NocoDBClient, NocoDBConfig
 from conversation_analytics.nocodb.reader import NocoDBSource
@@ -299,6 +301,58 @@ def test_the_content_stays_the_same_where_only_a_time_of_change_moves(
     assert before["fingerprint"] != viewed["fingerprint"] == edited["fingerprint"]
 
 
+RENAMED = """
+[messages]
+ignored = ["answer_unit_price"]
+[messages.names]
+query = "user_text"
+created_at = "sent_at"
+updated_at = "edited_at"
+conversation_id = "thread"
+status = "state"
+"""
+
+
+def test_renamed_columns_are_read_by_the_contract_and_named_without_it(
+    nocodb: NocodbServer, native_base: NativeBase
+) -> None:
+    contract = parse_contract(RENAMED, "test")
+    messages = contract.tables[SourceTable.MESSAGES]
+    table_id = native_base.messages_table_id
+    columns = nocodb.request("GET", f"/api/v2/meta/tables/{table_id}")["columns"]
+    for name, title in messages.names.items():
+        found = next(one for one in columns if one["title"] == name)
+        nocodb.request(
+            "PATCH",
+            f"/api/v2/meta/columns/{found['id']}",
+            {key: found[key] for key in ("column_name", "uidt")} | {"title": title},
+        )
+    load_native_rows(nocodb, native_base, [CONVERSATION], [])
+    rows = around_midnight()
+    insert_rows(
+        nocodb, table_id, [{messages.at_source(key): row[key] for key in row} for row in rows]
+    )
+    insert_rows(nocodb, table_id, [{"user_text": None, "sent_at": DAY}])  # nulls are served too
+    client = NocoDBClient(config_of(nocodb, native_base))
+    with contextlib.closing(NocoDBSource(client, contract)) as source:
+        raw = source.read_window(SourceTable.MESSAGES, DAY, NEXT)
+        assert all(result.ok for result in source.probe())
+        assert source.changes_since(SourceTable.MESSAGES, NEXT).height > 0
+    served = json.loads(raw["payload"][0])
+    assert {"user_text", "sent_at"} <= served.keys()
+    assert "answer_unit_price" not in served
+    typed = type_rows(raw, MESSAGES, where="test", contract=messages)
+    assert typed.frame["id"].sort().to_list() == ids_in(rows, DAY, NEXT)
+    assert typed.dead_letters.height == 1  # the line of nulls
+    assert typed.new_columns == (native_base.foreign_key,)
+    with (
+        source_of(nocodb, native_base) as source,
+        pytest.raises(ContractError, match="lacks: conversation_id, query; it has") as caught,
+    ):
+        source.read_window(SourceTable.MESSAGES, DAY, NEXT)
+    assert "NOCODB_COLUMN_CONTRACT" in str(caught.value)
+
+
 def test_changes_in_tables_of_nocodb_itself(nocodb: NocodbServer, native_base: NativeBase) -> None:
     began = dt.datetime.now(dt.UTC).replace(microsecond=0)
     keys = insert_rows(
@@ -326,7 +380,7 @@ def test_what_is_wrong_is_told_with_the_setting_to_mend(
         source.read_window(SourceTable.MESSAGES, DAY, NEXT)
     with (
         source_of(nocodb, dify, messages_table="conversations") as source,
-        pytest.raises(ContractError, match="lacks: conversation_id; it has: id"),
+        pytest.raises(ContractError, match="lacks: answer, conversation_id, query; it has: id"),
     ):
         source.read_window(SourceTable.MESSAGES, DAY, NEXT)
     with source_of(nocodb, dify, api_token="wrong-token") as source:

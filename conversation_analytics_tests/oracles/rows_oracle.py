@@ -28,7 +28,7 @@ NOCODB = {
     "nc_order", "nc_created_by", "nc_updated_by", "nc_row_color_info",
 }  # fmt: skip
 NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?\Z")
-DERIVED = {"user_id", "time_to_first_token_s", "extra"}
+DERIVED = {"user_id", "time_to_first_token_s", "extra", "gone"}
 
 
 class WrongError(Exception):
