@@ -32,6 +32,7 @@ def settings(tmp_path: Path) -> Settings:
             "SQLITE_PATH": str(tmp_path / "documents.sqlite"),
             "ANALYTICS_START_DATE": DAYS[0],
             "SAMPLE_TURNS_PER_DAY": "60",
+            "SOURCE_FRESH_HOURS": "0",
         }
     )
 
