@@ -1,5 +1,6 @@
 # Needs only Python >= 3.11 and make; everything else is installed into .venv on first use.
 PYTHON ?= python3
+PORT   ?= 3000
 VENV   := .venv
 BIN    := $(VENV)/bin
 export DAGSTER_HOME ?= $(CURDIR)/data/dagster
@@ -19,7 +20,10 @@ help: ## this list
 
 $(VENV)/.runtime: requirements.txt pyproject.toml setup.cfg
 	@echo "setting up $(VENV) (a few minutes the first time) ..."
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/pip || { \
+	  $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
+	    echo "$(PYTHON) is not Python 3.11, 3.12 or 3.13; name one: make PYTHON=python3.12 run"; exit 1; }; \
+	  $(PYTHON) -m venv $(VENV); }
 	@$(PIP) install --require-hashes -r requirements.txt
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
@@ -55,9 +59,9 @@ test-polars-next: $(VENV)/polars-next ## the computing parts on the next Polars,
 test-slow: setup-dev ## the tests that are too long for CI, the whole real data set among them
 	@$(BIN)/python -m pytest -m slow
 
-dev: setup ## Dagster UI on 127.0.0.1:3000 with daemon, sensor and schedule
+dev: setup ## Dagster UI on 127.0.0.1:3000 (PORT=...) with daemon, sensor and schedule
 	@$(BIN)/conversation-analytics home
-	@$(BIN)/dagster dev -h 127.0.0.1 -p 3000
+	@$(BIN)/dagster dev -h 127.0.0.1 -p $(PORT)
 
 stack: setup-dev ## the real NocoDB, MongoDB and S3 on loopback with sample data, and a .env
 	@$(BIN)/python -m conversation_analytics.stack

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 import os
 import sys
 import time
@@ -11,19 +12,25 @@ from typing import TYPE_CHECKING
 
 import click
 
-from conversation_analytics.core.errors import AnalyticsError
+from conversation_analytics.core.errors import AnalyticsError, SettingsError
 from conversation_analytics.core.windows import days_between
 from conversation_analytics.logs import configure_logs
-from conversation_analytics.settings import Settings, load_settings
+from conversation_analytics.settings import Settings, load_settings, unknown_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import dagster as dg
+
     from conversation_analytics.lake.store import Lake
 
 _DEFAULT_HOME = Path("data/dagster")
+_ENV_FILE = Path(".env")
 _EXIT_FAILED = 1
 _EXIT_WRONG_SETTINGS = 2
+_EXIT_INTERRUPTED = 130
+_MOST_DAYS = 100_000
+_REPORT_FILES = "daily_report_files"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -33,23 +40,48 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; an expected error is one plain sentence and an exit code."""
+    """Run the command line; an expected error is one plain sentence and an exit code.
+
+    1: something failed. 2: wrong settings or arguments. 130: interrupted.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a path may hold what an ASCII terminal cannot
+            stream.reconfigure(errors="backslashreplace")
     try:
-        cli()
-    except AnalyticsError as error:
+        sys.exit(cli.main(standalone_mode=False))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo(_INTERRUPTED, err=True)
+        sys.exit(_EXIT_INTERRUPTED)
+    except SettingsError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(_EXIT_WRONG_SETTINGS)
+    except AnalyticsError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(_EXIT_FAILED)
+    except BrokenPipeError:  # who reads us has seen enough, as in `status | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(_EXIT_FAILED)
+
+
+_INTERRUPTED = (
+    "interrupted: what is stored is whole, for a day is replaced whole or not at all. "
+    "The same command again does the rest."
+)
 
 
 def _settings() -> Settings:
-    settings = load_settings(os.environ, Path(".env"))
+    settings = load_settings(os.environ, _ENV_FILE)
     configure_logs(settings)
     return settings
 
 
 def _day(_context: click.Context, _parameter: click.Parameter, text: str) -> dt.date:
     try:
-        return dt.date.fromisoformat(text)
+        # Python takes 20261101 and 2026-W45-1 as well, and nobody who types a week means a day.
+        return dt.datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=dt.UTC).date()
     except ValueError as error:
         raise click.BadParameter(f"{text!r} is no date: give YYYY-MM-DD") from error
 
@@ -68,12 +100,21 @@ def backfill(first: dt.date, last: dt.date) -> None:
 
 
 @cli.command()
-@click.option("--days", default=14, show_default=True, help="How many days, yesterday the last.")
+@click.option(
+    "--days", type=click.IntRange(1, _MOST_DAYS), default=14, show_default=True,
+    help="How many days, yesterday the last.",
+)  # fmt: skip
 def run(days: int) -> None:
     """Run the main job: the last days from the source to the report, then say what came out."""
     settings = _settings()
-    last = dt.datetime.now(settings.analytics_timezone).date() - dt.timedelta(days=1)
-    first = max(last - dt.timedelta(days=days - 1), settings.analytics_start_date)
+    last = _today(settings) - dt.timedelta(days=1)
+    if last < settings.analytics_start_date:
+        raise click.UsageError(
+            f"yesterday, {last}, is before ANALYTICS_START_DATE {settings.analytics_start_date}: "
+            "set that setting to the first day you want"
+        )
+    first = max(last - dt.timedelta(days=min(days, last.toordinal()) - 1),
+                settings.analytics_start_date)  # fmt: skip
     started = time.perf_counter()
     _run_range(settings, first, last)
     _summary(settings, first, last, time.perf_counter() - started)
@@ -81,7 +122,13 @@ def run(days: int) -> None:
 
 @cli.command(hidden=True)
 def home() -> None:
-    """Create DAGSTER_HOME and its database: daemon and web server would race for that."""
+    """Check the settings, create DAGSTER_HOME and its database before `dagster dev` starts.
+
+    Its daemon and web server would race for the database, and bury a wrong setting in a page
+    of text.
+    """
+    _settings()
+
     import dagster as dg  # noqa: PLC0415 - import budget
 
     _prepare_home()
@@ -90,13 +137,25 @@ def home() -> None:
 
 
 def _prepare_home() -> None:
-    folder = Path(os.environ.get("DAGSTER_HOME") or _DEFAULT_HOME).absolute()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = Path(os.environ.get("DAGSTER_HOME") or _DEFAULT_HOME)
+    try:
+        folder = folder.expanduser().absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        config = folder / "dagster.yaml"
+        if not config.exists():
+            # No telemetry, and no dialog that asks for an address at the first visit.
+            config.write_text("telemetry:\n  enabled: false\nnux:\n  enabled: false\n")
+    except (OSError, RuntimeError) as error:  # RuntimeError: `~name` of a user there is not
+        reason = error.strerror if isinstance(error, OSError) else str(error).rstrip(".")
+        raise SettingsError(
+            f"cannot make the folder of Dagster's records, {folder}: {reason}; set DAGSTER_HOME "
+            "to a folder that this user may write to"
+        ) from error
     os.environ["DAGSTER_HOME"] = str(folder)
-    config = folder / "dagster.yaml"
-    if not config.exists():
-        # No telemetry, and no dialog that asks for an address at the first visit.
-        config.write_text("telemetry:\n  enabled: false\nnux:\n  enabled: false\n")
+
+
+def _today(settings: Settings) -> dt.date:
+    return dt.datetime.now(settings.analytics_timezone).date()
 
 
 def _run_range(settings: Settings, first: dt.date, last: dt.date) -> None:
@@ -106,6 +165,11 @@ def _run_range(settings: Settings, first: dt.date, last: dt.date) -> None:
         raise click.UsageError(
             f"{first} is before ANALYTICS_START_DATE {settings.analytics_start_date}: "
             "set that setting to the first day you want"
+        )
+    if last > (today := _today(settings)):
+        raise click.UsageError(
+            f"{last} is in the future: the last day there is, is {today} "
+            f"({settings.analytics_timezone.key})"
         )
     _prepare_home()
 
@@ -142,43 +206,80 @@ def _materialize(settings: Settings, days: list[dt.date], progress: object) -> N
     def on_partition(asset: str, key: str | None) -> None:
         progress.update(bar, advance=1, description=f"{asset} {key or ''}")
 
+    @dg.success_hook
+    def count_files(context: dg.HookContext) -> None:
+        # The one asset without an IO manager, which reports each day it stores.
+        if context.op.name == _REPORT_FILES:
+            progress.update(bar, advance=len(part), description=_REPORT_FILES)
+
     definitions = build_definitions(settings, on_partition)
-    jobs = [definitions.resolve_job_def("undated"), definitions.resolve_job_def("daily")]
-    # Every asset but `daily_report_files` reports each day it stores.
-    per_day = sum(
-        1
-        for key in jobs[1].asset_layer.executable_asset_keys
-        if key.path[-1] != "daily_report_files"
-    )
+    undated = definitions.resolve_job_def("undated")
+    daily = definitions.resolve_job_def("daily").with_hooks({count_files})
     progress.update(
-        bar, total=per_day * len(days) + len(set(jobs[0].asset_layer.executable_asset_keys))
+        bar,
+        total=len(set(daily.asset_layer.executable_asset_keys)) * len(days)
+        + len(set(undated.asset_layer.executable_asset_keys)),
     )
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     with dg.DagsterInstance.get() as instance:
-        results = [jobs[0].execute_in_process(quiet, instance=instance, raise_on_error=False)]
+        result = undated.execute_in_process(quiet, instance=instance, raise_on_error=False)
+        failures = _failures(result, "rows without a time")
         for start in range(0, len(days), MAX_DAYS_PER_RUN):
             part = days[start : start + MAX_DAYS_PER_RUN]
             tags = {
                 "dagster/asset_partition_range_start": part[0].isoformat(),
                 "dagster/asset_partition_range_end": part[-1].isoformat(),
             }
-            results.append(
-                jobs[1].execute_in_process(
-                    quiet, instance=instance, tags=tags, raise_on_error=False
-                )
+            result = daily.execute_in_process(
+                quiet, instance=instance, tags=tags, raise_on_error=False
             )
-    failed = [result for result in results if not result.success]
-    if failed:
+            failures += _failures(result, f"{part[0]} to {part[-1]}")
+    if failures:
         progress.stop()
-        for result in failed:
-            for event in result.get_step_failure_events():
-                error = event.step_failure_data.error
-                while error is not None and error.cause is not None:
-                    error = error.cause
-                text = error.message.strip() if error else "no error was recorded"
-                click.echo(f"failed: {event.step_key}: {text}", err=True)
+        for failure in failures:
+            click.echo(f"failed: {failure}", err=True)
         sys.exit(_EXIT_FAILED)
     progress.update(bar, description="done")
+
+
+def _failures(result: dg.ExecuteInProcessResult, rows: str) -> list[str]:
+    """Return what failed in a run, each in a sentence: which step, of which rows, and why.
+
+    Raises:
+        click.Abort: it did not fail but was interrupted, which Dagster makes a failure.
+    """
+    told = []
+    for event in result.get_step_failure_events():
+        error = event.step_failure_data.error
+        chain = []
+        while error is not None:
+            chain.append(error)
+            error = error.cause
+        if any(one.cls_name == "DagsterExecutionInterruptedError" for one in chain):
+            raise click.Abort
+        if any(one.cls_name == "DagsterAssetCheckFailedError" for one in chain):
+            continue  # the checks themselves say more
+        # Ours say what to do; where there is none, the cause of all causes says most.
+        ours = [one for one in chain if one.cls_name in _our_errors()]
+        text = (ours or chain)[0 if ours else -1].message.strip() if chain else "no error recorded"
+        text = text.removeprefix(f"{AnalyticsError.__module__}.")
+        told.append(f"{event.step_key} ({rows}): {text}")
+    for check in result.get_asset_check_evaluations():
+        if not check.passed and check.severity.value == "ERROR":
+            of = check.partition or rows
+            told.append(
+                f"{check.asset_key.to_user_string()} ({of}): check {check.check_name}: "
+                f"{check.description}"
+            )
+    return told or ([] if result.success else [f"run {result.run_id} ({rows}): no step failed"])
+
+
+def _our_errors() -> frozenset[str]:
+    """Return the names of this package's error classes: Dagster keeps errors as text."""
+    classes = [AnalyticsError]
+    for one in classes:
+        classes.extend(one.__subclasses__())
+    return frozenset(one.__name__ for one in classes)
 
 
 def _summary(settings: Settings, first: dt.date, last: dt.date, seconds: float) -> None:
@@ -191,6 +292,7 @@ def _summary(settings: Settings, first: dt.date, last: dt.date, seconds: float) 
     lake = open_lake(settings)
     wanted = {day.isoformat() for day in days_between(first, last)}
     table = Table("table", "days", "rows", title=f"{first} to {last}")
+    table.columns[0].overflow = "fold"
     for schema in schemas.TABLES:
         if schema.name.startswith(("undated", "raw_undated")):
             count = lake.row_count(schema, None) if lake.exists(schema, None) else 0
@@ -226,6 +328,7 @@ def status() -> None:
 
     lake = open_lake(_settings())
     table = Table("table", "days", "first", "last", "missing between", "rows")
+    table.columns[0].overflow = "fold"
     for schema in schemas.TABLES:
         if schema.name.startswith(("undated", "raw_undated")):
             present = lake.exists(schema, None)
@@ -263,6 +366,8 @@ def check() -> None:
     """
     settings = _settings()
     click.echo("ok    settings")
+    for name, meant in unknown_settings(_ENV_FILE):
+        click.echo(f"warn  {_ENV_FILE}: {name} is no setting and has no effect; meant {meant}?")
     failed = False
     for name, ok, detail in _probes(settings):
         failed = failed or not ok
@@ -290,12 +395,15 @@ def _probes(settings: Settings) -> Iterator[tuple[str, bool, str]]:
             store.close()
 
     if settings.source_kind == "nocodb":
-        for probe in connections.open_nocodb(settings).probe():
-            yield (
-                f"nocodb {probe.name}",
-                probe.ok,
-                probe.detail + (f" - {probe.hint}" if not probe.ok and probe.hint else ""),
-            )
+        try:
+            for probe in connections.open_nocodb(settings).probe():
+                yield (
+                    f"nocodb {probe.name}",
+                    probe.ok,
+                    probe.detail + (f" - {probe.hint}" if not probe.ok and probe.hint else ""),
+                )
+        except AnalyticsError as error:
+            yield "nocodb", False, str(error)
     else:
         yield "source", True, "sample: made on this machine, nothing to reach"
     probes: list[tuple[str, Callable[[], str]]] = [("lake", lake), ("documents", documents)]

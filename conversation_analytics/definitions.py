@@ -115,7 +115,7 @@ def _webhook(settings: Settings) -> WebhookConfig | None:
         settings.alert_webhook_secret,
         allow_http=settings.alert_webhook_allow_http,
         allow_private=settings.alert_webhook_allow_private,
-        ca_file=settings.alert_webhook_ca_file,
+        ca_file=str(settings.alert_webhook_ca_file or ""),
     )
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from conversation_analytics.core.errors import SettingsError
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from conversation_analytics.settings import Settings
 
 LOGGER = "conversation_analytics"
@@ -34,7 +37,7 @@ def configure_logs(settings: Settings) -> None:
     """Set the level and the file of the platform's logger; repeating it changes nothing.
 
     Raises:
-        OSError: LOG_FILE cannot be opened.
+        SettingsError: LOG_FILE cannot be opened.
     """
     logger = logging.getLogger(LOGGER)
     logger.setLevel(settings.log_level.upper())
@@ -42,8 +45,14 @@ def configure_logs(settings: Settings) -> None:
         logger.removeHandler(handler)
         handler.close()
     if settings.log_file:
-        path = Path(settings.log_file).expanduser()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = logging.FileHandler(path, encoding="utf-8")
+        path: Path = settings.log_file
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = logging.FileHandler(path, encoding="utf-8")
+        except OSError as error:
+            raise SettingsError(
+                f"cannot write LOG_FILE {path}: {error.strerror}; name a file that this user may "
+                "write, or leave it empty"
+            ) from error
         file.setFormatter(JsonLines())
         logger.addHandler(file)

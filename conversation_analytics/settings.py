@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import difflib
+import io
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -48,6 +50,15 @@ class Setting:
 
 
 def _text(value: str) -> str:
+    if not value.isprintable() or len(value) > _LONGEST_TEXT:
+        raise _BadValueError
+    return value
+
+
+def _credential(value: str) -> str:
+    """Take one word of ASCII: what fits into a header, and has no page copied along."""
+    if not re.fullmatch(r"[!-~]{0,4096}", value):
+        raise _BadValueError("allowed is one word of printable ASCII: copy it again")
     return value
 
 
@@ -114,26 +125,89 @@ def _url(*schemes: str) -> Parser:
         if not value:
             return ""
         parts = urlsplit(value)
-        if parts.scheme not in schemes or not parts.netloc:
+        if parts.scheme not in schemes or not re.fullmatch(r"[!-~]+", value):
             raise _BadValueError
-        return value.rstrip("/")
+        if "@" in parts.netloc or parts.query or parts.fragment:
+            # It would be told in errors, and names of places are shown in the UI.
+            raise _BadValueError("it must hold no user, password, `?` or `#`; set those apart")
+        if not re.fullmatch(_HOST, parts.netloc) or not _is_port(parts.netloc):
+            raise _BadValueError
+        return parts.scheme + value[len(parts.scheme) :].rstrip("/")
 
     return parse
 
 
+def _mongodb_uri(value: str) -> str:
+    """Check the form of a connection string; the driver's own complaint may hold a password."""
+    if not value:
+        return ""
+    found = re.fullmatch(r"mongodb(?:\+srv)?://([!-.0->@-~]+)(/[^?@]*)?(\?[!-?A-~]*)?", value)
+    if not found:
+        raise _BadValueError(_MONGODB_FORM)
+    people, at, hosts = found[1].rpartition("@")
+    each = hosts.split(",")
+    if at and not re.fullmatch(r"[^@:]+(:[^@:]*)?", people):
+        raise _BadValueError(_MONGODB_FORM)
+    if not all(re.fullmatch(_HOST, host) and _is_port(host) for host in each):
+        raise _BadValueError(_MONGODB_FORM)
+    return value
+
+
+def _is_port(host: str) -> bool:
+    """Tell whether what follows the host's colon, if anything does, is a TCP port."""
+    port = re.search(r":([0-9]+)$", host)
+    return port is None or 0 < int(port[1]) <= _LAST_PORT
+
+
 def _zone(value: str) -> ZoneInfo:
+    if value in _ZONES_OF_THE_MACHINE:
+        raise _BadValueError(f"it means another zone on each machine: {_ZONE}")
     try:
         return ZoneInfo(value)
-    except (ZoneInfoNotFoundError, OSError) as error:
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise _BadValueError from error
 
 
+def _date(value: str) -> dt.date:
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
+        raise _BadValueError
+    date = dt.date.fromisoformat(value)
+    if not _FIRST_YEAR <= date.year <= _LAST_YEAR:
+        raise _BadValueError
+    return date
+
+
 def _path(value: str) -> Path:
-    return Path(value).expanduser()
+    if "://" in value:
+        raise _BadValueError("it is an address: a path of this machine is wanted (S3: S3_ENABLED)")
+    if not value.isprintable() or len(value) > _LONGEST_PATH:
+        raise _BadValueError
+    try:
+        return Path(value).expanduser()
+    except RuntimeError as error:
+        raise _BadValueError("the user after `~` is not known on this machine") from error
 
 
-_COLLECTION = r"[A-Za-z_][A-Za-z0-9_.-]{0,99}"
-_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}"
+def _optional_path(value: str) -> Path | None:
+    return _path(value) if value else None
+
+
+_LONGEST_TEXT = 255
+_LONGEST_PATH = 4000
+_LAST_PORT = 65535
+_FIRST_YEAR, _LAST_YEAR = 1970, 2999
+_HOST = r"(?:[A-Za-z0-9._~%-]+|\[[0-9A-Fa-f:.%]+\])(?::[0-9]{1,5})?"
+_MONGODB_FORM = (
+    "allowed is mongodb://[user:password@]host[:port][,host...][/database][?name=value] or "
+    "mongodb+srv://...; percent-encode `:/?#[]@%` in user and password (%40 for @)"
+)
+_ZONE = "an IANA zone, e.g. Asia/Bangkok"
+_ZONES_OF_THE_MACHINE = frozenset({"localtime", "posixrules", "Factory"})
+# No dot at either end and none after another; `system.` is MongoDB's, `sqlite_` SQLite's.
+_COLLECTION = r"(?!system\.|(?i:sqlite_))[A-Za-z](?:\.?[A-Za-z0-9_-]){0,99}"
+_DATABASE = r"(?!(?i:admin|local|config)$)[A-Za-z0-9_-]{1,63}"
+_BUCKET = r"(?![0-9.]+$)[a-z0-9](?:\.?[a-z0-9-]){1,62}(?<!-)"
+_PREFIX = r"(?:(?!\.)[A-Za-z0-9_.=-]{1,200}(?:/(?!\.)[A-Za-z0-9_.=-]{1,200})*/?)?"
 _BOOL = "true or false"
 
 
@@ -177,13 +251,16 @@ SETTINGS: tuple[Setting, ...] = (
     _setting(_SOURCE, "NOCODB_BASE_URL", "", "http(s)://host[:port][/path]",
              "address of NocoDB", _url("http", "https")),
     _setting(_SOURCE, "NOCODB_API_TOKEN", "", "text",
-             "API token (team & settings > tokens)", _text, secret=True),
+             "API token (team & settings > tokens)", _credential, secret=True),
     _setting(_SOURCE, "NOCODB_PROJECT_ID", "", "an id such as p1a2b3c4",
              "id of the base (project)", _pattern(r"[A-Za-z0-9_-]{0,64}")),
     _setting(_SOURCE, "NOCODB_CONVERSATION_TABLE", "conversations", "title or id",
              "table of conversations", _text),
     _setting(_SOURCE, "NOCODB_MESSAGES_TABLE", "messages", "title or id",
              "table of messages", _text),
+    _setting(_SOURCE, "NOCODB_COLUMN_CONTRACT", "", "a TOML file, or empty",
+             "for tables whose columns are not named as Dify names them, see docs/operations.md",
+             _optional_path),
     _setting(_SOURCE, "NOCODB_API_VERSION", "v2", "v1 or v2",
              "REST path of the records", _choice("v1", "v2")),
     _setting(_SOURCE, "NOCODB_AUTH", "xc-token", "xc-token or bearer",
@@ -222,9 +299,9 @@ SETTINGS: tuple[Setting, ...] = (
              _integer(1, 100)),
     _setting(_DOCS, "MONGODB_URI", "", "mongodb://... or mongodb+srv://...",
              "MongoDB; empty: documents go to SQLite beside the lake",
-             _url("mongodb", "mongodb+srv"), secret=True),
+             _mongodb_uri, secret=True),
     _setting(_DOCS, "MONGODB_DATABASE", "conversation_analytics", "a database name",
-             "database of the documents", _pattern(r"[A-Za-z0-9_-]{1,63}")),
+             "database of the documents", _pattern(_DATABASE)),
     *(
         _setting(_DOCS, f"MONGODB_{name}_COLLECTION", name.lower(), "a collection name",
                  meaning, _pattern(_COLLECTION))
@@ -259,19 +336,20 @@ SETTINGS: tuple[Setting, ...] = (
              "a partition with more rows is split into parts", _integer(100, 1_000_000_000)),
     _setting(_LAKE, "S3_ENABLED", "false", _BOOL, "keep the lake on S3", _boolean),
     _setting(_LAKE, "S3_BUCKET", "", "a bucket name", "bucket of the lake",
-             _pattern(r"([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])?")),
+             _pattern(rf"(?:{_BUCKET})?")),
     _setting(_LAKE, "S3_PREFIX", "", "path without leading slash", "folder inside the bucket",
-             _pattern(r"(?!.*\.\.)([A-Za-z0-9_.=-]+(/[A-Za-z0-9_.=-]+)*/?)?")),
+             _pattern(_PREFIX)),
     _setting(_LAKE, "S3_ENDPOINT_URL", "", "http(s)://host[:port]",
              "S3 server; empty: AWS", _url("http", "https")),
-    _setting(_LAKE, "AWS_ACCESS_KEY_ID", "", "text", "key of the bucket", _text, secret=True),
-    _setting(_LAKE, "AWS_SECRET_ACCESS_KEY", "", "text", "secret of the key", _text, secret=True),
+    _setting(_LAKE, "AWS_ACCESS_KEY_ID", "", "text", "key of the bucket", _credential, secret=True),
+    _setting(_LAKE, "AWS_SECRET_ACCESS_KEY", "", "text", "secret of the key",
+             _credential, secret=True),
     _setting(_LAKE, "AWS_REGION", "us-east-1", "a region", "region of the bucket",
              _pattern(r"[a-z0-9-]{1,40}")),
-    _setting(_WORK, "ANALYTICS_TIMEZONE", "UTC", "an IANA zone, e.g. Asia/Bangkok",
+    _setting(_WORK, "ANALYTICS_TIMEZONE", "UTC", _ZONE,
              "a partition is a calendar day of this zone", _zone),
-    _setting(_WORK, "ANALYTICS_START_DATE", "2025-01-01", "YYYY-MM-DD",
-             "first partition", dt.date.fromisoformat),
+    _setting(_WORK, "ANALYTICS_START_DATE", "2025-01-01", "YYYY-MM-DD, 1970 or later",
+             "first partition", _date),
     _setting(_WORK, "SOURCE_FRESH_HOURS", "48", "hours, 0 to 8760",
              "the check `source_is_alive` warns where the newest message held is older; 0: never",
              _integer(0, 8760)),
@@ -310,7 +388,7 @@ SETTINGS: tuple[Setting, ...] = (
     _setting(_LOG, "LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR",
              "level of the platform's own log", _choice("debug", "info", "warning", "error")),
     _setting(_LOG, "LOG_FILE", "", "a file path, or empty",
-             "also write the platform's log here, one JSON object a line", _text),
+             "also write the platform's log here, one JSON object a line", _optional_path),
     _setting(_LOG, "ALERT_WEBHOOK_URL", "", "https://host[:port]/path, or empty",
              "where the sensor `run_failures` posts an alert for every failed run", _text,
              secret=True),
@@ -321,7 +399,7 @@ SETTINGS: tuple[Setting, ...] = (
     _setting(_LOG, "ALERT_WEBHOOK_ALLOW_PRIVATE", "false", _BOOL,
              "allow loopback, private and link-local addresses", _boolean),
     _setting(_LOG, "ALERT_WEBHOOK_CA_FILE", "", "a file path, or empty",
-             "certificates to trust instead of the usual ones", _text),
+             "certificates to trust instead of the usual ones", _optional_path),
     _setting(_LOG, "DAGSTER_UI_URL", "", "http(s)://host[:port][/path]",
              "address of the Dagster UI, for links in alerts", _url("http", "https")),
 )  # fmt: skip
@@ -333,7 +411,8 @@ def _shape(setting: Setting, value: str) -> str:
     """Describe a wrong value; a secret only by its length."""
     if setting.secret:
         return f"text of {len(value)} characters"
-    if "@" in value or len(value) > 60:  # noqa: PLR2004 - could hold a credential, or a page
+    # It could hold a credential (an address with a password or a key in it), or a page.
+    if "@" in value or "?" in value or len(value) > 60:  # noqa: PLR2004
         return f"text of {len(value)} characters"
     return repr(value)
 
@@ -393,6 +472,10 @@ def parse_settings(environment: Mapping[str, str]) -> Settings:
     problems: list[str] = []
     for setting in SETTINGS:
         text = environment.get(setting.name, "").strip() or setting.default
+        if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+            problems.append(f"{setting.name} is in quotes, which are part of the value here: "
+                            "leave them out")  # fmt: skip
+            continue
         try:
             values[setting.name] = setting.parse(text)
         except ValueError as error:
@@ -402,7 +485,7 @@ def parse_settings(environment: Mapping[str, str]) -> Settings:
                 f"{reason or f'allowed is {setting.allowed}'}"
             )
     if not problems:
-        problems = _missing(Settings(values))
+        problems = _contradictions(Settings(values))
     if problems:
         raise SettingsError(
             "wrong settings:\n  "
@@ -412,7 +495,8 @@ def parse_settings(environment: Mapping[str, str]) -> Settings:
     return Settings(values)
 
 
-def _missing(settings: Settings) -> list[str]:
+def _contradictions(settings: Settings) -> list[str]:
+    """Return what is missing or does not go together, each in a sentence."""
     needs: list[tuple[bool, str, tuple[str, ...]]] = [
         (
             settings.source_kind == "nocodb",
@@ -442,6 +526,21 @@ def _missing(settings: Settings) -> list[str]:
             "PARQUET_STORAGE_ENABLED and S3_ENABLED are both false: everything is computed from "
             "the lake, so one of them has to be true"
         )
+    problems += _same_twice(
+        settings, ("NOCODB_CONVERSATION_TABLE", "NOCODB_MESSAGES_TABLE"), "table"
+    )
+    collections = tuple(name for name in _BY_NAME if name.endswith("_COLLECTION"))
+    return problems + _same_twice(settings, collections, "collection")
+
+
+def _same_twice(settings: Settings, names: tuple[str, ...], what: str) -> list[str]:
+    """Find names of tables or collections that are one and the same (SQLite ignores case)."""
+    first: dict[str, str] = {}
+    problems = []
+    for name in names:
+        other = first.setdefault(str(settings.values[name]).lower(), name)
+        if other != name:
+            problems.append(f"{name} and {other} name the same {what}: each needs its own")
     return problems
 
 
@@ -455,13 +554,61 @@ def load_settings(environment: Mapping[str, str], env_file: Path | None) -> Sett
     Raises:
         SettingsError: as `parse_settings`.
     """
-    merged: dict[str, str] = {}
-    if env_file is not None and env_file.is_file():
-        from dotenv import dotenv_values  # noqa: PLC0415 - only where there is a file
-
-        merged.update({k: v for k, v in dotenv_values(env_file).items() if v is not None})
+    merged = {} if env_file is None else _read_env_file(env_file)
     merged.update({name: environment[name] for name in _BY_NAME if name in environment})
     return parse_settings(merged)
+
+
+def unknown_settings(env_file: Path) -> list[tuple[str, str]]:
+    """Return the names in a dotenv file that look like settings and are none.
+
+    Args:
+        env_file: a file that need not exist.
+
+    Returns:
+        Each such name with the setting it may stand for. Names unlike any setting may be
+        somebody else's and are left out.
+
+    Raises:
+        SettingsError: the file cannot be read.
+    """
+    found = []
+    for name in _read_env_file(env_file):
+        close = difflib.get_close_matches(name, _BY_NAME, n=1, cutoff=0.75)
+        if name not in _BY_NAME and close:
+            found.append((name, close[0]))
+    return found
+
+
+def _read_env_file(path: Path) -> dict[str, str]:
+    """Return variables by name, none where there is no file.
+
+    Raises:
+        SettingsError: it cannot be read, is no UTF-8, or a line is not `NAME=value`.
+    """
+    if not path.exists():
+        return {}
+    from dotenv import dotenv_values  # noqa: PLC0415 - only where there is a file
+    from dotenv.parser import parse_stream  # noqa: PLC0415
+
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path} is not text in UTF-8: save it as UTF-8 again") from error
+    except OSError as error:
+        raise SettingsError(
+            f"cannot read {path}: {error.strerror}; make it a file that this user may read, "
+            "or remove it"
+        ) from error
+    wrong = [
+        str(line.original.line)
+        for line in parse_stream(io.StringIO(text))
+        if line.error or (line.key in _BY_NAME and line.value is None)
+    ]
+    if wrong:  # dotenv would leave these out
+        raise SettingsError(f"{path}, line {', '.join(wrong)}: expected NAME=value")
+    found = dotenv_values(stream=io.StringIO(text))
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def env_example() -> str:

@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import re
+import shutil
+import signal
 import subprocess
-import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import click
+import dagster as dg
 import pytest
 
+from conversation_analytics import cli as program
 from conversation_analytics.cli import cli
+from conversation_analytics.core.errors import LakeError
+from conversation_analytics.definitions import build_definitions
+from conversation_analytics.settings import parse_settings
+from conversation_analytics_tests.commands import CLI, ROOT, clean_environment, typed, wait_until
 
-ROOT = Path(__file__).parents[1]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def typed(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name in ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH")
-    }
-    return subprocess.run(
-        [sys.executable, "-m", "conversation_analytics.cli", *words],
-        cwd=folder, env={**kept, "COLUMNS": "120", **environment},
-        capture_output=True, text=True, check=False, timeout=240,
-    )  # fmt: skip
 
 
 def test_run_then_status_then_check(tmp_path: Path) -> None:
     ran = typed(tmp_path, "run", "--days", "2", SAMPLE_TURNS_PER_DAY="30")
     assert ran.returncode == 0, ran.stderr
+    jobs = build_definitions(parse_settings({}))
+    daily, undated = (
+        len(set(jobs.resolve_job_def(name).asset_layer.executable_asset_keys))
+        for name in ("daily", "undated")
+    )
+    steps = 2 * daily + undated
+    assert re.search(rf"^done .* {steps}/{steps} ", ran.stdout, re.MULTILINE), ran.stdout
     report = re.search(r"report +(\S+\.html)", ran.stdout)
     assert report is not None, ran.stdout
     assert Path(report[1]).is_file()
@@ -63,8 +68,12 @@ def test_a_backfill_of_a_range(tmp_path: Path) -> None:
         (("backfill", "2026-11-03", "2026-11-01"), "give the first day first"),
         (("backfill", "1999-01-01", "1999-01-02"), "ANALYTICS_START_DATE"),
         (("backfill", "yesterday", "today"), "YYYY-MM-DD"),
+        (("backfill", "20261101", "20261102"), "YYYY-MM-DD"),
+        (("backfill", "2026-11-01", "2999-01-01"), "is in the future"),
+        (("run", "--days", "0"), "range"),
+        (("run", "--days", "999999999"), "range"),
     ],
-    ids=["backwards", "before-the-start", "no-date"],
+    ids=["backwards", "before-start", "no-date", "short-date", "future", "no-days", "too-many"],
 )
 def test_a_wrong_range_is_told_plainly(tmp_path: Path, words: tuple[str, ...], text: str) -> None:
     result = typed(tmp_path, *words)
@@ -78,6 +87,166 @@ def test_a_wrong_setting_is_one_plain_error(tmp_path: Path) -> None:
     assert result.returncode == 2
     assert "PARQUET_COMPRESSION is 'rar'" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_start_in_the_future_is_told_by_its_name(tmp_path: Path) -> None:
+    result = typed(tmp_path, "run", ANALYTICS_START_DATE="2999-01-01")
+    assert result.returncode == 2
+    assert "is before ANALYTICS_START_DATE 2999-01-01" in result.stderr
+
+
+def data_is_a_file(folder: Path) -> None:
+    (folder / "data").write_text("in the way")
+
+
+def lake_is_a_file(folder: Path) -> None:
+    (folder / "data").mkdir()
+    (folder / "data" / "lake").write_text("in the way")
+
+
+def env_is_a_folder(folder: Path) -> None:
+    (folder / ".env").mkdir()
+
+
+def env_is_utf16(folder: Path) -> None:
+    (folder / ".env").write_text("CHUNK_SIZE=7", encoding="utf-16")
+
+
+@pytest.mark.parametrize(
+    ("words", "spoil", "code", "text"),
+    [
+        ("run", data_is_a_file, 2, "set DAGSTER_HOME"),
+        ("home", data_is_a_file, 2, "set DAGSTER_HOME"),
+        ("status", lake_is_a_file, 1, "move it away"),
+        ("check", lake_is_a_file, 1, "move it away"),
+        ("status", env_is_a_folder, 2, "cannot read .env"),
+        ("status", env_is_utf16, 2, "UTF-8"),
+    ],
+)
+def test_what_stands_in_the_way_is_told_plainly(
+    tmp_path: Path, words: str, spoil: Callable[[Path], None], code: int, text: str
+) -> None:
+    spoil(tmp_path)
+    result = typed(tmp_path, words)
+    assert result.returncode == code, result.stderr
+    assert text in result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_log_file_that_cannot_be_opened_is_a_wrong_setting(tmp_path: Path) -> None:
+    result = typed(tmp_path, "status", LOG_FILE=str(tmp_path))
+    assert result.returncode == 2
+    assert "cannot write LOG_FILE" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_failed_run_tells_what_to_do_not_the_cause_of_causes(tmp_path: Path) -> None:
+    lake_is_a_file(tmp_path)
+    result = typed(tmp_path, "run", "--days", "1", SAMPLE_TURNS_PER_DAY="20")
+    assert result.returncode == 1
+    assert re.search(
+        r"failed: raw_messages \(\S+ to \S+\): LakeError: .*: move it away", result.stderr
+    )
+    assert "NotADirectoryError" not in result.stderr
+
+
+def test_a_blocking_check_says_what_it_found() -> None:
+    @dg.asset
+    def table() -> None:
+        """Nothing."""
+
+    @dg.asset_check(asset=table, blocking=True)
+    def rows_agree() -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(passed=False, description="raw 3, curated 2")
+
+    definitions = dg.Definitions([table], asset_checks=[rows_agree])
+    result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+        raise_on_error=False
+    )
+    assert program._failures(result, "a day") == [
+        "table (a day): check rows_agree: raw 3, curated 2"
+    ]
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_an_interrupted_run_is_no_failed_one(interrupted: bool) -> None:  # noqa: FBT001 - a case
+    @dg.asset
+    def table() -> None:
+        if interrupted:
+            raise dg._core.errors.DagsterExecutionInterruptedError
+        raise LakeError("no space") from OSError("cause")
+
+    result = dg.materialize([table], raise_on_error=False)
+    with pytest.raises(click.Abort) if interrupted else contextlib.nullcontext():
+        assert program._failures(result, "a day") == ["table (a day): LakeError: no space"]
+
+
+def test_ctrl_c_ends_a_backfill_of_several_runs_and_its_days_can_be_made_again(
+    tmp_path: Path,
+) -> None:
+    words = ("backfill", "2026-09-01", "2026-10-05")  # a run of 31 days and one of 4
+    settings = {"SAMPLE_TURNS_PER_DAY": "2", "ANALYTICS_START_DATE": "2026-09-01"}
+    lake, log = tmp_path / "data" / "lake", tmp_path / "output.txt"
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            [*CLI, *words], cwd=tmp_path, env=clean_environment(**settings), stdout=output,
+            stderr=subprocess.STDOUT, process_group=0,
+        ) as process,
+    ):  # fmt: skip
+        wait_until(lambda: any(lake.glob("raw_messages/*/*/*/*.parquet")), "a day", log)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130, log.read_text()
+    assert "interrupted: what is stored is whole" in log.read_text()
+    assert "Traceback" not in log.read_text()
+    assert not list(lake.glob("raw_messages/year=2026/month=10/day=05/*"))
+
+    again = typed(tmp_path, "backfill", "2026-09-01", "2026-09-02", **settings)
+    assert again.returncode == 0, again.stderr
+    assert len(list(lake.glob("daily_report/*/*/*/*.parquet"))) == 2
+
+
+def test_the_same_command_twice_at_once_is_the_same_as_once(tmp_path: Path) -> None:
+    words = ("backfill", "2026-11-01", "2026-11-02")
+    settings = {"SAMPLE_TURNS_PER_DAY": "20", "ANALYTICS_START_DATE": "2026-11-01"}
+    both = [
+        subprocess.Popen(
+            [*CLI, *words], cwd=tmp_path, env=clean_environment(**settings),
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    for process in both:
+        _, errors = process.communicate(timeout=240)
+        assert process.returncode == 0, errors
+    assert typed(tmp_path, "check").returncode == 0
+
+
+def test_status_in_a_plain_ascii_pipe_cuts_no_name(tmp_path: Path) -> None:
+    plain = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "COLUMNS": "80"}
+    folder = tmp_path / "été 2026"
+    folder.mkdir()
+    result = typed(folder, "status", **plain)
+    assert result.returncode == 0, result.stderr
+    assert "…" not in result.stdout
+    assert "\\u2026" not in result.stdout
+    assert typed(folder, "check", **plain).returncode == 0
+
+
+def test_check_names_misspelt_settings_of_the_env_file(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("NOCODB_TOKEN=t0k3n-value\nDAGSTER_HOME=x\nPATH_TO_X=y\n")
+    result = typed(tmp_path, "check")
+    assert result.returncode == 0
+    assert "NOCODB_TOKEN is no setting and has no effect; meant NOCODB_API_TOKEN?" in result.stdout
+    assert result.stdout.count("warn") == 1
+    assert "t0k3n-value" not in result.stdout
+
+
+def test_the_example_env_as_the_readme_has_it_copied_works(tmp_path: Path) -> None:
+    shutil.copy(ROOT / ".env.example", tmp_path / ".env")
+    result = typed(tmp_path, "check")
+    assert result.returncode == 0, result.stdout
+    assert "warn" not in result.stdout
 
 
 def test_check_tells_what_does_not_answer(tmp_path: Path) -> None:

@@ -3,11 +3,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from conversation_analytics import generated
 from conversation_analytics.core.errors import SettingsError
 from conversation_analytics.generated import generated_files
 from conversation_analytics.settings import (
     SETTINGS,
+    Setting,
     load_settings,
     parse_settings,
 )
@@ -56,14 +60,99 @@ WRONG = {
     "IO_THREADS": "0",
     "LOG_LEVEL": "LOUD",
 }
+ODD = [
+    ("NOCODB_BASE_URL", "http://h:99999"),
+    ("NOCODB_BASE_URL", "http://h:port"),
+    ("NOCODB_BASE_URL", "http://a host"),
+    ("NOCODB_BASE_URL", "http://[::1"),
+    ("NOCODB_API_TOKEN", "two words"),
+    ("NOCODB_API_TOKEN", "tökên"),
+    ("NOCODB_API_TOKEN", '"quoted"'),
+    ("NOCODB_MESSAGES_TABLE", "a\0b"),
+    ("NOCODB_MESSAGES_TABLE", "conversations"),
+    ("S3_ENDPOINT_URL", "http://127.0.0.1:0"),
+    ("S3_BUCKET", "192.168.1.1"),
+    ("S3_BUCKET", "a..b"),
+    ("S3_PREFIX", "./a"),
+    ("MONGODB_DATABASE", "admin"),
+    ("MONGODB_MESSAGES_COLLECTION", "Conversations"),
+    ("MONGODB_MESSAGES_COLLECTION", "system.users"),
+    ("MONGODB_MESSAGES_COLLECTION", "sqlite_master"),
+    ("MONGODB_MESSAGES_COLLECTION", "_partition_generations"),
+    ("MONGODB_MESSAGES_COLLECTION", "a..b"),
+    ("PARQUET_BASE_DIR", "s3://bucket/lake"),
+    ("PARQUET_BASE_DIR", "~nobody-of-that-name/lake"),
+    ("SQLITE_PATH", "a\0b"),
+    ("LOG_FILE", "~nobody-of-that-name/log"),
+    ("ANALYTICS_TIMEZONE", "localtime"),
+    ("ANALYTICS_TIMEZONE", "../UTC"),
+    ("ANALYTICS_TIMEZONE", "Europe"),
+    ("ANALYTICS_START_DATE", "20261101"),
+    ("ANALYTICS_START_DATE", "2026-02-30"),
+    ("ANALYTICS_START_DATE", "0001-01-01"),
+    ("MAX_RETRIES", "٣"),
+    ("RETRY_DELAY", "nan"),
+    ("CHUNK_SIZE", "9" * 5000),
+]
 
 
-@pytest.mark.parametrize(("name", "value"), WRONG.items(), ids=list(WRONG))
-def test_a_wrong_value_is_named_with_what_is_allowed(name: str, value: str) -> None:
+@pytest.mark.parametrize(("name", "value"), [*WRONG.items(), *ODD])
+def test_a_wrong_value_is_named_with_what_to_do(name: str, value: str) -> None:
     with pytest.raises(SettingsError) as caught:
         parse_settings({name: value})
     assert name in str(caught.value)
-    assert "allowed is" in str(caught.value) or "not part of this version" in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+@given(st.sampled_from(SETTINGS), st.text(max_size=300))
+def test_any_text_is_taken_or_refused_with_its_name(setting: Setting, value: str) -> None:
+    try:
+        parse_settings({setting.name: value})
+    except SettingsError as error:
+        assert setting.name in str(error)  # noqa: PT017 - both outcomes are right
+
+
+PASSWORDS = st.text(st.sampled_from("pP4/@:?#[]% $&=+,;\\\"'é"), min_size=3)
+
+
+@given(PASSWORDS, st.sampled_from(["mongodb", "mongodb+srv", "http", "https", "mongo", ""]))
+def test_an_address_with_a_password_is_never_shown(password: str, scheme: str) -> None:
+    address = f"{scheme}://somebody:{password}secret@127.0.0.1:1"
+    for name in ("MONGODB_URI", "NOCODB_BASE_URL", "S3_ENDPOINT_URL", "PARQUET_BASE_DIR"):
+        try:
+            shown = repr(parse_settings({name: address}))
+        except SettingsError as error:
+            shown = str(error)
+        assert "secret" not in shown.replace("secret, empty", "")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "mongodb://127.0.0.1:27017/?replicaSet=rs0",
+        "mongodb://a:1,b:2,c/db?w=majority&readPreference=primary",
+        "mongodb://user:p%40ss%2Fword@[::1]:27017/admin?authSource=admin",
+        "mongodb+srv://user:pa$$+word@cluster0.ab1cd.mongodb.net/?retryWrites=true&appName=a-b",
+        "mongodb://user@%2Ftmp%2Fmongodb-27017.sock",
+    ],
+)
+def test_usual_connection_strings_are_taken(uri: str) -> None:
+    assert parse_settings({"MONGODB_URI": uri}).mongodb_uri == uri
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "mongodb://user:pass@", "mongodb://", "mongodb:///db", "mongodb://h:port/",
+        "mongodb://user:p@ss@h/", "mongodb://user:p/ss@h/", "mongodb://user:1/2@h", "localhost",
+        "mongodb://h:70000", "mongodb://h, i/",
+    ],
+)  # fmt: skip
+def test_a_wrong_connection_string_is_told_by_its_form(uri: str) -> None:
+    with pytest.raises(SettingsError, match="percent-encode") as caught:
+        parse_settings({"MONGODB_URI": uri})
+    assert "p@ss" not in str(caught.value)
+    assert "p/ss" not in str(caught.value)
 
 
 def test_all_wrong_values_are_told_at_once() -> None:
@@ -103,6 +192,41 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     file.write_text("CHUNK_SIZE=10\nIO_THREADS=3\n")
     settings = load_settings({"CHUNK_SIZE": "20"}, file)
     assert (settings.chunk_size, settings.io_threads) == (20, 3)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CHUNK_SIZE=7\n", "\ufeffCHUNK_SIZE=7\r\n", "export CHUNK_SIZE = '7'  # seven\n",
+        "# CHUNK_SIZE=9\nOTHER\nCHUNK_SIZE=8\nCHUNK_SIZE=7",
+    ],
+)  # fmt: skip
+def test_env_files_of_any_editor_are_read(tmp_path: Path, text: str) -> None:
+    file = tmp_path / ".env"
+    file.write_text(text, encoding="utf-8")
+    assert load_settings({}, file).chunk_size == 7
+
+
+def test_a_line_that_would_be_dropped_is_named_without_its_text(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("CHUNK_SIZE=7\nNOCODB_API_TOKEN t0p-s3cret\nIO_THREADS\n")
+    with pytest.raises(SettingsError, match="line 2, 3: expected NAME=value") as caught:
+        load_settings({}, file)
+    assert "t0p-s3cret" not in str(caught.value)
+
+
+def test_an_empty_variable_puts_the_file_aside(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("MONGODB_URI=mongodb://h/\n")
+    assert load_settings({"MONGODB_URI": ""}, file).mongodb_uri == ""
+
+
+def test_generating_writes_every_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "docs").mkdir()
+    monkeypatch.setattr(generated, "ROOT", tmp_path)
+    generated.main()
+    for name, text in generated_files().items():
+        assert (tmp_path / name).read_text(encoding="utf-8") == text
 
 
 def test_multithreading_off_means_one_thread() -> None:

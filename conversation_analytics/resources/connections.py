@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conversation_analytics.core.errors import SettingsError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from conversation_analytics.core.contract import Contract
     from conversation_analytics.core.source import Source
     from conversation_analytics.documents.collections import CollectionSpec
@@ -71,7 +72,7 @@ def column_contract(settings: Settings) -> Contract:
     # The sample is named as Dify is, whatever the contract of another source says.
     if not settings.nocodb_column_contract or settings.source_kind == "sample":
         return default_contract()
-    path = Path(settings.nocodb_column_contract).expanduser()
+    path: Path = settings.nocodb_column_contract
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

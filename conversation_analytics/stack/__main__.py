@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
+    # A second Ctrl-C would break off the stop, which ends by itself: 15 s a server at most.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
@@ -73,11 +76,17 @@ def main(data_dir: Path, days: int, turns_per_day: int, *, no_nocodb: bool, forc
     today = dt.datetime.now(tz=dt.UTC).date()
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell may start us with SIGINT ignored
         signal.signal(number, _stop)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # else `nohup` wants us to stay
+        signal.signal(signal.SIGHUP, _stop)
     try:
         with running_stack(
             data_dir,
             days=[today - dt.timedelta(days=back) for back in range(days, 0, -1)],
             rows={"conversations": traffic.conversations, "messages": traffic.messages},
+            undated={
+                "conversations": traffic.undated_conversations(),
+                "messages": traffic.undated_messages(),
+            },
             with_nocodb=not no_nocodb,
         ) as stack:
             environment_file = write_environment(stack.environment, Path.cwd(), force=force)

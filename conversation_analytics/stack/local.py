@@ -9,6 +9,7 @@ import json
 import logging
 import secrets
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from conversation_analytics.stack.dify import CONVERSATIONS, MESSAGES, load_dify_rows
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from conversation_analytics.stack.nocodb import NocodbServer
     from conversation_analytics.stack.postgres import PostgresServer
 
-    Rows = Callable[[dt.date], Iterable[Mapping[str, Any]]]
+    Rows = Iterable[Mapping[str, Any]]
+    RowsOfDay = Callable[[dt.date], Rows]
 
 DIFY_DATABASE = "dify"
 MONGODB_DATABASE = "conversation_analytics"
@@ -109,13 +111,20 @@ def write_environment(environment: Mapping[str, str], folder: Path, *, force: bo
 
     Returns:
         The file that now holds the settings: `.env`, or `.env.stack`.
+
+    Raises:
+        StackStartError: the file cannot be written.
     """
     lines = [f"{name}={value}\n" for name, value in environment.items()]
     text = "# Written by `python -m conversation_analytics.stack`.\n" + "".join(lines)
     path = folder / ".env"
-    if path.exists() and not force and path.read_text() != text:
+    if path.exists() and not force and (path.is_dir() or path.read_bytes() != text.encode()):
         path = folder / ".env.stack"
-    write_private(path, text)
+    try:
+        write_private(path, text)
+    except OSError as error:
+        message = f"cannot write {path}: {error.strerror}; move away what is there"
+        raise StackStartError(message) from error
     return path
 
 
@@ -172,11 +181,19 @@ def _base(
 
 
 def _load(
-    state: StackState, path: Path, dsn: str, days: tuple[dt.date, ...], rows: Mapping[str, Rows]
+    state: StackState,
+    path: Path,
+    dsn: str,
+    days: tuple[dt.date, ...],
+    rows: Mapping[str, RowsOfDay],
+    undated: Mapping[str, Rows],
 ) -> tuple[StackState, dict[str, int]]:
     """Load the days after the last one loaded; one interrupted is replaced by the next start."""
     loaded = {CONVERSATIONS: 0, MESSAGES: 0}
     last = dt.date.fromisoformat(state.last_day) if state.last_day else None
+    if last is None:  # only once: somebody may have mended them at the source since
+        for table in (CONVERSATIONS, MESSAGES):
+            loaded[table] += load_dify_rows(dsn, table, undated.get(table, ()))
     new = [day for day in days if last is None or day > last]
     if new:
         # Turns after midnight belong to conversations of the evening before.
@@ -197,7 +214,8 @@ def running_stack(
     data_dir: Path,
     *,
     days: Iterable[dt.date],
-    rows: Mapping[str, Rows],
+    rows: Mapping[str, RowsOfDay],
+    undated: Mapping[str, Rows] = MappingProxyType({}),
     with_nocodb: bool = True,
 ) -> Iterator[LocalStack]:
     """Run MongoDB, S3 and, if wanted, PostgreSQL with NocoDB over it, until the block ends.
@@ -210,6 +228,7 @@ def running_stack(
         days: calendar days to load, ascending.
         rows: for tables `conversations` and `messages`, a function from day to rows with
             Dify's columns.
+        undated: for the same tables, rows without times; loaded by the first start.
         with_nocodb: without it the settings name the sample source.
 
     Raises:
@@ -217,7 +236,11 @@ def running_stack(
         StackStartError: a server did not start, or a port of the last time is taken.
     """
     data_dir = data_dir.absolute()
-    data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"cannot make {data_dir}: {error.strerror}; choose another data directory"
+        raise StackStartError(message) from error
     path = data_dir / "stack.json"
     state = _state(path)
     _require_free_ports(state, _SERVERS if with_nocodb else _SERVERS[:2], path)
@@ -255,7 +278,7 @@ def running_stack(
                 running_nocodb(data_dir / "nocodb", state.ports["nocodb"])
             )
             state, base = _base(state, path, nocodb, postgres)
-            state, loaded = _load(state, path, base.dsn, tuple(days), rows)
+            state, loaded = _load(state, path, base.dsn, tuple(days), rows, undated)
             logger.info("stack loaded rows=%s", loaded)
             servers += [
                 RunningServer(

@@ -148,6 +148,23 @@ def test_settings_go_to_env_unless_there_is_one_already(tmp_path: Path) -> None:
     assert "SOURCE=nocodb\n" in written.read_text()
 
 
+def test_a_folder_named_env_is_left_alone_and_one_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").mkdir()
+    written = write_environment({"SOURCE": "sample"}, tmp_path, force=False)
+    assert written == tmp_path / ".env.stack"
+    with pytest.raises(StackStartError, match=r"cannot write .*\.env"):
+        write_environment({"SOURCE": "sample"}, tmp_path, force=True)
+
+
+def test_a_data_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(StackStartError, match="choose another data directory"),
+        running_stack(tmp_path / "file" / "data", days=[], rows={}),
+    ):
+        pass
+
+
 def one_conversation(day: dt.date) -> list[dict[str, Any]]:
     identifier = f"00000000-0000-4000-8000-{day:%Y%m%d}0000"
     return [{"id": identifier, "created_at": dt.datetime.combine(day, dt.time(23, 59))}]
