@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import fcntl
 import io
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -18,13 +21,15 @@ from conversation_analytics.logs import configure_logs
 from conversation_analytics.settings import Settings, load_settings, unknown_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import dagster as dg
 
+    from conversation_analytics.assets.lineage import RangeOfDays
     from conversation_analytics.lake.store import Lake
 
 _DEFAULT_HOME = Path("data/dagster")
+_HOME_LOCK = ".conversation-analytics.lock"
 _ENV_FILE = Path(".env")
 _EXIT_FAILED = 1
 _EXIT_WRONG_SETTINGS = 2
@@ -42,8 +47,9 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; an expected error is one plain sentence and an exit code.
 
-    1: something failed. 2: wrong settings or arguments. 130: interrupted.
+    1: something failed. 2: wrong settings or arguments. 130: interrupted (SIGINT, SIGTERM).
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a path may hold what an ASCII terminal cannot
             stream.reconfigure(errors="backslashreplace")
@@ -63,6 +69,10 @@ def main() -> None:
         sys.exit(_EXIT_FAILED)
     except BrokenPipeError:  # who reads us has seen enough, as in `status | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(_EXIT_FAILED)
+    except OSError as error:  # no storage of ours in particular: a full disk, a lost folder
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"error: {where}{error.strerror or error}", err=True)
         sys.exit(_EXIT_FAILED)
 
 
@@ -84,6 +94,20 @@ def _day(_context: click.Context, _parameter: click.Parameter, text: str) -> dt.
         return dt.datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=dt.UTC).date()
     except ValueError as error:
         raise click.BadParameter(f"{text!r} is no date: give YYYY-MM-DD") from error
+
+
+def _optional_day(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> dt.date | None:
+    return None if text is None else _day(context, parameter, text)
+
+
+def _between(keys: Iterable[str], first: dt.date | None, last: dt.date | None) -> list[str]:
+    """Return the keys from `first` to `last`, both included; None is no bound."""
+    if first and last and last < first:
+        raise click.UsageError(f"{last} is before {first}: give the first day first")
+    low, high = (first or dt.date.min).isoformat(), (last or dt.date.max).isoformat()
+    return [key for key in keys if low <= key <= high]
 
 
 @cli.command()
@@ -120,6 +144,82 @@ def run(days: int) -> None:
     _summary(settings, first, last, time.perf_counter() - started)
 
 
+@cli.command()
+@click.argument("first", callback=_optional_day, required=False)
+@click.argument("last", callback=_optional_day, required=False)
+@click.option("--dry-run", is_flag=True, help="Say what would be made again, and make nothing.")
+def repair(first: dt.date | None, last: dt.date | None, *, dry_run: bool) -> None:
+    """Make again what is missing or was made of rows that have changed since, and only that.
+
+    FIRST and LAST bound the days; without them every day that has been read is looked at.
+    Example: conversation-analytics repair --dry-run
+    """
+    from conversation_analytics.assets import lineage  # noqa: PLC0415 - import budget
+    from conversation_analytics.definitions import daily_graph, daily_steps  # noqa: PLC0415
+    from conversation_analytics.resources import connections  # noqa: PLC0415
+
+    settings = _settings()
+    lake = connections.open_lake(settings)
+    keys = _between(lineage.days_held(lake), first, last)
+    with contextlib.closing(connections.open_documents(settings)) as documents:
+        stale = list(lineage.stale_days(daily_graph(settings), lake, documents, settings, keys))
+    for day in stale:
+        first_stale = day.assets[0]
+        click.echo(
+            f"{day.key}: {len(day.assets)} stale, first {first_stale.asset}: {first_stale.reason}"
+        )
+    click.echo(f"{len(stale)} of {len(keys)} days have something to make again")
+    if dry_run or not stale:
+        return
+    steps = daily_steps(settings)
+    wanted = {
+        day.key: lineage.whole_steps([one.asset for one in day.assets], steps) for day in stale
+    }
+    _with_progress(settings, list(lineage.ranges_to_make(wanted)), undated=False)
+
+
+@cli.command()
+@click.argument("first", callback=_optional_day, required=False)
+@click.argument("last", callback=_optional_day, required=False)
+def replay(first: dt.date | None, last: dt.date | None) -> None:
+    """Type the rows of all days with dead letters again, and make what follows from them.
+
+    For after a new version, or a changed column contract. Rows come from the raw zone; nothing is
+    asked of the source. Example: conversation-analytics replay 2026-11-01 2026-11-21
+    """
+    from conversation_analytics.assets import lineage  # noqa: PLC0415 - import budget
+    from conversation_analytics.core import schemas  # noqa: PLC0415
+    from conversation_analytics.definitions import daily_graph, daily_steps  # noqa: PLC0415
+    from conversation_analytics.resources.connections import open_lake  # noqa: PLC0415
+
+    settings = _settings()
+    lake = open_lake(settings)
+    tables = (schemas.CONVERSATION_DEAD_LETTERS, schemas.MESSAGE_DEAD_LETTERS)
+    dead = {
+        (table.name, key): rows
+        for table in tables
+        for key in _between(lake.keys(table), first, last)
+        if (rows := lake.row_count(table, key))
+    }
+    click.echo(f"{sum(dead.values())} dead letters on {len({key for _, key in dead})} days")
+    if not dead:
+        return
+    graph, steps = daily_graph(settings), daily_steps(settings)
+    tables_of: dict[str, list[str]] = {}
+    for table_name, key in dead:
+        tables_of.setdefault(key, []).append(table_name)
+    wanted = {
+        key: lineage.whole_steps(
+            lineage.downstream(graph, lineage.whole_steps(names, steps)), steps
+        )
+        for key, names in tables_of.items()
+    }
+    _with_progress(settings, list(lineage.ranges_to_make(wanted)), undated=False)
+    by_name = {table.name: table for table in tables}
+    left = sum(lake.row_count(by_name[name], key) for name, key in dead)
+    click.echo(f"{sum(dead.values()) - left} rows landed, {left} dead letters are left")
+
+
 @cli.command(hidden=True)
 def home() -> None:
     """Check the settings, create DAGSTER_HOME and its database before `dagster dev` starts.
@@ -128,30 +228,32 @@ def home() -> None:
     of text.
     """
     _settings()
-
-    import dagster as dg  # noqa: PLC0415 - import budget
-
     _prepare_home()
-    with dg.DagsterInstance.get():
-        pass
 
 
 def _prepare_home() -> None:
+    import dagster as dg  # noqa: PLC0415 - import budget
+
     folder = Path(os.environ.get("DAGSTER_HOME") or _DEFAULT_HOME)
     try:
         folder = folder.expanduser().absolute()
         folder.mkdir(parents=True, exist_ok=True)
-        config = folder / "dagster.yaml"
-        if not config.exists():
-            # No telemetry, and no dialog that asks for an address at the first visit.
-            config.write_text("telemetry:\n  enabled: false\nnux:\n  enabled: false\n")
+        os.environ["DAGSTER_HOME"] = str(folder)
+        with (folder / _HOME_LOCK).open("a") as lock:
+            # Dagster makes its database at the first use, and of two first users one fails.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            config = folder / "dagster.yaml"
+            if not config.exists():
+                # No telemetry, and no dialog that asks for an address at the first visit.
+                config.write_text("telemetry:\n  enabled: false\nnux:\n  enabled: false\n")
+            with dg.DagsterInstance.get():
+                pass
     except (OSError, RuntimeError) as error:  # RuntimeError: `~name` of a user there is not
         reason = error.strerror if isinstance(error, OSError) else str(error).rstrip(".")
         raise SettingsError(
             f"cannot make the folder of Dagster's records, {folder}: {reason}; set DAGSTER_HOME "
             "to a folder that this user may write to"
         ) from error
-    os.environ["DAGSTER_HOME"] = str(folder)
 
 
 def _today(settings: Settings) -> dt.date:
@@ -171,6 +273,15 @@ def _run_range(settings: Settings, first: dt.date, last: dt.date) -> None:
             f"{last} is in the future: the last day there is, is {today} "
             f"({settings.analytics_timezone.key})"
         )
+    from conversation_analytics.assets.lineage import RangeOfDays  # noqa: PLC0415 - import budget
+    from conversation_analytics.assets.partitions import MAX_DAYS_PER_RUN  # noqa: PLC0415
+
+    days = list(days_between(first, last))
+    parts = (days[i : i + MAX_DAYS_PER_RUN] for i in range(0, len(days), MAX_DAYS_PER_RUN))
+    _with_progress(settings, [RangeOfDays(part[0], part[-1]) for part in parts], undated=True)
+
+
+def _with_progress(settings: Settings, ranges: list[RangeOfDays], *, undated: bool) -> None:
     _prepare_home()
 
     from rich.progress import (  # noqa: PLC0415 - import budget of the other commands
@@ -186,16 +297,17 @@ def _run_range(settings: Settings, first: dt.date, last: dt.date) -> None:
         TextColumn("{task.description:<34}"), BarColumn(), MofNCompleteColumn(),
         TimeElapsedColumn(), TimeRemainingColumn(),
     ) as progress:  # fmt: skip
-        _materialize(settings, list(days_between(first, last)), progress)
+        _materialize(settings, ranges, progress, undated=undated)
 
 
-def _materialize(settings: Settings, days: list[dt.date], progress: object) -> None:
+def _materialize(
+    settings: Settings, ranges: list[RangeOfDays], progress: object, *, undated: bool
+) -> None:
     import warnings  # noqa: PLC0415
 
     import dagster as dg  # noqa: PLC0415 - import budget
     from rich.progress import Progress  # noqa: PLC0415
 
-    from conversation_analytics.assets.partitions import MAX_DAYS_PER_RUN  # noqa: PLC0415
     from conversation_analytics.definitions import build_definitions  # noqa: PLC0415
 
     assert isinstance(progress, Progress)  # noqa: S101 - narrows the lazily imported type
@@ -210,36 +322,68 @@ def _materialize(settings: Settings, days: list[dt.date], progress: object) -> N
     def count_files(context: dg.HookContext) -> None:
         # The one asset without an IO manager, which reports each day it stores.
         if context.op.name == _REPORT_FILES:
-            progress.update(bar, advance=len(part), description=_REPORT_FILES)
+            progress.update(bar, advance=part.days, description=_REPORT_FILES)
 
     definitions = build_definitions(settings, on_partition)
-    undated = definitions.resolve_job_def("undated")
+    other = definitions.resolve_job_def("undated")
     daily = definitions.resolve_job_def("daily").with_hooks({count_files})
-    progress.update(
-        bar,
-        total=len(set(daily.asset_layer.executable_asset_keys)) * len(days)
-        + len(set(undated.asset_layer.executable_asset_keys)),
-    )
+    every = len(set(daily.asset_layer.executable_asset_keys))
+    total = sum((len(part.assets) or every) * part.days for part in ranges)
+    if undated:
+        total += len(set(other.asset_layer.executable_asset_keys))
+    progress.update(bar, total=total)
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-    with dg.DagsterInstance.get() as instance:
-        result = undated.execute_in_process(quiet, instance=instance, raise_on_error=False)
-        failures = _failures(result, "rows without a time")
-        for start in range(0, len(days), MAX_DAYS_PER_RUN):
-            part = days[start : start + MAX_DAYS_PER_RUN]
+    failures: list[str] = []
+    with _signals_heard() as interrupted, dg.DagsterInstance.get() as instance:
+        if undated:
+            result = other.execute_in_process(quiet, instance=instance, raise_on_error=False)
+            failures += _failures(result, "rows without a time")
+        for part in ranges:
+            if interrupted():
+                raise click.Abort
             tags = {
-                "dagster/asset_partition_range_start": part[0].isoformat(),
-                "dagster/asset_partition_range_end": part[-1].isoformat(),
+                "dagster/asset_partition_range_start": part.first.isoformat(),
+                "dagster/asset_partition_range_end": part.last.isoformat(),
             }
             result = daily.execute_in_process(
-                quiet, instance=instance, tags=tags, raise_on_error=False
-            )
-            failures += _failures(result, f"{part[0]} to {part[-1]}")
+                quiet, instance=instance, tags=tags, raise_on_error=False,
+                asset_selection=[dg.AssetKey(name) for name in part.assets] or None,
+            )  # fmt: skip
+            failures += _failures(result, f"{part.first} to {part.last}")
+        if interrupted():
+            raise click.Abort
     if failures:
         progress.stop()
         for failure in failures:
             click.echo(f"failed: {failure}", err=True)
         sys.exit(_EXIT_FAILED)
     progress.update(bar, description="done")
+
+
+@contextlib.contextmanager
+def _signals_heard() -> Iterator[Callable[[], bool]]:
+    """Yield a function that tells whether SIGINT or SIGTERM came since.
+
+    Dagster takes a signal for the failure of a step, or between two steps forgets it: the rest of
+    the range would go on. Python writes every signal here, whoever handles it.
+    """
+    reader, writer = os.pipe()
+    for end in (reader, writer):
+        os.set_blocking(end, False)
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    heard: set[int] = set()
+
+    def interrupted() -> bool:
+        with contextlib.suppress(BlockingIOError):  # nothing came
+            heard.update(os.read(reader, 4096))
+        return not heard.isdisjoint({signal.SIGINT, signal.SIGTERM})
+
+    try:
+        yield interrupted
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(reader)
+        os.close(writer)
 
 
 def _failures(result: dg.ExecuteInProcessResult, rows: str) -> list[str]:
@@ -346,6 +490,7 @@ def status() -> None:
     Console().print(table)
     dead = _dead_letters(lake)
     click.echo(f"dead letters: {dead}")
+    click.echo("What is missing or stale: conversation-analytics repair --dry-run")
 
 
 def _dead_letters(lake: Lake) -> int:

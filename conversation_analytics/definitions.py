@@ -107,6 +107,12 @@ def daily_graph(settings: Settings) -> dict[str, tuple[str, ...]]:
     return made_from(_assets(daily_chain(settings)))
 
 
+def daily_steps(settings: Settings) -> tuple[frozenset[str], ...]:
+    """Return the names of the daily assets that are made together, step by step."""
+    assets = _assets(daily_chain(settings))
+    return steps_of(asset for asset in assets if asset.partitions_def is not None)
+
+
 def _webhook(settings: Settings) -> WebhookConfig | None:
     if not settings.alert_webhook_url:
         return None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
+import json
 import re
 import shutil
 import signal
@@ -12,12 +14,17 @@ from typing import TYPE_CHECKING
 
 import click
 import dagster as dg
+import polars as pl
 import pytest
 
 from conversation_analytics import cli as program
+from conversation_analytics.assets.partitions import origin
 from conversation_analytics.cli import cli
+from conversation_analytics.core import schemas
 from conversation_analytics.core.errors import LakeError
 from conversation_analytics.definitions import build_definitions
+from conversation_analytics.lake.objects import LocalObjects
+from conversation_analytics.lake.store import Lake
 from conversation_analytics.settings import parse_settings
 from conversation_analytics_tests.commands import CLI, ROOT, clean_environment, typed, wait_until
 
@@ -274,3 +281,72 @@ def test_the_readme_links_to_files_that_exist() -> None:
 
 def test_ci_runs_the_readme_test_command() -> None:
     assert re.search(r"^make test$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+
+
+def test_repair_makes_what_is_lost_again_and_nothing_else(tmp_path: Path) -> None:
+    settings = {"SAMPLE_TURNS_PER_DAY": "20", "ANALYTICS_START_DATE": "2026-11-01"}
+    assert typed(tmp_path, "backfill", "2026-11-01", "2026-11-03", **settings).returncode == 0
+    assert "0 of 3 days" in typed(tmp_path, "repair", **settings).stdout
+    lake = tmp_path / "data/lake"
+    lost = [
+        lake / f"{table}/year=2026/month=11/day={day}/part-000.parquet"
+        for table, day in [("daily_report", "01"), ("daily_report", "02"), ("messages", "03")]
+    ]
+    before = [file.read_bytes() for file in lost]
+    for file in lost:
+        file.unlink()
+    kept = lake / "messages/year=2026/month=11/day=01/part-000.parquet"
+    untouched = kept.stat()
+    dry = typed(tmp_path, "repair", "--dry-run", **settings)
+    assert "2026-11-01: 3 stale, first daily_report: missing" in dry.stdout
+    assert "3 of 3 days have something to make again" in dry.stdout
+    assert not lost[0].exists()
+    assert "1 of 1 days" in typed(tmp_path, "repair", "2026-11-02", "2026-11-02", **settings).stdout
+    assert [file.exists() for file in lost] == [False, True, False]
+    done = typed(tmp_path, "repair", **settings)
+    assert done.returncode == 0, done.stderr
+    assert [file.read_bytes() for file in lost] == before
+    assert kept.stat() == untouched
+    assert "0 of 3 days" in typed(tmp_path, "repair", **settings).stdout
+
+
+def test_replay_lands_dead_letters_once_the_contract_fits(tmp_path: Path) -> None:
+    values = {
+        "NOCODB_BASE_URL": "http://127.0.0.1:1", "NOCODB_API_TOKEN": "t",
+        "NOCODB_PROJECT_ID": "p", "ANALYTICS_START_DATE": "2026-11-01",
+        "PARQUET_BASE_DIR": "data/lake", "DEAD_LETTER_SHARE": "1",
+    }  # fmt: skip
+    settings, key = parse_settings(values), "2026-11-02"
+    lake = Lake(LocalObjects(tmp_path / "data/lake"))
+    common = {"query": "q", "answer": "a", "created_at": f"{key} 10:00:00+00:00"}
+    payloads = {
+        "before": {"id": "before", "conversation_id": "c", **common},
+        "after": {"id": "after", "conv": "c", **common},
+    }
+    at = dt.datetime(2026, 11, 2, 10, tzinfo=dt.UTC)
+    rows = [
+        (row_id, at, json.dumps(payload), row_id, row_id, row_id, False)
+        for row_id, payload in payloads.items()
+    ]
+    raw = pl.DataFrame(rows, schema=schemas.RAW_MESSAGES.polars, orient="row")
+    for schema, frame in [
+        (schemas.RAW_MESSAGES, raw),
+        (schemas.RAW_CONVERSATIONS, schemas.RAW_CONVERSATIONS.empty()),
+    ]:
+        lake.write(schema, key, frame, inputs=origin(settings, key))
+    made = typed(tmp_path, "repair", **values)
+    assert made.returncode == 0, made.stderr
+    assert lake.row_count(schemas.MESSAGE_DEAD_LETTERS, key) == 1
+
+    again = typed(tmp_path, "replay", **values)
+    assert again.returncode == 0, again.stderr
+    assert "1 dead letters on 1 days" in again.stdout
+    assert "0 rows landed, 1 dead letters are left" in again.stdout
+
+    (tmp_path / "contract.toml").write_text('[messages.names]\nconversation_id = "conv"\n')
+    landed = typed(tmp_path, "replay", **values, NOCODB_COLUMN_CONTRACT="contract.toml")
+    assert landed.returncode == 0, landed.stderr
+    assert "1 rows landed, 0 dead letters are left" in landed.stdout
+    messages = lake.read(schemas.MESSAGES, key)
+    assert messages.select("id", "conversation_id").rows() == [("after", "c"), ("before", "c")]
+    assert "0 dead letters on 0 days" in typed(tmp_path, "replay", **values).stdout

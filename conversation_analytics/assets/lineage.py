@@ -66,12 +66,17 @@ class RangeOfDays:
     Attributes:
         first: first day.
         last: last day, included.
-        assets: names, sorted.
+        assets: names, sorted; none stands for all of the daily job.
     """
 
     first: dt.date
     last: dt.date
-    assets: tuple[str, ...]
+    assets: tuple[str, ...] = ()
+
+    @property
+    def days(self) -> int:
+        """How many days there are."""
+        return (self.last - self.first).days + 1
 
 
 def ranges_to_make(
