@@ -52,12 +52,19 @@ def nocodb_changes(
             )
             for day in found.days
         ]
-        if found.undated:
+        if found.undated is not None:
             requests.append(
                 dg.RunRequest(
-                    run_key=f"undated:{found.cursor.watermark.isoformat()}:{found.undated}",
+                    run_key=f"undated:{found.undated.digest}",
                     job_name=undated_job.name,
+                    tags={"changed_rows": str(found.undated.rows)},
                 )
+            )
+        if found.ahead:
+            context.log.warning(
+                "changes: rows=%d are dated after today and wait for their day; is a clock of the "
+                "source wrong?",
+                found.ahead,
             )
         cursor_text = found.cursor.to_json()
         if not requests:
@@ -66,8 +73,8 @@ def nocodb_changes(
                 cursor=cursor_text,
             )
         context.log.info(
-            "changes: days=%d waiting_days=%d undated_rows=%d",
-            len(found.days), found.waiting, found.undated,
+            "changes: days=%d waiting=%d undated_rows=%d",
+            len(found.days), found.waiting, found.undated.rows if found.undated else 0,
         )  # fmt: skip
         return dg.SensorResult(run_requests=requests, cursor=cursor_text)
 

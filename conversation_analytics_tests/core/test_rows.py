@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import json
 import os
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ import polars as pl
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
 from conversation_analytics.core.errors import ContractError
-from conversation_analytics.core.rows import TypedRows, type_rows
+from conversation_analytics.core.rows import TypedRows, _Batch, _typed_quickly, type_rows
 from conversation_analytics.core.schemas import (
     CONVERSATION_DEAD_LETTERS,
     CONVERSATIONS,
@@ -458,6 +460,157 @@ def test_any_json_value_anywhere_is_typed_as_the_slow_oracle_types_it(
     assert result.dead_letters["source_id"].to_list() == dead
     slow = schema.conform(pl.DataFrame(rows, schema=schema.polars))
     assert result.frame.rows() == slow.rows()
+
+
+SIGNS = st.text(max_size=12) | st.sampled_from(
+    ["", '\n\t"\\/', "\x01\x7f", "\u0e2a\u0e27\u0e31", "\U0001f600", '","query":"x', "\\u0000", "}"]
+)
+TEXTS = SIGNS.map(lambda text: json.dumps(text, ensure_ascii=False)) | SIGNS.map(json.dumps)
+NUMERALS = st.from_regex(
+    r"-?(0|[1-9][0-9]{0,18})(\.[0-9]{1,20})?([eE]-?[0-9]{1,2})?", fullmatch=True
+)
+WHOLES = st.integers(-(2**64), 2**64).map(str) | st.sampled_from(["-0", "0", "12.0", "1e3", "07"])
+INNER = st.recursive(
+    TEXTS | NUMERALS | st.sampled_from(["null", "true", "false"]),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda items: f"[{','.join(items)}]")
+        | st.lists(st.tuples(TEXTS, inner), max_size=3).map(
+            lambda pairs: "{" + ",".join(f"{key}:{value}" for key, value in pairs) + "}"
+        )
+    ),
+    max_leaves=6,
+)
+NULL = st.just("null")
+CLOCKS = st.datetimes(
+    dt.datetime(1, 1, 1),  # noqa: DTZ001 - the texts say the zone
+    dt.datetime(9999, 12, 31),  # noqa: DTZ001
+).map(lambda time: f"{time:%Y-%m-%d %H:%M:%S}".rjust(19, "0"))
+TIMES = (
+    st.tuples(CLOCKS, st.sampled_from(["+00:00", "", "Z", "+07:00", ".5Z"])).map("".join)
+    | st.sampled_from(["2026-02-30 00:00:00", "2026-11-03T12:30:05Z", "0000-01-01 00:00:00", ""])
+).map(json.dumps)
+# JSON tokens, most of them of the form a column usually has.
+TOKENS: dict[str, st.SearchStrategy[str]] = {
+    "query": TEXTS | NULL,
+    "model_id": TEXTS | NULL | NUMERALS,
+    "inputs": INNER | NULL,
+    "message_metadata": INNER.map(json.dumps) | NULL | TEXTS
+    | NUMERALS.map(lambda n: json.dumps('{"usage":{"time_to_first_token":' + n + ',"a":[1.5]}}')),
+    "message_tokens": WHOLES | NULL,
+    "total_price": NUMERALS | NUMERALS.map(json.dumps) | NULL,
+    "answer_unit_price": NUMERALS.map(json.dumps) | NULL,
+    "provider_response_latency": NUMERALS | NULL,
+    "agent_based": st.sampled_from(["true", "false", "null", "0", '"t"']),
+    "created_at": TIMES | NULL,
+    "updated_at": TIMES | NULL,
+    "from_end_user_id": TEXTS | NULL | WHOLES,
+    "from_account_id": TEXTS | NULL,
+    "parent_message_id": st.sampled_from([f'"{NIL}"', '"p"', '""', "null"]),
+    "conversation_id": st.sampled_from(['"c"', '""', "null", "5"]),
+    "new column": INNER | NULL,
+    "nc_order": NUMERALS | INNER,
+}  # fmt: skip
+
+
+def payload_of(row: dict[str, str], comma: str = ",") -> str:
+    return "{" + comma.join(f"{json.dumps(key)}:{value}" for key, value in row.items()) + "}"
+
+
+def slowly(raw: pl.DataFrame, schema: TableSchema) -> TypedRows:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("conversation_analytics.core.rows._typed_quickly", lambda *_: None)
+        return type_rows(raw, schema, where="test")
+
+
+def assert_same(quick: TypedRows, slow: TypedRows) -> None:
+    assert_frame_equal(quick.frame, slow.frame)
+    assert_frame_equal(quick.dead_letters, slow.dead_letters)
+    assert quick.missing_optional == slow.missing_optional
+    assert quick.new_columns == slow.new_columns
+
+
+@given(
+    base=st.fixed_dictionaries({}, optional=TOKENS),
+    changes=st.lists(
+        st.tuples(st.integers(0, 39), st.fixed_dictionaries({}, optional=TOKENS)), max_size=12
+    ),
+    odd=st.lists(st.sampled_from(["", "[]", '{"QUERY":"x"}', '{"Query":1,"id":"o"}', "{}"])),
+    comma=st.sampled_from([",", ",", ",", ", "]),
+    schema=st.sampled_from([MESSAGES, CONVERSATIONS, UNDATED_MESSAGES, UNDATED_CONVERSATIONS]),
+)
+@settings(max_examples=400, deadline=None)
+def test_the_quick_way_and_the_slow_way_never_differ(
+    base: dict[str, str],
+    changes: list[tuple[int, dict[str, str]]],
+    odd: list[str],
+    comma: str,
+    schema: TableSchema,
+) -> None:
+    plain = {key: json.dumps(value) for key, value in MESSAGE.items()} | base
+    rows = [plain | {"id": f'"{number:02d}"'} for number in range(40)]
+    for number, change in changes:
+        known = {key: value for key, value in change.items() if key in plain}
+        rows[number] |= known if number % 3 else change
+    raw = raw_frame([payload_of(row, comma) for row in rows] + odd)
+    try:
+        slow = slowly(raw, schema)
+    except ContractError as error:
+        with pytest.raises(ContractError, match=re.escape(str(error))):
+            type_rows(raw, schema, where="test")
+        return
+    assert_same(type_rows(raw, schema, where="test"), slow)
+
+
+@given(tokens=st.lists(NUMERALS, min_size=40, max_size=40))
+@settings(max_examples=200, deadline=None)
+def test_the_quick_way_reads_the_same_numbers(tokens: list[str]) -> None:
+    rows = [
+        {key: json.dumps(value) for key, value in MESSAGE.items()}
+        | {
+            "id": f'"{number:02d}"',
+            "provider_response_latency": token,
+            "total_price": token,
+            "answer_unit_price": f'"{token}"',
+            "inputs": f'{{"a":{token}}}',
+            "message_metadata": json.dumps(f'{{"usage":{{"time_to_first_token":{token}}}}}'),
+        }
+        for number, token in enumerate(tokens)
+    ]
+    raw = raw_frame([payload_of(row) for row in rows])
+    assert_same(type_rows(raw, MESSAGES, where="test"), slowly(raw, MESSAGES))
+
+
+def quick_rows(rows: list[dict[str, Any]], schema: TableSchema = MESSAGES) -> int:
+    """How many of these rows go the quick way."""
+    payloads = [json.dumps(row, separators=(",", ":"), ensure_ascii=False) for row in rows]
+    batch = _Batch(schema, [None] * len(rows), dated=True)
+    quick = _typed_quickly(raw_frame(payloads), batch)
+    return 0 if quick is None else quick.frame.height
+
+
+def test_rows_as_sources_serve_them_go_the_quick_way_and_doubtful_ones_do_not() -> None:
+    good = [MESSAGE | {"id": str(number)} for number in range(100)]
+    assert quick_rows(good) == 100
+    numbers = [row | {"total_price": 0.0012345, "Id": 5, "new": [1, "b"]} for row in good]
+    assert quick_rows(numbers) == 100
+    text = [row | {"inputs": '{"a": 1}', "answer": "\n\U0001f600 \u0e2a"} for row in good]
+    assert quick_rows(text) == 100
+    doubtful = [row | ({"total_price": "1e3"} if n % 4 == 1 else {}) for n, row in enumerate(good)]
+    assert quick_rows(doubtful) == 75
+    assert quick_rows([CONVERSATION | {"id": n} for n in range(100)], CONVERSATIONS) == 0  # "f"
+    conversations = [CONVERSATION | {"id": n, "is_deleted": False} for n in range(100)]
+    assert quick_rows(conversations, CONVERSATIONS) == 100
+
+
+def test_json_nested_too_deep_is_a_dead_letter_wherever_the_stack_ends() -> None:
+    for depth in range(900, 1000):
+        deep = "[" * depth + "]" * depth
+        for column in ("inputs", "new"):
+            payload = json.dumps(MESSAGE | {"id": "deep", column: "@"}).replace('"@"', deep)
+            raw = raw_frame([json.dumps(MESSAGE), payload])
+            result = type_rows(raw, MESSAGES, where="test")
+            assert "m1" in result.frame["id"].to_list()
+            assert result.frame.height + result.dead_letters.height == 2
 
 
 def _halie() -> Path | None:

@@ -4,7 +4,9 @@ import datetime as dt
 
 import dagster as dg
 import polars as pl
+import pytest
 
+from conversation_analytics.core.changes import CursorError
 from conversation_analytics.core.schemas import INSTANT
 from conversation_analytics.core.source import SourceTable
 from conversation_analytics.definitions import build_definitions
@@ -90,3 +92,34 @@ def test_an_undated_row_starts_the_undated_job() -> None:
     source = Rows()
     source.rows = [("a", None, dt.datetime.now(dt.UTC), "1")]
     assert keys(look(source, None)) == [("undated", None)]
+
+
+def test_a_row_dated_in_the_future_does_not_fail_the_tick() -> None:
+    """Dagster refuses the whole tick for one partition that does not exist yet."""
+    source = Rows()
+    now = dt.datetime.now(dt.UTC)
+    source.rows = [("ahead", now + dt.timedelta(days=3), None, "1"), ("today", now, None, "1")]
+    repository = build_definitions(SETTINGS).get_repository_def()
+    sensor = repository.get_sensor_def("nocodb_changes")
+    with dg.instance_for_test() as instance:
+        context = dg.build_sensor_context(
+            instance=instance, resources={"source": source}, repository_def=repository
+        )
+        requests = sensor.evaluate_tick(context).run_requests or []
+    assert [request.partition_key for request in requests] == [now.date().isoformat()]
+
+
+def test_a_broken_cursor_fails_the_tick_and_says_what_to_do() -> None:
+    with pytest.raises(CursorError, match="Reset the cursor"):
+        look(Rows(), '{"since": 5}')
+
+
+def test_undated_rows_are_one_of_the_runs() -> None:
+    source = Rows()
+    now = dt.datetime.now(dt.UTC)
+    source.rows = [
+        ("a", None, now, "1"), ("b", now, None, "1"), ("c", now - dt.timedelta(days=1), now, "1")
+    ]  # fmt: skip
+    first = look(source, None)
+    assert [name for name, _ in keys(first)] == ["daily", "daily"]
+    assert keys(look(source, first.cursor)) == [("undated", None)]
