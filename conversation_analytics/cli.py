@@ -318,46 +318,55 @@ def _materialize(
     def on_partition(asset: str, key: str | None) -> None:
         progress.update(bar, advance=1, description=f"{asset} {key or ''}")
 
-    @dg.success_hook
-    def count_files(context: dg.HookContext) -> None:
-        # The one asset without an IO manager, which reports each day it stores.
-        if context.op.name == _REPORT_FILES:
-            progress.update(bar, advance=part.days, description=_REPORT_FILES)
-
     definitions = build_definitions(settings, on_partition)
     other = definitions.resolve_job_def("undated")
-    daily = definitions.resolve_job_def("daily").with_hooks({count_files})
+    daily = definitions.resolve_job_def("daily")
     every = len(set(daily.asset_layer.executable_asset_keys))
     total = sum((len(part.assets) or every) * part.days for part in ranges)
     if undated:
         total += len(set(other.asset_layer.executable_asset_keys))
     progress.update(bar, total=total)
-    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     failures: list[str] = []
     with _signals_heard() as interrupted, dg.DagsterInstance.get() as instance:
-        if undated:
-            result = other.execute_in_process(quiet, instance=instance, raise_on_error=False)
-            failures += _failures(result, "rows without a time")
-        for part in ranges:
+        for result, rows in _results(daily, ranges, other if undated else None, instance):
+            failures += _failures(result, rows)
+            for event in result.get_asset_materialization_events():
+                # The one asset without an IO manager, which would report each day it stores.
+                if event.asset_key == dg.AssetKey(_REPORT_FILES):
+                    on_partition(_REPORT_FILES, event.partition)
             if interrupted():
                 raise click.Abort
-            tags = {
-                "dagster/asset_partition_range_start": part.first.isoformat(),
-                "dagster/asset_partition_range_end": part.last.isoformat(),
-            }
-            result = daily.execute_in_process(
-                quiet, instance=instance, tags=tags, raise_on_error=False,
-                asset_selection=[dg.AssetKey(name) for name in part.assets] or None,
-            )  # fmt: skip
-            failures += _failures(result, f"{part.first} to {part.last}")
-        if interrupted():
-            raise click.Abort
     if failures:
         progress.stop()
         for failure in failures:
             click.echo(f"failed: {failure}", err=True)
         sys.exit(_EXIT_FAILED)
     progress.update(bar, description="done")
+
+
+def _results(
+    daily: dg.JobDefinition,
+    ranges: Iterable[RangeOfDays],
+    other: dg.JobDefinition | None,
+    instance: dg.DagsterInstance,
+) -> Iterator[tuple[dg.ExecuteInProcessResult, str]]:
+    """Run `other`, then each range in order; yield each result and which rows it is about."""
+    import dagster as dg  # noqa: PLC0415 - import budget
+
+    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    if other is not None:
+        result = other.execute_in_process(quiet, instance=instance, raise_on_error=False)
+        yield result, "rows without a time"
+    for part in ranges:
+        tags = {
+            "dagster/asset_partition_range_start": part.first.isoformat(),
+            "dagster/asset_partition_range_end": part.last.isoformat(),
+        }
+        result = daily.execute_in_process(
+            quiet, instance=instance, tags=tags, raise_on_error=False,
+            asset_selection=[dg.AssetKey(name) for name in part.assets] or None,
+        )  # fmt: skip
+        yield result, f"{part.first} to {part.last}"
 
 
 @contextlib.contextmanager

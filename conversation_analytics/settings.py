@@ -160,6 +160,8 @@ def _is_port(host: str) -> bool:
 
 
 def _zone(value: str) -> ZoneInfo:
+    if value.startswith(("posix/", "right/")):  # files of the zone database, not zones
+        raise _BadValueError
     if value in _ZONES_OF_THE_MACHINE:
         raise _BadValueError(f"it means another zone on each machine: {_ZONE}")
     try:
@@ -203,8 +205,9 @@ _MONGODB_FORM = (
 )
 _ZONE = "an IANA zone, e.g. Asia/Bangkok"
 _ZONES_OF_THE_MACHINE = frozenset({"localtime", "posixrules", "Factory"})
-# No dot at either end and none after another; `system.` is MongoDB's, `sqlite_` SQLite's.
-_COLLECTION = r"(?!system\.|(?i:sqlite_))[A-Za-z](?:\.?[A-Za-z0-9_-]){0,99}"
+# No dot at either end and none after another; `system.` is MongoDB's, `sqlite_` SQLite's, and
+# `document_partitions` says what the documents were made from.
+_COLLECTION = r"(?!system\.|(?i:sqlite_|document_partitions$))[A-Za-z](?:\.?[A-Za-z0-9_-]){0,99}"
 _DATABASE = r"(?!(?i:admin|local|config)$)[A-Za-z0-9_-]{1,63}"
 _BUCKET = r"(?![0-9.]+$)[a-z0-9](?:\.?[a-z0-9-]){1,62}(?<!-)"
 _PREFIX = r"(?:(?!\.)[A-Za-z0-9_.=-]{1,200}(?:/(?!\.)[A-Za-z0-9_.=-]{1,200})*/?)?"

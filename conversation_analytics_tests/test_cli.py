@@ -19,7 +19,6 @@ import pytest
 
 from conversation_analytics import cli as program
 from conversation_analytics.assets.partitions import origin
-from conversation_analytics.cli import cli
 from conversation_analytics.core import schemas
 from conversation_analytics.core.errors import LakeError
 from conversation_analytics.definitions import build_definitions
@@ -264,23 +263,6 @@ def test_check_tells_what_does_not_answer(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert "FAIL" in result.stdout
     assert "t0k3n-value" not in result.stdout + result.stderr
-
-
-def test_the_readme_names_only_commands_that_exist() -> None:
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"\bmake ([a-z-]+)\b", README)) - {"it"} <= targets
-    commands = set(re.findall(r"conversation-analytics ([a-z-]+)", README)) - {"analytics"}
-    assert commands
-    assert commands <= set(cli.commands)
-
-
-def test_the_readme_links_to_files_that_exist() -> None:
-    for target in re.findall(r"\]\((?!http)([^)#]+)", README):
-        assert (ROOT / target).exists(), target
-
-
-def test_ci_runs_the_readme_test_command() -> None:
-    assert re.search(r"^make test$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
 
 
 def test_repair_makes_what_is_lost_again_and_nothing_else(tmp_path: Path) -> None:

@@ -13,12 +13,13 @@ import logging
 import random as random_module
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 from urllib.parse import quote, urlsplit
 
 import msgspec
 import requests
 import requests.adapters
+import urllib3.exceptions
 
 from conversation_analytics.core.errors import (
     SettingsError,
@@ -26,6 +27,7 @@ from conversation_analytics.core.errors import (
     SourceRequestError,
     SourceUnavailableError,
 )
+from conversation_analytics.nocodb.pages import Listing, take_apart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -39,6 +41,10 @@ MAX_PAGE_SIZE: Final = 1000
 
 _MAX_DELAY_S: Final = 60.0
 _MAX_RETRY_AFTER_S: Final = 300.0
+_MAX_DOUBLINGS: Final = 30
+_WHOLE_ANSWER_TIMEOUTS: Final = 10
+_MAX_ANSWER_BYTES: Final = 1 << 30
+_READ_BYTES: Final = 1 << 18
 _DETAIL_CHARACTERS: Final = 200
 _OK: Final = 200
 _REDIRECTS: Final = range(300, 400)
@@ -127,32 +133,13 @@ class NocoDBConfig:
             )
 
 
-class Listing(msgspec.Struct, frozen=True):
-    """An answer with rows.
-
-    Attributes:
-        rows: the JSON text of each row, untouched.
-        page_size: rows the server was willing to give; None where it does not say.
-    """
-
-    rows: list[msgspec.Raw]
-    page_size: int | None
-
-
-class _PageInfo(msgspec.Struct):
-    page_size: int | None = msgspec.field(default=None, name="pageSize")
-
-
-class _ListAnswer(msgspec.Struct):
-    rows: list[msgspec.Raw] = msgspec.field(name="list")
-    page_info: _PageInfo | None = msgspec.field(default=None, name="pageInfo")
-
-
 class _ErrorAnswer(msgspec.Struct):
-    msg: str | None = None
-    message: str | None = None
-    error: str | None = None
-    code: str | None = None
+    # Servers differ in what they put there: a field that is no text tells nothing, and hides
+    # no other.
+    msg: Any = None
+    message: Any = None
+    error: Any = None
+    code: Any = None
 
 
 class _PassingError(Exception):
@@ -164,7 +151,6 @@ class _PassingError(Exception):
 
 
 _RAW = msgspec.json.Decoder(msgspec.Raw)
-_LISTING = msgspec.json.Decoder(_ListAnswer)
 _ERROR = msgspec.json.Decoder(_ErrorAnswer)
 
 
@@ -193,6 +179,7 @@ class NocoDBClient:
         sleep: Callable[[float], None] = time.sleep,
         random: Callable[[], float] = random_module.random,
         now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Make a client; nothing is asked of the server yet.
 
@@ -202,6 +189,7 @@ class NocoDBClient:
             sleep: waits so many seconds.
             random: uniform in [0, 1), for the jitter.
             now: aware time, to understand a Retry-After that is a date.
+            clock: seconds that never go back, for how long an answer takes.
         """
         self.config = config
         self._root = config.base_url.rstrip("/")
@@ -209,6 +197,7 @@ class NocoDBClient:
         self._sleep = sleep
         self._random = random
         self._now = now
+        self._clock = clock
         self._idle: list[requests.Session] = []  # append and pop are atomic
 
     def get_json_bytes(self, path: str, params: Mapping[str, str] | None = None) -> bytes:
@@ -234,6 +223,16 @@ class NocoDBClient:
             SourceRequestError: another 4xx or a redirect; not repeated.
         """
         return self._get(path, params or {}, _listing, self.config.max_retries)
+
+    def get_tables(self) -> Listing:
+        """Return the tables of the base; none at all counts as a failed answer.
+
+        NocoDB was seen to answer so for a moment, about a base whose tables it had listed before.
+
+        Raises:
+            AnalyticsError: as `get_list`.
+        """
+        return self._get(self.tables_path(), {}, _some_tables, self.config.max_retries)
 
     def is_alive(self) -> None:
         """Ask for the server's health once.
@@ -319,38 +318,64 @@ class NocoDBClient:
                 params=params,
                 timeout=self.config.timeout_s,
                 allow_redirects=False,
+                stream=True,
             )
+            with answer:
+                body = self._body(path, answer)
+        except requests.exceptions.SSLError as error:
+            raise _tls_error(path, error) from None
         except (
             requests.ConnectionError,
             requests.Timeout,
             requests.exceptions.ChunkedEncodingError,
             requests.exceptions.ContentDecodingError,
+            urllib3.exceptions.HTTPError,
         ) as error:
             raise _PassingError(
                 f"no connection or a torn answer ({type(error).__name__})"
             ) from None
-        except requests.RequestException as error:
-            # Its text may quote headers.
+        except (requests.RequestException, ValueError) as error:
+            # Its text may quote headers. ValueError: requests looks at a redirect's address
+            # though it is not followed.
             raise SourceRequestError(
-                f"the request GET {path} could not be made ({type(error).__name__}): look at "
-                "NOCODB_BASE_URL and the proxy settings"
+                f"the request GET {path} could not be made, or was redirected to what is no "
+                f"address ({type(error).__name__}): look at NOCODB_BASE_URL and the proxy settings"
             ) from None
-        status = answer.status_code
-        if status == _OK:
+        if answer.status_code == _OK:
             try:
-                return decode(answer.content)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+                return decode(body)
+            except (msgspec.DecodeError, ValueError, RecursionError):
                 kind = answer.headers.get("Content-Type", "no type").split(";")[0]
                 raise _PassingError(
-                    f"HTTP 200, but {len(answer.content)} bytes of {kind[:40]!r} that are not the "
-                    f"JSON expected{self._told(answer)}"
+                    f"HTTP 200, but {len(body)} bytes of {kind[:40]!r} that are not the "
+                    f"JSON expected{self._told(body)}"
                 ) from None
-        raise self._error(path, answer)
+        raise self._error(path, answer, body)
 
-    def _error(self, path: str, answer: requests.Response) -> Exception:
+    def _body(self, path: str, answer: requests.Response) -> bytes:
+        """Read an answer to its end, within bounds: the time-out only bounds a single wait."""
+        parts = []
+        size = 0
+        until = self._clock() + _WHOLE_ANSWER_TIMEOUTS * self.config.timeout_s
+        while part := answer.raw.read1(_READ_BYTES, decode_content=True):
+            parts.append(part)
+            size += len(part)
+            if size > _MAX_ANSWER_BYTES:
+                raise SourceRequestError(
+                    f"NocoDB's answer to GET {path} is larger than {_MAX_ANSWER_BYTES >> 20} MiB: "
+                    "set a smaller CHUNK_SIZE, or look for what answers in NocoDB's place"
+                )
+            if self._clock() > until:
+                raise _PassingError(
+                    f"an answer that was not complete after {_WHOLE_ANSWER_TIMEOUTS} times "
+                    f"NOCODB_TIMEOUT, {size} bytes so far"
+                )
+        return b"".join(parts)
+
+    def _error(self, path: str, answer: requests.Response, body: bytes) -> Exception:
         """Return what an answer other than 200 means."""
         status = answer.status_code
-        told = self._told(answer)
+        told = self._told(body)
         if status in _REFUSED:
             return SourceAuthError(
                 f"NocoDB refused the token: HTTP {status} to GET {path}{told}. Make an API token "
@@ -358,34 +383,36 @@ class NocoDBClient:
                 f"is {self.config.auth}"
             )
         if status in _REDIRECTS:
-            target = urlsplit(answer.headers.get("Location", ""))
+            target = _host_of(answer.headers.get("Location", ""))
             return SourceRequestError(
-                f"NocoDB redirects GET {path} (HTTP {status}) to {target.scheme or 'http'}://"
-                f"{target.hostname or 'the same host'}: not followed, for the token would go "
-                "along. Put the final address into NOCODB_BASE_URL"
+                f"NocoDB redirects GET {path} (HTTP {status}) to {target}: not followed, "
+                "for the token would go along. Put the final address into NOCODB_BASE_URL"
             )
         passing = (
             status in _PASSING
             or status >= _SERVER_ERROR
             or status < _CLIENT_ERROR  # another 2xx, an empty 204 for one, is no answer
-            or _is_database_away(_error_of(answer.content).code)
+            or _is_database_away(_error_of(body).code)
         )
         if passing:
             return _PassingError(f"HTTP {status}{told}", self._retry_after(answer))
         return SourceRequestError(f"NocoDB refused the request: HTTP {status} to GET {path}{told}")
 
-    def _told(self, answer: requests.Response) -> str:
+    def _told(self, body: bytes) -> str:
         """Return what the server says about an error, short and without the token."""
-        error = _error_of(answer.content)
-        parts = [part for part in (error.error, error.code, error.message or error.msg) if part]
+        error = _error_of(body)
+        fields = (error.error, error.code, error.message, error.msg)
+        parts = list(dict.fromkeys(part for part in fields if isinstance(part, str) and part))
         if not parts:
             return ""
-        text = " ".join(": ".join(parts).split())[:_DETAIL_CHARACTERS]
-        return f" ({text.replace(self.config.api_token, '***')})"
+        # The token goes before the text is cut: half of it would be left at the cut.
+        text = ": ".join(parts).replace(self.config.api_token, "***")
+        plain = "".join(sign if sign.isprintable() else " " for sign in text)
+        return f" ({' '.join(plain.split())[:_DETAIL_CHARACTERS]})"
 
     def _delay(self, attempt: int, retry_after_s: float | None) -> float:
         # Half of the delay is random: clients that failed together do not come back together.
-        backoff = min(self.config.retry_delay_s * 2.0**attempt, _MAX_DELAY_S)
+        backoff = min(self.config.retry_delay_s * 2.0 ** min(attempt, _MAX_DOUBLINGS), _MAX_DELAY_S)
         jittered = backoff * (0.5 + self._random() / 2)
         return max(jittered, min(retry_after_s or 0.0, _MAX_RETRY_AFTER_S))
 
@@ -412,20 +439,45 @@ def _json_only(body: bytes) -> bytes:
 
 
 def _listing(body: bytes) -> Listing:
-    answer = _LISTING.decode(body)
-    page_size = answer.page_info.page_size if answer.page_info else None
-    return Listing(answer.rows, page_size)
+    listing = take_apart(body)
+    if not listing.rows and listing.is_last is False:
+        raise _PassingError("HTTP 200 with an empty page whose pageInfo says that more rows follow")
+    return listing
+
+
+def _some_tables(body: bytes) -> Listing:
+    listing = take_apart(body)
+    if not listing.rows:
+        raise _PassingError("HTTP 200 with no table at all (is NOCODB_PROJECT_ID the right base?)")
+    return listing
+
+
+def _tls_error(path: str, error: requests.exceptions.SSLError) -> Exception:
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return SourceRequestError(
+            f"the certificate shown to GET {path} is not trusted: is NOCODB_BASE_URL the name it "
+            "was made for? An authority of your own goes into REQUESTS_CA_BUNDLE"
+        )
+    return _PassingError(f"no connection or a torn answer ({type(error).__name__})")
+
+
+def _host_of(location: str) -> str:
+    try:
+        target = urlsplit(location)
+    except ValueError:
+        return "what is no address"
+    return f"{target.scheme}://{target.hostname}" if target.hostname else "the same host"
 
 
 def _error_of(body: bytes) -> _ErrorAnswer:
     try:
         return _ERROR.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _ErrorAnswer()  # a page of a proxy: the status has to do
 
 
-def _is_database_away(code: str | None) -> bool:
-    return code is not None and (
+def _is_database_away(code: object) -> bool:
+    return isinstance(code, str) and (
         code in _PASSING_NODE_CODES
         or (len(code) == _SQLSTATE_CHARACTERS and code.startswith(_PASSING_SQLSTATE_CLASSES))
     )

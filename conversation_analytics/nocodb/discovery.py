@@ -104,10 +104,6 @@ class _Table(msgspec.Struct):
     table_name: str | None = None
 
 
-class _Tables(msgspec.Struct):
-    tables: list[_Table] = msgspec.field(name="list")
-
-
 class _Column(msgspec.Struct):
     id: str
     title: str
@@ -122,7 +118,7 @@ class _TableMeta(msgspec.Struct):
     columns: list[_Column]
 
 
-_TABLES: Final = msgspec.json.Decoder(_Tables)
+_TABLE: Final = msgspec.json.Decoder(_Table)
 _TABLE_META: Final = msgspec.json.Decoder(_TableMeta)
 
 _SETTING: Final = {
@@ -169,11 +165,11 @@ def resolve_table(client: NocoDBClient, table: SourceTable) -> str:
         SourceTable.CONVERSATIONS: config.conversations_table,
         SourceTable.MESSAGES: config.messages_table,
     }[table]
-    path = client.tables_path()
+    listing = client.get_tables()
     try:
-        tables = _TABLES.decode(client.get_json_bytes(path)).tables
+        tables = [_TABLE.decode(row) for row in listing.rows]
     except msgspec.ValidationError as error:
-        raise _unexpected(path, error) from None
+        raise _unexpected(client.tables_path(), error) from None
     for found in (
         [one for one in tables if one.id == wanted],
         [one for one in tables if one.title == wanted],
@@ -187,7 +183,7 @@ def resolve_table(client: NocoDBClient, table: SourceTable) -> str:
                 f"base {config.project_id} has {len(found)} tables {wanted!r} (ids {ids}): put "
                 f"the id of the right one into {_SETTING[table]}"
             )
-    titles = ", ".join(sorted(repr(one.title) for one in tables)) or "none"
+    titles = ", ".join(sorted(repr(one.title) for one in tables))
     raise SourceRequestError(
         f"base {config.project_id} has no table {wanted!r} by title or id; it has: {titles}. "
         f"Correct {_SETTING[table]} (or NOCODB_PROJECT_ID); a database just connected may not be "

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import functools
 import hashlib
+import itertools
 import logging
 import re
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import msgspec
 import polars as pl
@@ -24,7 +26,9 @@ from conversation_analytics.core.errors import (
 )
 from conversation_analytics.core.schemas import INSTANT, RAW_MESSAGES
 from conversation_analytics.core.source import SourceTable
+from conversation_analytics.core.values import decode_json
 from conversation_analytics.nocodb.discovery import discover
+from conversation_analytics.nocodb.pages import members
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,12 +37,15 @@ if TYPE_CHECKING:
     from conversation_analytics.nocodb.client import NocoDBClient
     from conversation_analytics.nocodb.discovery import Column, TableLayout
 
+T = TypeVar("T")
+
 logger = logging.getLogger("conversation_analytics.nocodb.reader")
 
 _SECOND: Final = dt.timedelta(seconds=1)
 _IDS_A_REQUEST: Final = 100  # 100 UUIDs keep a URL below the 8 kB that proxies allow
 # What may stand for a key in a filter, where `,`, `)` and `~` would change its meaning.
 _SAFE_KEY: Final = re.compile(r"[A-Za-z0-9_.:\-]{1,255}")
+_UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _CHANGES_SCHEMA: Final = {
     "id": pl.String(),
     "created_at": INSTANT,
@@ -72,21 +79,31 @@ class _Row:
 
     Attributes:
         key: primary key, as it goes into a filter.
+        order: the key in a form whose order here is the server's; None where that depends.
         id: id of the row, as text.
-        created_at: aware UTC, or null.
-        changes: times of the columns that tell of changes, in their order.
+        created_at: what was served.
+        changes: what was served in the columns that tell of changes, in their order.
         payload: JSON text.
         content: digest of the row without its times of change and its nulls.
         fingerprint: digest of the layout's light columns.
     """
 
     key: str
+    order: int | str | None
     id: str
-    created_at: dt.datetime | None
-    changes: tuple[dt.datetime | None, ...]
+    created_at: object
+    changes: tuple[object, ...]
     payload: str
     content: str
     fingerprint: str
+
+
+class _RefusedError(Exception):
+    """The server refused a page; a column that is gone would be a reason."""
+
+    def __init__(self, error: SourceRequestError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class NocoDBSource:
@@ -121,19 +138,23 @@ class NocoDBSource:
         """
         if start.tzinfo is None or end.tzinfo is None:
             raise ValueError("start and end must be aware")
-        layout = self._layout(table)
         # Served times lack the sub-second part and comparisons differ between databases, so a
         # second more on either side is asked for and cut off here.
         first = start.astimezone(dt.UTC).replace(microsecond=0) - _SECOND
         last = end.astimezone(dt.UTC).replace(microsecond=0) + 2 * _SECOND
-        asked = (_at(layout.created_at, "gte", first), _at(layout.created_at, "lt", last))
-        rows = []
-        for row in self._walk(layout, layout.columns, asked, "window"):
-            if row.created_at is None or not first - _SECOND <= row.created_at <= last:
-                raise _filter_ignored(layout, f"[{first:%F %T}, {last:%F %T})", row)
-            if start <= row.created_at < end:
-                rows.append(row)
-        return _raw_frame(rows)
+
+        def read(layout: TableLayout) -> pl.DataFrame:
+            asked = (_at(layout.created_at, "gte", first), _at(layout.created_at, "lt", last))
+            rows = []
+            for row in self._walk(layout, layout.columns, asked, "window"):
+                created_at = _created(layout, row)
+                if created_at is None or not first - _SECOND <= created_at <= last:
+                    raise _filter_ignored(layout, f"[{first:%F %T}, {last:%F %T})", row, created_at)
+                if start <= created_at < end:
+                    rows.append((row, created_at))
+            return _raw_frame(rows)
+
+        return self._read(table, read)
 
     def read_undated(self, table: SourceTable) -> pl.DataFrame:
         """Return every row that has no time of creation, same columns, `created_at` null.
@@ -141,15 +162,19 @@ class NocoDBSource:
         Raises:
             AnalyticsError: as `read_window`.
         """
-        layout = self._layout(table)
-        # `(x,is,null)` is ignored without a word; `blank` works on every database.
-        asked = (f"({layout.created_at.reference},blank)",)
-        rows = []
-        for row in self._walk(layout, layout.columns, asked, "undated"):
-            if row.created_at is not None:
-                raise _filter_ignored(layout, "blank", row)
-            rows.append(row)
-        return _raw_frame(rows)
+
+        def read(layout: TableLayout) -> pl.DataFrame:
+            # `(x,is,null)` is ignored without a word; `blank` works on every database.
+            asked = (f"({layout.created_at.reference},blank)",)
+            rows = []
+            for row in self._walk(layout, layout.columns, asked, "undated"):
+                created_at = _created(layout, row)
+                if created_at is not None:
+                    raise _filter_ignored(layout, "blank", row, created_at)
+                rows.append((row, None))
+            return _raw_frame(rows)
+
+        return self._read(table, read)
 
     def read_ids(self, table: SourceTable, ids: Sequence[str]) -> pl.DataFrame:
         """Return the rows with these ids that the source has, whenever they were created.
@@ -158,29 +183,30 @@ class NocoDBSource:
             AnalyticsError: as `read_window`; ContractError too where an id cannot go into a
                 filter.
         """
-        layout = self._layout(table)
-        rows: list[_Row] = []
-        for start in range(0, len(ids), _IDS_A_REQUEST):
-            wanted = ids[start : start + _IDS_A_REQUEST]
-            asked = ",".join(_safe(layout, layout.row_id, row_id) for row_id in wanted)
-            found = list(
-                self._walk(
-                    layout, layout.columns, (f"({layout.row_id.reference},in,{asked})",), "ids"
-                )
-            )
-            if unasked := {row.id for row in found}.difference(wanted):
-                raise SourceRequestError(
-                    f"table {layout.title!r}: asked for {len(wanted)} ids, got {len(unasked)} rows "
-                    f"with others: the server ignores the filter on {layout.row_id.title}. Is a "
-                    "proxy dropping the query?"
-                )
-            rows += found
-        return _raw_frame(rows)
+
+        def read(layout: TableLayout) -> pl.DataFrame:
+            rows = []
+            for column, wanted in _batches_of_ids(layout, ids):
+                asked = ",".join(_safe(layout, column, value) for value in wanted.values())
+                for row in self._walk(
+                    layout, layout.columns, (f"({column.reference},in,{asked})",), "ids"
+                ):
+                    if row.id not in wanted:
+                        raise SourceRequestError(
+                            f"table {layout.title!r}: asked for {len(wanted)} values of "
+                            f"{column.title}, got row {row.id}: the server ignores the filter. Is "
+                            "a proxy dropping the query?"
+                        )
+                    rows.append((row, _created(layout, row)))
+            return _raw_frame(rows)
+
+        return self._read(table, read)
 
     def changes_since(self, table: SourceTable, since: dt.datetime) -> pl.DataFrame:
         """Return the rows created or changed at or after `since` (aware UTC), each id once.
 
-        Only small columns are read: no text of a conversation.
+        Only small columns are read: no text of a conversation. A row whose `created_at` is no
+        time a day could hold (PostgreSQL's `infinity`, the year 10000) is left out with a warning.
 
         Returns:
             Columns `id` String, `created_at` and `changed_at` Datetime(us, UTC), both may be
@@ -191,26 +217,17 @@ class NocoDBSource:
         """
         if since.tzinfo is None:
             raise ValueError("since must be aware")
-        layout = self._layout(table)
         first = since.astimezone(dt.UTC).replace(microsecond=0)
-        # An old row is entered late or changed later, a new row has no time of change yet: one
-        # column alone would miss one of them.
-        times = (layout.created_at, *layout.changes)
-        asked = "~or".join(_at(column, "gte", first) for column in times)
-        rows = {row.id: row for row in self._walk(layout, layout.light, (f"({asked})",), "changes")}
-        ordered = sorted(rows.values(), key=lambda row: row.id)
-        return pl.DataFrame(
-            {
-                "id": [row.id for row in ordered],
-                "created_at": [row.created_at for row in ordered],
-                "changed_at": [
-                    max((time for time in row.changes if time is not None), default=None)
-                    for row in ordered
-                ],
-                "fingerprint": [row.fingerprint for row in ordered],
-            },
-            schema=_CHANGES_SCHEMA,
-        )
+
+        def read(layout: TableLayout) -> pl.DataFrame:
+            # An old row is entered late or changed later, a new row has no time of change yet:
+            # one column alone would miss one of them.
+            either = [_at(column, "gte", first) for column in (layout.created_at, *layout.changes)]
+            asked = ("(" + "~or".join(either) + ")" if len(either) > 1 else either[0],)
+            rows = {row.id: row for row in self._walk(layout, layout.light, asked, "changes")}
+            return _changes_frame(layout, [rows[row_id] for row_id in sorted(rows)])
+
+        return self._read(table, read)
 
     def describe(self) -> dict[str, str]:
         """Return address, base and tables; no credentials."""
@@ -259,7 +276,7 @@ class NocoDBSource:
         return f"{base_url} answers"
 
     def _listed(self) -> str:
-        self._client.get_list(self._client.tables_path())
+        self._client.get_tables()
         return f"may read base {self._client.config.project_id}"
 
     def _tried(self, table: SourceTable) -> str:
@@ -274,8 +291,9 @@ class NocoDBSource:
             },
         )
         for row in _decode(layout, layout.light, read.rows):
-            if row.created_at is not None:
-                self._check_zone(layout, row, row.created_at)
+            created_at = _created(layout, row)
+            if created_at is not None:
+                self._check_zone(layout, row, created_at)
         return (
             f"table {layout.title!r}: {len(layout.columns)} columns loaded, key "
             f"{layout.key.title}, id {layout.row_id.title}, created {layout.created_at.title}"
@@ -305,15 +323,32 @@ class NocoDBSource:
                 "restart NocoDB"
             )
 
+    def _read(self, table: SourceTable, read: Callable[[TableLayout], T]) -> T:
+        """Read; where the server refuses, once more if the table has other columns by now."""
+        layout = self._layout(table)
+        try:
+            return read(layout)
+        except _RefusedError as refused:
+            self._forget(table, layout)
+            now = self._layout(table)
+            if now == layout:
+                raise refused.error from None
+        logger.warning("nocodb columns changed: table=%s, reading again", table)
+        try:
+            return read(now)
+        except _RefusedError as refused:
+            raise refused.error from None
+
     def _layout(self, table: SourceTable) -> TableLayout:
         with self._lock:
             if table not in self._layouts:
                 self._layouts[table] = discover(self._client, table, self._contract.tables[table])
             return self._layouts[table]
 
-    def _forget(self, table: SourceTable) -> None:
+    def _forget(self, table: SourceTable, layout: TableLayout) -> None:
         with self._lock:
-            self._layouts.pop(table, None)
+            if self._layouts.get(table) == layout:  # else another thread has looked already
+                del self._layouts[table]
 
     def _walk(
         self, layout: TableLayout, columns: Sequence[Column], asked: Sequence[str], what: str
@@ -336,9 +371,8 @@ class NocoDBSource:
                 listing = self._client.get_list(
                     path, {**params, "where": "~and".join([*asked, *after])}
                 )
-            except SourceRequestError:
-                self._forget(layout.table)  # a column may be gone: look again next time
-                raise
+            except SourceRequestError as error:
+                raise _RefusedError(error) from None
             pages += 1
             rows = _decode(layout, columns, listing.rows)
             if rows and rows[0].key in seen:
@@ -347,14 +381,22 @@ class NocoDBSource:
                     f"the server ignores the filter on {layout.key.title}; expected rows after "
                     "the last one. Is a proxy dropping the query, or is this not NocoDB?"
                 )
+            for before, row in itertools.pairwise(rows):
+                # A row out of order is one that the next page's filter may pass over.
+                if type(before.order) is type(row.order) and not _ascending(before, row):
+                    raise SourceRequestError(
+                        f"table {layout.title!r}: page {pages} is not in the order of "
+                        f"{layout.key.title} that was asked for (at row {row.id}), so rows could "
+                        "be passed over. Is a proxy dropping the query, or is this not NocoDB?"
+                    )
             for row in rows:
                 if row.key not in seen:
                     seen.add(row.key)
                     yield row
-            # The server may give fewer rows than asked for, and says so; silent, only an
-            # empty page is the end.
-            granted = min(listing.page_size, page_size) if listing.page_size else None
-            if not rows or (granted is not None and len(rows) < granted):
+            # The server may give fewer rows than asked for, and says so; silent, or saying that
+            # more follow, only an empty page is the end.
+            granted = min(listing.page_size, page_size) if listing.page_size else 0
+            if not rows or (len(rows) < granted and listing.is_last is not False):
                 break
             after = [f"({layout.key.reference},gt,{_safe(layout, layout.key, rows[-1].key)})"]
         logger.info(
@@ -384,18 +426,58 @@ def _safe(layout: TableLayout, column: Column, value: str) -> str:
     return value
 
 
+def _batches_of_ids(
+    layout: TableLayout, ids: Sequence[str]
+) -> Iterator[tuple[Column, dict[str, str]]]:
+    """Yield what to ask for in one request: a column, and by id the value it has there."""
+    label = _label(layout, "", None)
+    without_id = [row_id for row_id in ids if row_id.startswith(label)]
+    with_id = [row_id for row_id in ids if not row_id.startswith(label)]
+    for column, some in ((layout.row_id, with_id), (layout.key, without_id)):
+        for start in range(0, len(some), _IDS_A_REQUEST):
+            part = some[start : start + _IDS_A_REQUEST]
+            yield column, {row_id: row_id.removeprefix(label) for row_id in part}
+
+
 def _references(columns: Iterable[Column]) -> str:
     return ",".join(column.reference for column in columns)
 
 
+def _ascending(before: _Row, row: _Row) -> bool:
+    one, other = before.order, row.order
+    if isinstance(one, int) and isinstance(other, int):
+        return one <= other
+    return not (isinstance(one, str) and isinstance(other, str)) or one <= other
+
+
 @functools.lru_cache(maxsize=32)
 def _decoder(titles: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
-    """Return a decoder of just these keys of a row; the rest is passed over."""
+    """Return a decoder of just these keys of a row, to a tuple; the rest is passed over."""
     names = {f"value_{position}": title for position, title in enumerate(titles)}
-    row = msgspec.defstruct(
-        "Row", [(name, int | str | None, None) for name in names], rename=names, gc=False
-    )
+    row = msgspec.defstruct("Row", [(name, Any, None) for name in names], rename=names, gc=False)
     return msgspec.json.Decoder(row)
+
+
+def _values(
+    layout: TableLayout, titles: tuple[str, ...], raw: bytes, position: int
+) -> tuple[list[Any], Mapping[str, bytes | msgspec.Raw]]:
+    """Return what a row has under these titles, and the text of every value by its title."""
+    try:
+        values = list(msgspec.structs.astuple(_decoder(titles).decode(raw)))
+        return values, _FIELDS.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        found = members(raw)
+        values = [
+            decode_json(found.get(title, b"null").decode("utf-8", "replace")) for title in titles
+        ]
+    except ValueError:
+        raise ContractError(
+            f"table {layout.title!r}: row {position + 1} of a page cannot be read: expected an "
+            f"object with {', '.join(titles)}. Is NOCODB_BASE_URL NocoDB's own address?"
+        ) from None
+    return values, found
 
 
 def _decode(
@@ -408,26 +490,17 @@ def _decode(
             column.title for column in (layout.key, layout.row_id, layout.created_at, *changes)
         )
     )
-    decoder = _decoder(titles)
-    place = {title: f"value_{position}" for position, title in enumerate(titles)}
     key, row_id, created = (
-        place[column.title] for column in (layout.key, layout.row_id, layout.created_at)
+        titles.index(column.title) for column in (layout.key, layout.row_id, layout.created_at)
     )
-    change_places = [place[column.title] for column in changes]
+    change_places = [titles.index(column.title) for column in changes]
     times_of_change = {column.title for column in layout.changes}
     light = [column.title for column in layout.light]
     required = layout.required if columns is layout.columns else frozenset[str]()
     decoded = []
     for position, raw in enumerate(rows):
-        try:
-            row = decoder.decode(raw)
-            fields = _FIELDS.decode(raw)
-            payload = bytes(raw).decode()
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ContractError(
-                f"table {layout.title!r}: row {position + 1} of a page cannot be read: expected "
-                f"text or integers in {', '.join(titles)} ({type(error).__name__})"
-            ) from None
+        text = bytes(raw)
+        values, fields = _values(layout, titles, text, position)
         if absent := required - fields.keys():
             raise ContractError(
                 f"table {layout.title!r}: row {position + 1} of a page lacks "
@@ -435,25 +508,22 @@ def _decode(
                 f"requires; it has: {', '.join(sorted(fields))}. If the column was renamed or "
                 f"removed meanwhile, correct the file of {SETTING} and read the day again"
             )
-        key_value, id_value = getattr(row, key), getattr(row, row_id)
-        if key_value is None or key_value == "":
+        key_value = values[key]
+        if key_value == "" or isinstance(key_value, bool) or not isinstance(key_value, int | str):
             raise ContractError(
-                f"table {layout.title!r}: row {position + 1} of a page has no primary key "
-                f"{layout.key.title}, though it was asked for: look at the table in NocoDB"
+                f"table {layout.title!r}: row {position + 1} of a page has no usable primary key "
+                f"{layout.key.title}: expected an integer or text, though it was asked for. Look "
+                "at the table in NocoDB"
             )
-        # An empty line of NocoDB's grid has a key but no `id`: it goes on under its key, to
-        # become a dead letter, instead of stopping the good rows.
-        label = str(key_value if id_value is None or id_value == "" else id_value)
+        uuid = isinstance(key_value, str) and _UUID.fullmatch(key_value)
         decoded.append(
             _Row(
                 key=str(key_value),
-                id=label,
-                created_at=_instant(layout, layout.created_at, label, getattr(row, created)),
-                changes=tuple(
-                    _instant(layout, column, label, getattr(row, name))
-                    for column, name in zip(changes, change_places, strict=True)
-                ),
-                payload=payload,
+                order=key_value if uuid or isinstance(key_value, int) else None,
+                id=_label(layout, str(key_value), values[row_id]),
+                created_at=values[created],
+                changes=tuple(values[place] for place in change_places),
+                payload=text.decode("utf-8", "replace"),
                 content=_digest(fields, fields.keys() - times_of_change),
                 fingerprint=_digest(fields, light),
             )
@@ -461,25 +531,37 @@ def _decode(
     return decoded
 
 
-def _digest(fields: Mapping[str, msgspec.Raw], titles: Iterable[str]) -> str:
+def _digest(fields: Mapping[str, bytes | msgspec.Raw], titles: Iterable[str]) -> str:
     # A column that is added at the source is null in old rows: that changes none of them.
     text = b"\n".join(
-        b"%b:%b" % (title.encode(), bytes(value))
+        b"%b:%b" % (title.encode("utf-8", "surrogatepass"), bytes(value))
         for title in sorted(titles)
         if (value := fields.get(title)) is not None and bytes(value) != b"null"
     )
     return hashlib.sha256(text).hexdigest()[:32]
 
 
-def _instant(
-    layout: TableLayout, column: Column, row_id: str, value: int | str | None
-) -> dt.datetime | None:
+def _label(layout: TableLayout, key: str, row_id: object) -> str:
+    """Return the id as text.
+
+    An empty line of NocoDB's grid has a key but no `id`: it goes on under its key, to become a
+    dead letter, instead of stopping the good rows; and never under the `id` of another row.
+    """
+    if row_id == "" or isinstance(row_id, bool) or not isinstance(row_id, int | str):
+        return f"{layout.key.title}={key}"
+    return str(row_id)
+
+
+def _created(layout: TableLayout, row: _Row) -> dt.datetime | None:
+    return _instant(layout, layout.created_at, row.id, row.created_at)
+
+
+def _instant(layout: TableLayout, column: Column, row_id: str, value: object) -> dt.datetime | None:
     """Parse `YYYY-MM-DD HH:MM:SS+00:00` and its ISO relatives; without a zone it is UTC."""
     if value is None or value == "":
         return None
     try:
-        moment = dt.datetime.fromisoformat(value if isinstance(value, str) else "")
-        return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
+        return _moment(value)
     except (ValueError, OverflowError):
         raise ContractError(
             f"table {layout.title!r}, row {row_id}: {column.title} is no ISO date and time: make "
@@ -487,10 +569,17 @@ def _instant(
         ) from None
 
 
-def _filter_ignored(layout: TableLayout, asked: str, row: _Row) -> SourceRequestError:
+def _moment(value: object) -> dt.datetime:
+    moment = dt.datetime.fromisoformat(value if isinstance(value, str) else "")
+    return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
+
+
+def _filter_ignored(
+    layout: TableLayout, asked: str, row: _Row, created_at: dt.datetime | None
+) -> SourceRequestError:
     return SourceRequestError(
         f"table {layout.title!r}: asked for {layout.created_at.title} {asked}, got row {row.id} of "
-        f"{row.created_at}. Either a proxy drops the filter, or the database behind NocoDB has a "
+        f"{created_at}. Either a proxy drops the filter, or the database behind NocoDB has a "
         "session time zone other than UTC: ALTER DATABASE ... SET timezone TO 'UTC', then restart "
         "NocoDB"
     )
@@ -500,20 +589,49 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _raw_frame(rows: Sequence[_Row]) -> pl.DataFrame:
+def _raw_frame(rows: Sequence[tuple[_Row, dt.datetime | None]]) -> pl.DataFrame:
     # The same row entered twice into a table of NocoDB's own: the later entry counts.
-    unique = {row.id: row for row in rows}.values()
+    unique = {row.id: (row, created_at) for row, created_at in rows}.values()
     return RAW_MESSAGES.conform(
         pl.DataFrame(
             {
-                "id": [row.id for row in unique],
-                "created_at": [row.created_at for row in unique],
-                "payload": [row.payload for row in unique],
-                "sha256": [_sha256(row.payload) for row in unique],
-                "content_sha256": [row.content for row in unique],
-                "fingerprint": [row.fingerprint for row in unique],
+                "id": [row.id for row, _ in unique],
+                "created_at": [created_at for _, created_at in unique],
+                "payload": [row.payload for row, _ in unique],
+                "sha256": [_sha256(row.payload) for row, _ in unique],
+                "content_sha256": [row.content for row, _ in unique],
+                "fingerprint": [row.fingerprint for row, _ in unique],
                 "gone": [False] * len(unique),
             },
             schema=RAW_MESSAGES.polars,
         )
     )
+
+
+def _changes_frame(layout: TableLayout, rows: Sequence[_Row]) -> pl.DataFrame:
+    found: dict[str, list[Any]] = {name: [] for name in _CHANGES_SCHEMA}
+    outside = 0
+    for row in rows:
+        try:
+            created_at = None if row.created_at in (None, "") else _moment(row.created_at)
+        except (ValueError, OverflowError):
+            outside += 1
+            continue
+        found["id"].append(row.id)
+        found["created_at"].append(created_at)
+        found["changed_at"].append(max(_known(row.changes), default=None))
+        found["fingerprint"].append(row.fingerprint)
+    if outside:
+        logger.warning(
+            "nocodb changes: table=%s rows=%d have a %s that no day holds and are never read; "
+            "correct them at the source",
+            layout.table, outside, layout.created_at.title,
+        )  # fmt: skip
+    return pl.DataFrame(found, schema=_CHANGES_SCHEMA)
+
+
+def _known(values: Iterable[object]) -> Iterator[dt.datetime]:
+    """Yield the times among the values; one that is none (`infinity`) tells of no change."""
+    for value in values:
+        with contextlib.suppress(ValueError, OverflowError):
+            yield _moment(value)

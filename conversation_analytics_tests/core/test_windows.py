@@ -33,6 +33,21 @@ def test_days_tile_time_without_gap_or_overlap(day: dt.date, zone: ZoneInfo) -> 
     assert local_day(window.end - dt.timedelta(microseconds=1), zone) == day
 
 
+@pytest.mark.parametrize(
+    ("zone", "day", "start", "hours"),
+    [
+        ("Africa/Cairo", "2026-04-24", "2026-04-23T22:00:00", 23),  # no midnight that day
+        ("America/Havana", "2026-11-01", "2026-11-01T04:00:00", 25),  # midnight comes twice
+        ("Australia/Lord_Howe", "2026-04-05", "2026-04-04T13:00:00", 24.5),
+        ("Asia/Kathmandu", "2026-11-22", "2026-11-21T18:15:00", 24),
+    ],
+)
+def test_days_whose_midnight_is_odd(zone: str, day: str, start: str, hours: float) -> None:
+    window = day_window(dt.date.fromisoformat(day), ZoneInfo(zone))
+    assert window.start == dt.datetime.fromisoformat(start).replace(tzinfo=dt.UTC)
+    assert window.end - window.start == dt.timedelta(hours=hours)
+
+
 def test_days_between_includes_both_ends() -> None:
     days = list(days_between(dt.date(2026, 2, 27), dt.date(2026, 3, 1)))
     assert [day.isoformat() for day in days] == ["2026-02-27", "2026-02-28", "2026-03-01"]

@@ -7,6 +7,7 @@ import json
 import socket
 import struct
 import threading
+import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     reset: bool = False
     cut: int = 0
+    drip_s: float = 0.0
 
 
 def rows(*served: dict[str, object], page_size: int | None = None) -> Answer:
@@ -86,8 +88,20 @@ def scripted(*script: Answer) -> Iterator[ScriptedServer]:
             for name, value in answer.headers.items():
                 self.send_header(name, value)
             self.end_headers()
+            if answer.drip_s:
+                self.drip(answer)
+                return
             self.wfile.write(answer.body[: len(answer.body) - answer.cut])
             self.close_connection = self.close_connection or bool(answer.cut)
+
+        def drip(self, answer: Answer) -> None:
+            """Send a byte at a time, as a proxy does that keeps a connection alive."""
+            self.close_connection = True
+            with contextlib.suppress(OSError):  # the client gives up at last
+                for position in range(len(answer.body)):
+                    self.wfile.write(answer.body[position : position + 1])
+                    self.wfile.flush()
+                    time.sleep(answer.drip_s)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
             """Keep quiet."""

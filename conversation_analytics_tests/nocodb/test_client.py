@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import gzip
+import json
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
@@ -95,6 +97,105 @@ def test_a_redirect_is_refused_and_the_token_stays() -> None:
         assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("location", ["http://[bad", "http://h/\xff\xe9", "", "//", "http://h:x/"])
+def test_a_redirect_to_what_is_no_address_is_a_refusal_too(location: str) -> None:
+    with (
+        asking(Answer(302, b"", {"Location": location})) as (server, client),
+        pytest.raises(SourceRequestError, match="NOCODB_BASE_URL"),
+    ):
+        client.get_list(PATH)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["-5", "7.5", "", "9" * 400, "Sun, 22 Nov 99999 12:00:30 GMT", "Fri, 31 Dec 9999 23:59:59 GMT",
+     "Mon, 01 Jan 0001 00:00:00 +2359", "Sun, 22 Nov 2026 12:00:30 +99999999999", "\xe9"],
+)  # fmt: skip
+def test_no_retry_after_keeps_a_client_longer_than_five_minutes(text: str) -> None:
+    with asking(Answer(429, headers={"Retry-After": text}), GOOD) as (server, client):
+        client.get_list(PATH)
+        assert 1.0 <= server.slept[0] <= 300.0
+
+
+def test_an_empty_page_before_the_last_one_is_asked_again() -> None:
+    more = Answer(body=b'{"list": [], "pageInfo": {"pageSize": 25, "isLastPage": false}}')
+    with asking(more, GOOD) as (server, client):
+        assert len(client.get_list(PATH).rows) == 1
+        assert server.slept == [1.0]
+    with (
+        asking(more, max_retries=0) as (_, client),
+        pytest.raises(SourceUnavailableError, match="more rows follow"),
+    ):
+        client.get_list(PATH)
+
+
+def test_an_answer_that_never_ends_is_given_up() -> None:
+    with scripted(Answer(body=b" " * 2000, drip_s=0.02)) as server:
+        config = NocoDBConfig(server.base_url, TOKEN, "base", timeout_s=0.05, max_retries=0)
+        with (
+            contextlib.closing(NocoDBClient(config)) as client,
+            pytest.raises(SourceUnavailableError, match="not complete after 10 times"),
+        ):
+            client.get_list(PATH)
+
+
+def test_an_answer_larger_than_any_page_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("conversation_analytics.nocodb.client._MAX_ANSWER_BYTES", 1 << 20)
+    bomb = gzip.compress(b" " * (1 << 24))
+    with (
+        asking(Answer(body=bomb, headers={"Content-Encoding": "gzip"})) as (server, client),
+        pytest.raises(SourceRequestError, match="CHUNK_SIZE"),
+    ):
+        client.get_list(PATH)
+    assert len(server.requests) == 1
+
+
+def test_a_token_at_the_cut_of_a_long_message_is_not_told_by_half() -> None:
+    for before in range(150, 200):
+        told = json.dumps({"msg": "x" * before + TOKEN, "error": True}).encode()
+        with (
+            asking(Answer(422, told)) as (_, client),
+            pytest.raises(SourceRequestError) as caught,
+        ):
+            client.get_list(PATH)
+        assert TOKEN[:5] not in str(caught.value)
+
+
+def test_what_a_server_tells_cannot_paint_a_terminal() -> None:
+    told = json.dumps({"msg": "\x1b[31mred\r\nline", "message": ["no text"]}).encode()
+    with asking(Answer(422, told)) as (_, client), pytest.raises(SourceRequestError) as caught:
+        client.get_list(PATH)
+    assert str(caught.value).isprintable()
+    assert "red line" in str(caught.value)
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 100_000, b'{"list": [}]}'])
+def test_a_body_without_end_is_no_answer(body: bytes) -> None:
+    with (
+        asking(Answer(body=body), max_retries=0) as (_, client),
+        pytest.raises(SourceUnavailableError, match="not the JSON"),
+    ):
+        client.get_list(PATH)
+
+
+def test_a_certificate_that_is_not_trusted_is_not_asked_again() -> None:
+    slept: list[float] = []
+    config = NocoDBConfig("https://127.0.0.1:1", TOKEN, "base")
+    refused = requests.exceptions.SSLError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed")
+    torn = requests.exceptions.SSLError("[SSL: UNEXPECTED_EOF_WHILE_READING]")
+    for error, expected in ((refused, SourceRequestError), (torn, SourceUnavailableError)):
+
+        class Session(requests.Session):
+            def get(self, *_: Any, error: Exception = error, **__: Any) -> requests.Response:
+                raise error
+
+        client = NocoDBClient(config, session_factory=Session, sleep=slept.append)
+        with contextlib.closing(client), pytest.raises(expected):
+            client.get_list(PATH)
+        assert bool(slept) == (error is torn)
+
+
 def test_retry_after_in_seconds_is_honoured_and_capped() -> None:
     with asking(
         Answer(429, headers={"Retry-After": "7"}),
@@ -117,11 +218,11 @@ def test_retry_after_may_be_a_date() -> None:
         assert server.slept == [30.0, 2.0]
 
 
-@given(attempt=st.integers(0, 20), jitter=st.floats(0, 1), first=st.floats(0.01, 300))
+@given(attempt=st.integers(0, 5000), jitter=st.floats(0, 1), first=st.floats(0.01, 300))
 def test_back_off_doubles_within_bounds(attempt: int, jitter: float, first: float) -> None:
     config = NocoDBConfig("http://127.0.0.1", TOKEN, "base", retry_delay_s=first)
     delay = NocoDBClient(config, random=lambda: jitter)._delay(attempt, None)
-    full = min(first * 2.0**attempt, 60.0)
+    full = min(first * 2.0 ** min(attempt, 30), 60.0)
     assert full / 2 <= delay <= full
 
 

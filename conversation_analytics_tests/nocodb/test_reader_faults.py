@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from conversation_analytics.core.contract import columns_of, parse_contract
 from conversation_analytics.core.errors import (
     ContractError,
+    SourceAuthError,
     SourceRequestError,
     SourceUnavailableError,
 )
@@ -271,14 +272,142 @@ def test_a_column_removed_between_two_pages_is_a_contract_error() -> None:
         source.read_window(SourceTable.MESSAGES, START, END)
 
 
-def test_a_column_refused_between_two_pages_is_named_by_the_next_read() -> None:
+def test_a_required_column_refused_between_two_pages_is_named() -> None:
     refused = Answer(422, b'{"error": "ERR_FIELD_NOT_FOUND"}')
     now = described(*(one for one in PLAIN if one["title"] != "query"))
-    with reading(rows(row(1), page_size=1), refused, TABLES, now) as (_, source):
-        with pytest.raises(SourceRequestError, match="ERR_FIELD_NOT_FOUND"):
-            source.read_window(SourceTable.MESSAGES, START, END)
-        with pytest.raises(ContractError, match="lacks: query"):
-            source.read_window(SourceTable.MESSAGES, START, END)
+    with (
+        reading(rows(row(1), page_size=1), refused, TABLES, now) as (_, source),
+        pytest.raises(ContractError, match="lacks: query"),
+    ):
+        source.read_window(SourceTable.MESSAGES, START, END)
+
+
+BAD = [
+    b'"inputs": {"a": "\\ud800"}',
+    b'"inputs": "\\u0000"',
+    b'"error": "\xff\xfe"',
+    b'"latency": NaN, "x": -Infinity',
+    b'"n": 1e9999999999999999999',
+    b'"inputs": %s' % (b'{"a":' * 5000 + b"[]" + b"}" * 5000),
+    b'"error": "%s"' % (b"x" * 147_000),
+    b'"inputs": "\\ud83d", "\\u0069d": "k2"',
+]
+
+
+@pytest.mark.parametrize("part", BAD, ids=lambda part: part[:45].decode("ascii", "replace"))
+def test_a_row_that_cannot_be_decoded_is_served_as_it_is_among_the_good_ones(part: bytes) -> None:
+    bad = b"%s, %s}" % (json.dumps(row(2)).encode()[:-1], part)
+    one, three = (json.dumps(row(number)).encode() for number in (1, 3))
+    page = b'{"list": [%s, %s, %s], "pageInfo": {"pageSize": 9}}' % (one, bad, three)
+    with reading(Answer(body=page)) as (_, source):
+        frame = source.read_window(SourceTable.MESSAGES, START, END)
+        payloads = dict(frame.select("id", "payload").iter_rows())
+    assert list(payloads) == ["k1", "k2", "k3"]
+    assert payloads["k2"] == bad.decode("utf-8", "replace")
+    with reading(Answer(body=page)) as (_, source):
+        assert source.changes_since(SourceTable.MESSAGES, START).height == 3
+
+
+def test_a_short_page_that_says_more_follow_is_not_the_end() -> None:
+    def page(*served: dict[str, object], last: bool) -> Answer:
+        info = {"pageSize": 1000, "isLastPage": last}
+        return Answer(body=json.dumps({"list": served, "pageInfo": info}).encode())
+
+    with reading(page(row(1), last=False), page(row(2), last=True)) as (server, source):
+        frame = source.read_window(SourceTable.MESSAGES, START, END)
+        assert frame["id"].to_list() == ["k1", "k2"]
+        assert len(server.requests) == 4
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        (5, 7, 2),
+        ("00000000-0000-0000-0000-00000000000b", "00000000-0000-0000-0000-00000000000a"),
+    ],
+)
+def test_a_server_that_ignores_the_order_would_lose_rows(keys: tuple[Any, ...]) -> None:
+    page = rows(*(row(0, id=key) for key in keys), page_size=len(keys))
+    with (
+        reading(page, rows(page_size=9)) as (_, source),
+        pytest.raises(SourceRequestError, match="order"),
+    ):
+        source.read_window(SourceTable.MESSAGES, START, END)
+
+
+def test_texts_follow_the_order_of_the_server_whatever_it_is() -> None:
+    served = [row(0, id=key) for key in ("B", "a", "10", "9", 9)]
+    with reading(rows(*served, page_size=9)) as (_, source):
+        assert source.read_window(SourceTable.MESSAGES, START, END).height == 4
+
+
+def test_a_column_that_vanishes_between_pages_starts_the_window_again() -> None:
+    gone = Answer(404, b'{"error": "ERR_FIELD_NOT_FOUND"}')
+    fewer = [TABLES, described(*PLAIN)]
+    with scripted(
+        TABLES, described(*PLAIN, column("new_price", "Decimal")),
+        rows(row(1), page_size=1), gone, *fewer, rows(row(1), row(2), page_size=9),
+    ) as server, contextlib.closing(NocoDBSource(server.client())) as source:  # fmt: skip
+        frame = source.read_window(SourceTable.MESSAGES, START, END)
+    assert frame["id"].to_list() == ["k1", "k2"]
+    assert "new_price" in server.requests[2][0]
+    assert "new_price" not in server.requests[-1][0]
+
+
+def test_a_required_column_that_vanishes_is_told() -> None:
+    gone = Answer(404, b'{"error": "ERR_FIELD_NOT_FOUND"}')
+    with (
+        reading(gone, TABLES, described(PLAIN[0], *PLAIN[2:])) as (_, source),
+        pytest.raises(ContractError, match="lacks: conversation_id"),
+    ):
+        source.read_window(SourceTable.MESSAGES, START, END)
+
+
+def test_a_token_revoked_midway_stops_at_once() -> None:
+    pages = [rows(row(1), page_size=1), Answer(401, b'{"error": "ERR_AUTH"}'), rows(row(2))]
+    with (
+        reading(*pages) as (server, source),
+        pytest.raises(SourceAuthError, match="NOCODB_API_TOKEN"),
+    ):
+        source.read_window(SourceTable.MESSAGES, START, END)
+    assert len(server.requests) == 4
+
+
+def test_rows_without_an_id_never_stand_for_the_row_of_that_id() -> None:
+    """Tables of NocoDB itself: the key is a number, `id` is a column like any other."""
+    native = [column("Id", "ID", pk=True), column("id"), *PLAIN[1:]]
+    served = [row(0, id="5"), row(0, id=None), row(0, id=1.5), row(0, id={"x": 1})]
+    page = rows(*(one | {"Id": 4 + n} for n, one in enumerate(served)), page_size=9)
+    with (
+        scripted(TABLES, described(*native), page) as server,
+        contextlib.closing(NocoDBSource(server.client())) as source,
+    ):
+        frame = source.read_window(SourceTable.MESSAGES, START, END)
+    assert frame["id"].to_list() == ["5", "Id=5", "Id=6", "Id=7"]
+
+
+@pytest.mark.parametrize("time", ["10000-01-01 00:00:00+00:00", "Invalid date", 5, {"a": 1}])
+def test_a_time_of_change_that_is_none_stops_no_window_and_no_look(time: object) -> None:
+    columns = [*PLAIN, column("updated_at", "DateTime")]
+    page = rows(row(1, updated_at=time), row(2, updated_at="2026-11-10 13:00:00Z"), page_size=9)
+    with (
+        scripted(TABLES, described(*columns), page) as server,
+        contextlib.closing(NocoDBSource(server.client())) as source,
+    ):
+        assert source.read_window(SourceTable.MESSAGES, START, END).height == 2
+        changes = source.changes_since(SourceTable.MESSAGES, START)
+    assert changes["changed_at"].to_list() == [None, START.replace(hour=13)]
+    assert "~or" in server.requests[-1][0]
+    assert len(server.requests) == 4  # one for the changes, however many columns tell of them
+
+
+def test_a_row_no_day_can_hold_is_left_out_of_the_changes_with_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    page = rows(row(1), row(2, created_at="10000-01-01 00:00:00+00:00"), page_size=9)
+    with reading(page) as (_, source):
+        assert source.changes_since(SourceTable.MESSAGES, START)["id"].to_list() == ["k1"]
+    assert "rows=1 have a created_at that no day holds" in caplog.text
 
 
 ZONES = st.builds(

@@ -18,6 +18,7 @@ import pytest
 import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from psycopg import sql
 
 from conversation_analytics.core.contract import parse_contract
 from conversation_analytics.core.errors import (
@@ -183,7 +184,7 @@ def test_a_day_in_tables_of_nocodb_itself(nocodb: NocodbServer, native_base: Nat
             assert frame["id"].sort().to_list() == ids_in(around_midnight(), DAY, NEXT)
             undated = source.read_undated(SourceTable.MESSAGES)
             assert undated.height == 9
-            assert undated["id"].str.contains(r"^\d+$").sum() == 1
+            assert undated["id"].str.contains(r"^Id=\d+$").sum() == 1
             conversation = source.read_window(SourceTable.CONVERSATIONS, DAY, NEXT)
             assert conversation["id"].to_list() == [CONVERSATION_ID]
             assert "messages" not in json.loads(conversation["payload"][0])  # the link
@@ -224,6 +225,36 @@ def test_a_payload_is_the_exact_text_of_the_answer(
     with source_of(nocodb, dify_base, load_prompt=True) as source:
         payload = source.read_window(SourceTable.MESSAGES, DAY, NEXT)["payload"][0]
     assert json.loads(payload)["message"] == hard["message"]
+
+
+@pytest.mark.postgres
+def test_rows_that_postgresql_holds_and_python_cannot_spoil_no_other(
+    nocodb: NocodbServer, dify_base: DifyBase
+) -> None:
+    """Half a character in `inputs`, nesting, and times outside of the calendar: all were seen."""
+    load_dify_rows(dify_base.dsn, "conversations", [CONVERSATION])
+    rows = [message(number, DAY) for number in range(8)]
+    load_dify_rows(dify_base.dsn, "messages", rows)
+    spoiled = {
+        0: ("inputs", '{"a": "\\ud800"}'),
+        1: ("inputs", '{"a": "\\u0000"}'),
+        2: ("inputs", "[" * 2000 + "]" * 2000),
+        3: ("updated_at", "infinity"),
+        4: ("updated_at", "0044-03-15 BC"),
+        5: ("created_at", "infinity"),
+        6: ("created_at", "10000-01-01"),
+    }
+    with psycopg.connect(dify_base.dsn) as connection:
+        for number, (name, value) in spoiled.items():
+            connection.execute(
+                sql.SQL("update messages set {} = %s where id = %s").format(sql.Identifier(name)),
+                (value, rows[number]["id"]),
+            )
+    readable = sorted(row["id"] for number, row in enumerate(rows) if number not in {5, 6})
+    with source_of(nocodb, dify_base, page_size=100) as source:
+        assert source.read_window(SourceTable.MESSAGES, DAY, NEXT)["id"].to_list() == readable
+        changes = source.changes_since(SourceTable.MESSAGES, DAY)
+        assert changes["id"].to_list() == readable
 
 
 @pytest.mark.postgres
