@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from conversation_analytics.core.windows import local_day
+from conversation_analytics.core.windows import day_window, local_day
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -100,11 +100,13 @@ class Suspects:
         absent: the raw partition of their day does not hold them.
         doubtful: held with other times or counts: their content decides.
         same: found to be the same at an earlier look, and still shown like that.
+        ahead: how many rows are dated after today: they wait for their day.
     """
 
     absent: tuple[SeenRow, ...]
     doubtful: tuple[SeenRow, ...]
     same: tuple[SeenRow, ...]
+    ahead: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +146,13 @@ def suspects(
         zone: time zone of the partitions.
         first_day: earlier days have no partition: their rows are left alone.
         settled_before: rows touched between this instant and `now` wait for a later look.
-        now: rows dated after it do not wait: the source's clock is ahead.
+        now: rows dated after it do not wait to settle: the source's clock is ahead; those dated
+            after its day wait for theirs, for a day that is to come has no partition.
     """
+    # Instants are compared, for not every one of them has a day in every zone (year 9999).
+    opening = day_window(first_day, zone).start
+    closing = day_window(local_day(now, zone), zone).end
+    ahead = 0
     absent: list[SeenRow] = []
     doubtful: list[SeenRow] = []
     known: list[SeenRow] = []
@@ -153,9 +160,12 @@ def suspects(
     columns = shown.select("id", "created_at", "changed_at", "fingerprint")
     for row_id, created_at, changed_at, fingerprint in columns.iter_rows():
         at = max((time for time in (created_at, changed_at) if time is not None), default=None)
-        day = None if created_at is None else local_day(created_at, zone)
-        if (day is not None and day < first_day) or (at and settled_before < at <= now):
+        if created_at is not None and created_at >= closing:
+            ahead += 1
             continue
+        if (created_at and created_at < opening) or (at and settled_before < at <= now):
+            continue
+        day = None if created_at is None else local_day(created_at, zone)
         if day not in partitions:
             partitions[day] = dict(held(day).select("id", "fingerprint").iter_rows())
         row = SeenRow(table, row_id, day, at, _short(f"{created_at}|{changed_at}|{fingerprint}"))
@@ -163,7 +173,7 @@ def suspects(
             absent.append(row)
         elif partitions[day][row_id] != fingerprint:
             (known if same.get(row.name) == row.digest else doubtful).append(row)
-    return Suspects(tuple(absent), tuple(doubtful), tuple(known))
+    return Suspects(tuple(absent), tuple(doubtful), tuple(known), ahead)
 
 
 def is_unfinished() -> pl.Expr:

@@ -35,6 +35,7 @@ class _Look:
     """Rows that are not held as the source shows them, and the cursor after the look."""
 
     different: frozenset[SeenRow]
+    ahead: int
     cursor: Cursor
 
 
@@ -49,6 +50,7 @@ def _look(
     lag = dt.timedelta(seconds=settings.sensor_lag)
     settled_before = now - dt.timedelta(seconds=settings.sensor_settle)
     shown, different, same = [], set[SeenRow](), set[SeenRow]()
+    ahead = 0
     for table in SourceTable:
         held = partial(held_rows.rows, lake, table)
         listed = source.changes_since(table, cursor.watermark - lag)
@@ -70,10 +72,12 @@ def _look(
             )  # fmt: skip
         names = {row.name for row in changed}
         shown.append(listed)
+        ahead += found.ahead
         different |= changed | frozenset(found.absent)
         same |= frozenset(found.same) | {row for row in found.doubtful if row.name not in names}
     return _Look(
         frozenset(different),
+        ahead,
         next_cursor(
             cursor, shown, different, same, settled_before=settled_before, lag=lag
         ),
@@ -142,6 +146,12 @@ def nocodb_changes(
             "looked: rows_different=%d runs=%d days_waiting=%d",
             len(seen.different), len(requests), len(waiting),
         )  # fmt: skip
+        if seen.ahead:
+            context.log.warning(
+                "rows dated after today wait for their day: rows=%d; is a clock of the source "
+                "wrong?",
+                seen.ahead,
+            )
         if requests:
             return dg.SensorResult(run_requests=requests, cursor=cursor_text)
         since = cursor.watermark - dt.timedelta(seconds=settings.sensor_lag)

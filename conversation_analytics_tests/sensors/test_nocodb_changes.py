@@ -305,3 +305,11 @@ def test_an_undated_row_starts_the_undated_job(platform: Platform) -> None:
     assert (request.job_name, request.partition_key) == ("undated", None)
     platform.run(request)
     assert keys(platform.tick()) == []
+
+
+def test_rows_dated_after_today_wait_for_their_day(platform: Platform) -> None:
+    """Dagster refuses the whole tick for one partition that does not exist yet."""
+    platform.source.add("ahead", now() + dt.timedelta(days=3))
+    platform.source.add("far ahead", dt.datetime(9999, 12, 31, 23, 59, tzinfo=dt.UTC))
+    platform.source.add("now", created := now())
+    assert keys(platform.tick()) == [("daily", created.date().isoformat())]

@@ -1,0 +1,1 @@
+"""Tests that do to the platform what may happen to it."""

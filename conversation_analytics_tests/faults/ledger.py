@@ -1,0 +1,78 @@
+"""What the chaos suite did, and what it cost: one line a fault."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conversation_analytics_tests.faults.exactly_once import Verdict
+
+ROUNDS_VARIABLE = "CHAOS_ROUNDS"
+"""How many tries: `make chaos` sets it to 200."""
+
+TABLE_VARIABLE = "CHAOS_TABLE"
+"""A file to write the table to."""
+
+_FEW_ROUNDS = 8
+_PREFACE = """# Faults
+
+What the chaos suite does to the platform, and what it cost: rows in against rows out of every
+zone. Lost: a row (or its final state) that is missing somewhere. Repeated: a row that is somewhere
+twice, or where it should not be. `make chaos` runs it whole and writes this page; CI runs a short
+version and writes nothing. The tests are in `conversation_analytics_tests/faults`.
+
+"""
+
+
+def chaos_rounds() -> int:
+    """Return how many tries are wanted."""
+    return int(os.environ.get(ROUNDS_VARIABLE) or _FEW_ROUNDS)
+
+
+@dataclass
+class Tally:
+    """One line of the table, while it is counted.
+
+    Attributes:
+        tries: how often the fault was produced.
+        lost: rows lost over all tries.
+        repeated: rows repeated over all tries.
+        outcome: what came of it, in words.
+    """
+
+    tries: int = 0
+    lost: int = 0
+    repeated: int = 0
+    outcome: str = "not finished: the test failed"
+
+    def add(self, verdict: Verdict) -> None:
+        """Count the rows of a comparison."""
+        self.lost += len(verdict.lost)
+        self.repeated += len(verdict.repeated)
+
+
+@dataclass
+class Ledger:
+    """Every fault's tally, in the order they were met."""
+
+    tallies: dict[str, Tally] = field(default_factory=dict)
+
+    def tally(self, fault: str) -> Tally:
+        """Return the line of a fault; the same line for the same words."""
+        return self.tallies.setdefault(fault, Tally())
+
+    def lines(self) -> Iterator[str]:
+        """Yield the table, as Markdown."""
+        yield "| fault | tries | lost | repeated | outcome |"
+        yield "|---|---:|---:|---:|---|"
+        for fault, tally in sorted(self.tallies.items()):
+            counts = f"{tally.tries} | {tally.lost} | {tally.repeated}"
+            yield f"| {fault} | {counts} | {tally.outcome} |"
+
+    def page(self) -> str:
+        """Return the page of the docs."""
+        return _PREFACE + "\n".join(self.lines()) + "\n"
