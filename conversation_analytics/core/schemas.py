@@ -24,6 +24,8 @@ class Column:
         description: meaning and unit.
         required: a row without it is a dead letter; a source without it is a contract error.
         low_cardinality: worth a Parquet dictionary.
+        absent: for a column that came with a later version: what rows of partitions written
+            before have there; None: every partition has the column.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Column:
     description: str
     required: bool = False
     low_cardinality: bool = False
+    absent: str | bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,11 @@ class TableSchema:
         """Names of the columns without which a row cannot be used."""
         return tuple(column.name for column in self.columns if column.required)
 
+    @property
+    def absent(self) -> dict[str, str | bool]:
+        """Columns that older partitions may lack, with what their rows have there."""
+        return {column.name: column.absent for column in self.columns if column.absent is not None}
+
     def empty(self) -> pl.DataFrame:
         """Return a frame of this schema without rows."""
         return pl.DataFrame(schema=self.polars)
@@ -74,7 +82,12 @@ class TableSchema:
         ).sort(self.sort_by, nulls_last=True, maintain_order=True)
 
 
-_GONE = Column("gone", pl.Boolean(), "kept, though the source does not have the row any more")
+_GONE = Column(
+    "gone",
+    pl.Boolean(),
+    "kept, though the source does not have the row any more",
+    absent=False,
+)
 
 
 def _raw(name: str, what: str) -> TableSchema:
@@ -94,11 +107,13 @@ def _raw(name: str, what: str) -> TableSchema:
                 "content_sha256",
                 pl.String(),
                 "digest of the row without its times of change: these move by themselves",
+                absent="",  # no digest is empty: the row counts as changed, and is read again
             ),
             Column(
                 "fingerprint",
                 pl.String(),
                 "digest of the small columns that a look at the source shows",
+                absent="",
             ),
             _GONE,
         ),

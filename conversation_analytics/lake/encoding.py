@@ -179,7 +179,8 @@ def decode(data: bytes, schema: TableSchema, name: str = "object") -> pl.DataFra
 
     Args:
         data: the whole file.
-        schema: the pinned schema; the file must have exactly its table, columns and types.
+        schema: the pinned schema; the file must have exactly its table, columns and types, but
+            may lack columns that came later (`Column.absent`).
         name: what errors call the file.
 
     Raises:
@@ -195,11 +196,18 @@ def decode_with_footer(data: bytes, schema: TableSchema, name: str) -> tuple[pl.
 
     footer = read_footer(data, schema, name)
     try:
+        pinned = _arrow_schema(schema)
         with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
-            columns = file.read().columns
+            table = file.read()
         # Under the pinned schema: the file's own carries metadata, on which, if rotten,
         # Polars panics. read_footer has found names and types to be the same.
-        frame = pl.DataFrame(pa.Table.from_arrays(columns, schema=_arrow_schema(schema)))
+        columns = [
+            table.column(field.name)
+            if field.name in table.column_names
+            else pa.repeat(pa.scalar(schema.absent[field.name], field.type), table.num_rows)
+            for field in pinned
+        ]
+        frame = pl.DataFrame(pa.Table.from_arrays(columns, schema=pinned))
     except (pa.ArrowException, OSError, ValueError, pl.exceptions.PolarsError) as error:
         raise _torn(name, error) from error
     if frame.height != footer.rows or frame.schema != schema.polars:
@@ -234,7 +242,13 @@ def read_footer(data: bytes, schema: TableSchema, name: str) -> Footer:
             }
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _torn(name, error) from error
-    problems = _differences(_types(_arrow_schema(schema)), _types(found))
+    got = _types(found)
+    expected = {
+        column: dtype
+        for column, dtype in _types(_arrow_schema(schema)).items()
+        if column in got or column not in schema.absent
+    }
+    problems = _differences(expected, got)
     if pairs.get("table") != schema.name:
         problems.insert(0, f"table: expected {schema.name}, got {pairs.get('table', 'no name')}")
     if problems:

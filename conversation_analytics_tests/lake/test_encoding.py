@@ -132,14 +132,17 @@ def _with(schema: TableSchema, *columns: Column) -> TableSchema:
 @pytest.mark.parametrize(
     ("columns", "told"),
     [
-        (RAW_MESSAGES.columns[:-1], "column 'sha256': expected large_string, got no such column"),
+        (
+            tuple(column for column in RAW_MESSAGES.columns if column.name != "sha256"),
+            "column 'sha256': expected large_string, got no such column",
+        ),
         (
             (*RAW_MESSAGES.columns, Column("new", pl.Int64(), "")),
             "column 'new': expected no such column, got int64",
         ),
         (
-            (*RAW_MESSAGES.columns[:-1], Column("sha256", pl.Int64(), "")),
-            "column 'sha256': expected large_string, got int64",
+            (*RAW_MESSAGES.columns[:-1], Column("gone", pl.Int64(), "")),
+            "column 'gone': expected bool, got int64",
         ),
         (RAW_MESSAGES.columns[::-1], "expected the order"),
     ],
@@ -149,6 +152,21 @@ def test_an_object_of_another_schema_is_refused(columns: tuple[Column, ...], tol
     with pytest.raises(LakeError, match=told) as refusal:
         decode(encode(other.empty(), other, OPTIONS, KEY), RAW_MESSAGES, "raw_messages/x.parquet")
     assert str(refusal.value).startswith("raw_messages/x.parquet is not of the pinned schema")
+
+
+def test_a_partition_of_an_earlier_version_has_its_later_columns_filled() -> None:
+    old = _with(RAW_MESSAGES, *(c for c in RAW_MESSAGES.columns if c.absent is None))
+    rows = old.conform(
+        pl.DataFrame(
+            {"id": ["a"], "created_at": [None], "payload": ["{}"], "sha256": ["d"]},
+            schema=old.polars,
+        )
+    )
+    frame = decode(encode(rows, old, OPTIONS, KEY), RAW_MESSAGES)
+    assert frame.schema == RAW_MESSAGES.polars
+    assert frame.row(0, named=True) == rows.row(0, named=True) | {
+        "content_sha256": "", "fingerprint": "", "gone": False,
+    }  # fmt: skip
 
 
 def test_an_object_of_another_table_or_writer_is_refused() -> None:
