@@ -188,13 +188,13 @@ def replay(first: dt.date | None, last: dt.date | None) -> None:
     asked of the source. Example: conversation-analytics replay 2026-11-01 2026-11-21
     """
     from conversation_analytics.assets import lineage  # noqa: PLC0415 - import budget
-    from conversation_analytics.core import schemas  # noqa: PLC0415
+    from conversation_analytics.core import zones  # noqa: PLC0415
     from conversation_analytics.definitions import daily_graph, daily_steps  # noqa: PLC0415
     from conversation_analytics.resources.connections import open_lake  # noqa: PLC0415
 
     settings = _settings()
     lake = open_lake(settings)
-    tables = (schemas.CONVERSATION_DEAD_LETTERS, schemas.MESSAGE_DEAD_LETTERS)
+    tables = [zones.DAILY[table].dead_letters for table in settings.source_tables]
     dead = {
         (table.name, key): rows
         for table in tables
@@ -503,10 +503,10 @@ def status() -> None:
 
 
 def _dead_letters(lake: Lake) -> int:
-    from conversation_analytics.core import schemas  # noqa: PLC0415 - import budget
+    from conversation_analytics.core import zones  # noqa: PLC0415 - import budget
 
-    daily = (schemas.CONVERSATION_DEAD_LETTERS, schemas.MESSAGE_DEAD_LETTERS)
-    undated = (schemas.UNDATED_CONVERSATION_DEAD_LETTERS, schemas.UNDATED_MESSAGE_DEAD_LETTERS)
+    daily = [table.dead_letters for table in zones.DAILY.values()]
+    undated = [table.dead_letters for table in zones.UNDATED.values()]
     return sum(lake.row_count(s, key) for s in daily for key in lake.keys(s)) + sum(
         lake.row_count(s, None) for s in undated if lake.exists(s, None)
     )

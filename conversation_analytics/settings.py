@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from conversation_analytics.core.errors import SettingsError
+from conversation_analytics.core.source import SourceTable
 
 Parser = Callable[[str], Any]
 
@@ -261,6 +262,8 @@ SETTINGS: tuple[Setting, ...] = (
              "table of conversations", _text),
     _setting(_SOURCE, "NOCODB_MESSAGES_TABLE", "messages", "title or id",
              "table of messages", _text),
+    _setting(_SOURCE, "NOCODB_FEEDBACKS_TABLE", "", "title or id, or empty",
+             "table of ratings (Dify: message_feedbacks); empty: satisfaction is unknown", _text),
     _setting(_SOURCE, "NOCODB_COLUMN_CONTRACT", "", "a TOML file, or empty",
              "for tables whose columns are not named as Dify names them, see docs/operations.md",
              _optional_path),
@@ -314,6 +317,7 @@ SETTINGS: tuple[Setting, ...] = (
             ("CATEGORIES", "categories (reserved: written by a later version)"),
             ("TRANSLATIONS", "translations (reserved: written by a later version)"),
             ("ANALYTICS_REPORTS", "reports by period and app"),
+            ("DEAD_LETTERS", "rows that could not be typed, with reason, since when, how often"),
             ("USER_ANALYTICS", "user analytics (reserved: written by a later version)"),
         )
     ),
@@ -383,7 +387,6 @@ SETTINGS: tuple[Setting, ...] = (
             ("GPU_MEMORY_LIMIT", "the GPU engine is"),
             ("GPU_MIN_ROWS", "the GPU engine is"),
             ("DASK_SCHEDULER_ADDRESS", "the Dask range jobs are"),
-            ("NOCODB_FEEDBACKS_TABLE", "feedbacks are"),
         )
     ),
     _setting(_WORK, "CUDA_VISIBLE_DEVICES", "", "text",
@@ -449,6 +452,13 @@ class Settings:
     def source_kind(self) -> str:
         """`sample` or `nocodb`."""
         return str(self.source) or ("nocodb" if self.nocodb_base_url else "sample")
+
+    @property
+    def source_tables(self) -> tuple[SourceTable, ...]:
+        """The tables that are read."""
+        if self.source_kind == "nocodb" and not self.nocodb_feedbacks_table:
+            return tuple(table for table in SourceTable if table is not SourceTable.FEEDBACKS)
+        return tuple(SourceTable)
 
     @property
     def threads_io(self) -> int:

@@ -22,6 +22,7 @@ from conversation_analytics.assets.partitions import origin
 from conversation_analytics.core import schemas
 from conversation_analytics.core.errors import LakeError
 from conversation_analytics.definitions import build_definitions
+from conversation_analytics.documents.store import SqliteConfig, open_store
 from conversation_analytics.lake.objects import LocalObjects
 from conversation_analytics.lake.store import Lake
 from conversation_analytics.settings import parse_settings
@@ -292,6 +293,15 @@ def test_repair_makes_what_is_lost_again_and_nothing_else(tmp_path: Path) -> Non
     assert "0 of 3 days" in typed(tmp_path, "repair", **settings).stdout
 
 
+def ledger(folder: Path) -> list[tuple[str, int, bool]]:
+    """Source id, count and whether it landed of each entry in the ledger of dead letters."""
+    with contextlib.closing(
+        open_store(SqliteConfig(path=folder / "data/documents.sqlite"))
+    ) as store:
+        entries = store.find("dead_letters", {})
+    return [(e["source_id"], e["count"], e["landed_at"] is not None) for e in entries]
+
+
 def test_replay_lands_dead_letters_once_the_contract_fits(tmp_path: Path) -> None:
     values = {
         "NOCODB_BASE_URL": "http://127.0.0.1:1", "NOCODB_API_TOKEN": "t",
@@ -319,6 +329,7 @@ def test_replay_lands_dead_letters_once_the_contract_fits(tmp_path: Path) -> Non
     made = typed(tmp_path, "repair", **values)
     assert made.returncode == 0, made.stderr
     assert lake.row_count(schemas.MESSAGE_DEAD_LETTERS, key) == 1
+    assert ledger(tmp_path) == [("after", 1, False)]
 
     again = typed(tmp_path, "replay", **values)
     assert again.returncode == 0, again.stderr
@@ -329,6 +340,7 @@ def test_replay_lands_dead_letters_once_the_contract_fits(tmp_path: Path) -> Non
     landed = typed(tmp_path, "replay", **values, NOCODB_COLUMN_CONTRACT="contract.toml")
     assert landed.returncode == 0, landed.stderr
     assert "1 rows landed, 0 dead letters are left" in landed.stdout
+    assert ledger(tmp_path) == [("after", 1, True)]
     messages = lake.read(schemas.MESSAGES, key)
     assert messages.select("id", "conversation_id").rows() == [("after", "c"), ("before", "c")]
     assert "0 dead letters on 0 days" in typed(tmp_path, "replay", **values).stdout

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from conversation_analytics.core import schemas
+from conversation_analytics.core.source import SourceTable
 from conversation_analytics.resources.connections import open_documents, open_lake
 from conversation_analytics.settings import Settings, parse_settings
 from conversation_analytics_tests.platform import run_job
@@ -194,4 +195,4 @@ def test_a_permanent_error_of_the_source_ends_the_step_without_a_retry(
         raise_on_error=False,
     )  # fmt: skip
     assert not result.success
-    assert Refusing.calls == 2  # one for each of the two tables, no retry
+    assert Refusing.calls == len(SourceTable)  # one for each table, no retry

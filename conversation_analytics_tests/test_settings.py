@@ -56,7 +56,6 @@ WRONG = {
     "ENABLE_GPU": "true",
     "GPU_MIN_ROWS": "1000000",
     "DASK_SCHEDULER_ADDRESS": "tcp://127.0.0.1:8786",
-    "NOCODB_FEEDBACKS_TABLE": "message_feedbacks",
     "IO_THREADS": "0",
     "LOG_LEVEL": "LOUD",
 }

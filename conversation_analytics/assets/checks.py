@@ -5,7 +5,7 @@ Metadata holds counts, never ids of people nor text.
 """
 
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -14,8 +14,10 @@ import polars as pl
 
 from conversation_analytics.assets.partitions import DailyChain
 from conversation_analytics.core import schemas
-from conversation_analytics.core.partials import implausible, population
+from conversation_analytics.core.partials import counted_ratings, implausible, population
 from conversation_analytics.core.schemas import TableSchema
+from conversation_analytics.core.source import SourceTable
+from conversation_analytics.core.zones import DAILY, Zones
 from conversation_analytics.documents.store import DocumentStore
 from conversation_analytics.lake.store import Lake
 
@@ -59,6 +61,11 @@ class Reconciliation:
     curated_messages: int | None
     dead_conversations: int | None
     dead_messages: int | None
+    raw_feedbacks: int | None
+    curated_feedbacks: int | None
+    dead_feedbacks: int | None
+    counted_ratings: int | None
+    partial_ratings: int | None
     debugger_messages: int | None
     debugger_conversations: int | None
     partial_turns: int | None
@@ -73,6 +80,7 @@ class Reconciliation:
     message_documents: int
     report_documents: int
     report_document_turns: int | None
+    ledger_entries: int
 
     def differences(self) -> list[str]:
         """Return each equation that does not hold, in words."""
@@ -83,6 +91,12 @@ class Reconciliation:
              self.raw_messages, _plus(self.curated_messages, self.dead_messages)),
             ("raw conversations = curated + dead letters",
              self.raw_conversations, _plus(self.curated_conversations, self.dead_conversations)),
+            *(() if self.raw_feedbacks is None and self.counted_ratings is None else (
+                ("raw feedbacks = curated + dead letters",
+                 self.raw_feedbacks, _plus(self.curated_feedbacks, self.dead_feedbacks)),
+                ("ratings that count = likes + dislikes of the partials",
+                 self.counted_ratings, self.partial_ratings),
+            )),
             ("curated messages = message documents",
              self.curated_messages, self.message_documents),
             ("curated messages = turns inside conversation documents",
@@ -103,6 +117,9 @@ class Reconciliation:
              self.report_conversations, self.report_conversations_of_apps),
             ("apps of the report, and all apps = report documents",
              _plus(self.report_apps, 1), self.report_documents),
+            ("dead letters = entries of the ledger that have not landed",
+             _plus(_plus(self.dead_messages, self.dead_conversations), self.dead_feedbacks or 0),
+             self.ledger_entries),
             ("turns of the report = turns of the report document over all apps",
              self.report_turns, self.report_document_turns),
         )  # fmt: skip
@@ -119,6 +136,7 @@ def reconcile(
     key: str,
     collections: Mapping[str, str],
     reports_collection: str = "analytics_reports",
+    tables: Iterable[SourceTable] = tuple(SourceTable),
 ) -> Reconciliation:
     """Count the rows of day `key` in every zone.
 
@@ -126,8 +144,10 @@ def reconcile(
         lake: the lake.
         store: the document store.
         key: partition key.
-        collections: names of the collections `conversations` and `messages`.
+        collections: names of the collections `conversations` and `messages`, and of
+            `dead_letters` where it is another.
         reports_collection: name of the collection of report documents.
+        tables: that are read from the source.
 
     Raises:
         LakeError: a partition is there and cannot be read.
@@ -146,6 +166,7 @@ def reconcile(
         curated_messages=None if messages is None else messages.height,
         dead_conversations=_rows(lake, schemas.CONVERSATION_DEAD_LETTERS, key),
         dead_messages=_rows(lake, schemas.MESSAGE_DEAD_LETTERS, key),
+        **_feedback_counts(lake, key, partials, read=SourceTable.FEEDBACKS in tables),
         debugger_messages=_debugger_rows(messages),
         debugger_conversations=_debugger_rows(conversations),
         partial_turns=_partial_sum(partials, "turns"),
@@ -160,7 +181,32 @@ def reconcile(
         message_documents=store.count(collections["messages"], key),
         report_documents=len(reports),
         report_document_turns=_document_turns(reports),
+        ledger_entries=len(
+            store.find(
+                collections.get("dead_letters", "dead_letters"), {"day": key, "landed_at": None}
+            )
+        ),
     )
+
+
+def _feedback_counts(
+    lake: Lake, key: str, partials: pl.DataFrame | None, *, read: bool
+) -> dict[str, int | None]:
+    """Count the ratings in every zone; all None where they are not read."""
+    names = ("raw_feedbacks", "curated_feedbacks", "dead_feedbacks", "counted_ratings",
+             "partial_ratings")  # fmt: skip
+    if not read:
+        return dict.fromkeys(names)
+    curated = _read(lake, schemas.FEEDBACKS, key)
+    counted = None if curated is None else counted_ratings(curated.lazy()).collect().height
+    counts = (
+        _rows(lake, schemas.RAW_FEEDBACKS, key),
+        None if curated is None else curated.height,
+        _rows(lake, schemas.FEEDBACK_DEAD_LETTERS, key),
+        counted,
+        _plus(_partial_sum(partials, "likes"), _partial_sum(partials, "dislikes")),
+    )
+    return dict(zip(names, counts, strict=True))
 
 
 def daily_checks(
@@ -176,10 +222,8 @@ def daily_checks(
     return [
         _source_check(chain),
         reconciliation_check(chain),
-        _dead_letters_check(chain, schemas.RAW_CONVERSATIONS, schemas.CONVERSATIONS,
-                            schemas.CONVERSATION_DEAD_LETTERS, limit),
-        _dead_letters_check(chain, schemas.RAW_MESSAGES, schemas.MESSAGES,
-                            schemas.MESSAGE_DEAD_LETTERS, limit),
+        *(_dead_letters_check(chain, DAILY[table], limit)
+          for table in chain.settings.source_tables),
         _messages_check(chain, "plausible_values", plausible_values,
                         "Answered turns have counts and a latency; no value is out of range."),
         _messages_check(chain, "prices_recompute", prices_recompute,
@@ -232,13 +276,19 @@ def reconciliation_check(chain: DailyChain) -> dg.AssetChecksDefinition:
     collections = {
         "conversations": settings.mongodb_conversations_collection,
         "messages": settings.mongodb_messages_collection,
+        "dead_letters": settings.mongodb_dead_letters_collection,
     }
     reports_collection = settings.mongodb_analytics_reports_collection
 
     @dg.asset_check(
         asset="report_documents",
         name="rows_agree",
-        additional_deps=["conversation_documents", "message_documents", "daily_report"],
+        additional_deps=[
+            "conversation_documents",
+            "message_documents",
+            "daily_report",
+            "dead_letter_documents",
+        ],
         description="Raw = curated + dead letters = documents = the report's sum, day by day.",
         blocking=True,
         partitions_def=chain.partitions,
@@ -249,7 +299,7 @@ def reconciliation_check(chain: DailyChain) -> dg.AssetChecksDefinition:
         documents: dg.ResourceParam[DocumentStore],
     ) -> dg.AssetCheckResult:
         days = [
-            reconcile(lake, documents, key, collections, reports_collection)
+            reconcile(lake, documents, key, collections, reports_collection, settings.source_tables)
             for key in context.partition_keys
         ]
         return agreement(days)
@@ -271,7 +321,10 @@ def agreement(days: Sequence[Reconciliation]) -> dg.AssetCheckResult:
         "differences": len(differences),
         "messages": sum(day.curated_messages or 0 for day in days),
         "conversations": sum(day.curated_conversations or 0 for day in days),
-        "dead_letters": sum((d.dead_messages or 0) + (d.dead_conversations or 0) for d in days),
+        "dead_letters": sum(
+            (d.dead_messages or 0) + (d.dead_conversations or 0) + (d.dead_feedbacks or 0)
+            for d in days
+        ),
         **{name: sum(getattr(day, name) or 0 for day in days) for name in counted},
     }
     if wrong:
@@ -444,14 +497,12 @@ def prices_recompute(messages: pl.DataFrame) -> dg.AssetCheckResult:
 
 
 def _dead_letters_check(
-    chain: DailyChain,
-    raw: TableSchema,
-    schema: TableSchema,
-    dead: TableSchema,
-    limit: DeadLetterLimit,
+    chain: DailyChain, zones: Zones, limit: DeadLetterLimit
 ) -> dg.AssetChecksDefinition:
+    dead = zones.dead_letters
+
     @dg.asset_check(
-        asset=schema.name,
+        asset=zones.curated.name,
         name="dead_letters_few",
         additional_deps=[dead.name],
         description="Nearly all rows of a day could be typed; above the limit nothing is made "
@@ -463,7 +514,7 @@ def _dead_letters_check(
         context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]
     ) -> dg.AssetCheckResult:
         counts = {
-            key: (lake.row_count(dead, key), lake.row_count(raw, key))
+            key: (lake.row_count(dead, key), lake.row_count(zones.raw, key))
             for key in context.partition_keys
         }
         return dead_letters_result(counts, limit)

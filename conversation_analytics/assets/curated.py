@@ -7,7 +7,6 @@ import dagster as dg
 import polars as pl
 
 from conversation_analytics.assets.partitions import UNDATED_GROUP, DailyChain, lake_in
-from conversation_analytics.core import schemas
 from conversation_analytics.core.contract import (
     SETTING,
     Contract,
@@ -17,7 +16,7 @@ from conversation_analytics.core.contract import (
 from conversation_analytics.core.partitions import Described, Partitioned
 from conversation_analytics.core.rows import TypedRows, type_rows
 from conversation_analytics.core.schemas import TableSchema
-from conversation_analytics.core.source import SourceTable
+from conversation_analytics.core.zones import DAILY, UNDATED, Zones
 from conversation_analytics.io_managers.lake_io import column_schema
 
 _GROUP = "curated"
@@ -33,18 +32,12 @@ def curated_assets(
         chain: what all daily assets have in common.
         contract: what the tables of the source look like; None is `default_contract()`.
     """
-    tables = (contract or default_contract()).tables
-    conversations, messages = tables[SourceTable.CONVERSATIONS], tables[SourceTable.MESSAGES]
+    contracts = (contract or default_contract()).tables
+    tables = chain.settings.source_tables
     return [
-        _daily(chain, schemas.RAW_CONVERSATIONS, schemas.CONVERSATIONS,
-               schemas.CONVERSATION_DEAD_LETTERS, conversations),
-        _daily(chain, schemas.RAW_MESSAGES, schemas.MESSAGES, schemas.MESSAGE_DEAD_LETTERS,
-               messages),
-        _undated(schemas.RAW_UNDATED_CONVERSATIONS, schemas.UNDATED_CONVERSATIONS,
-                 schemas.UNDATED_CONVERSATION_DEAD_LETTERS, conversations),
-        _undated(schemas.RAW_UNDATED_MESSAGES, schemas.UNDATED_MESSAGES,
-                 schemas.UNDATED_MESSAGE_DEAD_LETTERS, messages),
-    ]  # fmt: skip
+        *(_daily(chain, DAILY[table], contracts[table]) for table in tables),
+        *(_undated(UNDATED[table], contracts[table]) for table in tables),
+    ]
 
 
 def _out(schema: TableSchema, group: str = _GROUP) -> dg.AssetOut:
@@ -68,16 +61,12 @@ def _facts(typed: TypedRows) -> dict[str, str | int]:
     return facts
 
 
-def _daily(
-    chain: DailyChain,
-    raw: TableSchema,
-    schema: TableSchema,
-    dead: TableSchema,
-    contract: TableContract,
-) -> dg.AssetsDefinition:
+def _daily(chain: DailyChain, zones: Zones, contract: TableContract) -> dg.AssetsDefinition:
+    schema, dead = zones.curated, zones.dead_letters
+
     @dg.multi_asset(
         name=f"type_{schema.name}",
-        ins={"raw": lake_in(raw)},
+        ins={"raw": lake_in(zones.raw)},
         outs={schema.name: _out(schema), dead.name: _out(dead)},
         **chain.asset,
     )
@@ -102,12 +91,12 @@ def _daily(
     return type_days
 
 
-def _undated(
-    raw: TableSchema, schema: TableSchema, dead: TableSchema, contract: TableContract
-) -> dg.AssetsDefinition:
+def _undated(zones: Zones, contract: TableContract) -> dg.AssetsDefinition:
+    schema, dead = zones.curated, zones.dead_letters
+
     @dg.multi_asset(
         name=f"type_{schema.name}",
-        ins={"raw": lake_in(raw)},
+        ins={"raw": lake_in(zones.raw)},
         outs={schema.name: _out(schema, UNDATED_GROUP), dead.name: _out(dead, UNDATED_GROUP)},
     )
     def type_undated(raw: pl.DataFrame) -> Iterator[dg.Output[Any]]:

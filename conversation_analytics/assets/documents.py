@@ -1,6 +1,7 @@
 """Documents that applications query, made from the curated zone and the reports."""
 
-from collections.abc import Callable
+import datetime as dt
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import dagster as dg
@@ -8,12 +9,17 @@ import polars as pl
 
 from conversation_analytics.assets.partitions import UNDATED_GROUP, DailyChain, lake_in, lake_ins
 from conversation_analytics.core import schemas
+from conversation_analytics.core.dead_letters import ledger_entries, ledger_id
 from conversation_analytics.core.documents import (
     conversation_slices,
     message_documents,
     report_documents,
 )
 from conversation_analytics.core.partitions import Partitioned
+from conversation_analytics.core.source import SourceTable
+from conversation_analytics.core.zones import DAILY
+from conversation_analytics.core.zones import UNDATED as UNDATED_ZONES
+from conversation_analytics.documents.store import DocumentStore
 from conversation_analytics.io_managers.document_io import UNDATED
 
 _GROUP = "documents"
@@ -76,9 +82,64 @@ def document_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
                  "One document per day and app, and one over all apps, with every metric.",
                  {"collection": settings.mongodb_analytics_reports_collection,
                   "documents": "replace"}, common),
+        *_dead_letter_documents(chain, common),
         undated_conversation_documents,
         undated_message_documents,
     ]  # fmt: skip
+
+
+def _dead_letter_documents(
+    chain: DailyChain, common: dict[str, Any]
+) -> tuple[dg.AssetsDefinition, dg.AssetsDefinition]:
+    collection = chain.settings.mongodb_dead_letters_collection
+    tables = chain.settings.source_tables
+    where = {"collection": collection, "documents": "replace"}
+    description = (
+        "The ledger of rows that could not be typed: reason, first and last seen, how often, and "
+        "when a row landed after all. The rows themselves are in the lake's dead letters."
+    )
+
+    def entries(
+        store: DocumentStore, key: str, dead: Mapping[SourceTable, pl.DataFrame]
+    ) -> list[dict[str, Any]]:
+        names = [ledger_id(table, i) for table in dead for i in dead[table]["source_id"]]
+        moved = (store.get(collection, name) for name in names)
+        before = [*store.find(collection, {"day": key}), *filter(None, moved)]
+        now = dt.datetime.now(dt.UTC).replace(microsecond=0)
+        return ledger_entries(dead, before, key, now)
+
+    @dg.asset(
+        name="dead_letter_documents",
+        ins=lake_ins(*(DAILY[table].dead_letters for table in tables)),
+        description=description,
+        metadata=where,
+        **common,
+        **chain.asset,
+    )
+    def dead_letter_documents(
+        documents: dg.ResourceParam[DocumentStore], **days: Partitioned[pl.DataFrame]
+    ) -> Partitioned[list[dict[str, Any]]]:
+        by_table = {table: days[DAILY[table].dead_letters.name] for table in tables}
+        first = next(iter(by_table.values()))
+        return first.map(
+            lambda key, _: entries(documents, key, {t: rows[key] for t, rows in by_table.items()})
+        )
+
+    @dg.asset(
+        name="undated_dead_letter_documents",
+        ins=lake_ins(*(UNDATED_ZONES[table].dead_letters for table in tables)),
+        description=description,
+        metadata=where,
+        **{**common, "group_name": UNDATED_GROUP},
+    )
+    def undated_dead_letter_documents(
+        documents: dg.ResourceParam[DocumentStore], **frames: pl.DataFrame
+    ) -> Callable[[], list[dict[str, Any]]]:
+        dead = {table: frames[UNDATED_ZONES[table].dead_letters.name] for table in tables}
+        # The IO manager calls it, once it has noted what it is to replace.
+        return lambda: entries(documents, UNDATED, dead)
+
+    return dead_letter_documents, undated_dead_letter_documents
 
 
 def _per_day(

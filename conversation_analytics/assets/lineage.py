@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from conversation_analytics.assets.partitions import MAX_DAYS_PER_RUN, origin
-from conversation_analytics.core.schemas import RAW_CONVERSATIONS, RAW_MESSAGES, TABLES
+from conversation_analytics.core.schemas import TABLES
 from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
+from conversation_analytics.core.zones import DAILY
 from conversation_analytics.io_managers.document_io import inputs_of_documents
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def downstream(graph: Mapping[str, tuple[str, ...]], names: Iterable[str]) -> tu
 
 def days_held(lake: Lake) -> tuple[str, ...]:
     """Return the days of which the raw zone holds at least one table, oldest first."""
-    return tuple(sorted({*lake.keys(RAW_CONVERSATIONS), *lake.keys(RAW_MESSAGES)}))
+    return tuple(sorted(set().union(*(lake.keys(zones.raw) for zones in DAILY.values()))))
 
 
 def files_inputs_path(key: str) -> str:

@@ -11,40 +11,24 @@ import polars as pl
 from conversation_analytics.assets.partitions import UNDATED_GROUP, DailyChain, origin
 from conversation_analytics.core.landing import GonePolicy, land
 from conversation_analytics.core.partitions import Described, Partitioned
-from conversation_analytics.core.schemas import (
-    RAW_CONVERSATIONS,
-    RAW_MESSAGES,
-    RAW_UNDATED_CONVERSATIONS,
-    RAW_UNDATED_MESSAGES,
-    TableSchema,
-)
 from conversation_analytics.core.source import Source, SourceTable
 from conversation_analytics.core.windows import day_window, local_day
+from conversation_analytics.core.zones import DAILY, UNDATED
 from conversation_analytics.io_managers.lake_io import column_schema
 from conversation_analytics.lake.store import Lake
 
 _GROUP = "raw"
-_DAILY = {
-    SourceTable.CONVERSATIONS: RAW_CONVERSATIONS,
-    SourceTable.MESSAGES: RAW_MESSAGES,
-}
-_UNDATED = {
-    SourceTable.CONVERSATIONS: RAW_UNDATED_CONVERSATIONS,
-    SourceTable.MESSAGES: RAW_UNDATED_MESSAGES,
-}
 
 
 def raw_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
     """Return the assets that read the source."""
     return [
-        _daily(chain, SourceTable.CONVERSATIONS, RAW_CONVERSATIONS),
-        _daily(chain, SourceTable.MESSAGES, RAW_MESSAGES),
-        _undated(chain, SourceTable.CONVERSATIONS, RAW_UNDATED_CONVERSATIONS),
-        _undated(chain, SourceTable.MESSAGES, RAW_UNDATED_MESSAGES),
+        make(chain, table) for make in (_daily, _undated) for table in chain.settings.source_tables
     ]
 
 
-def _daily(chain: DailyChain, table: SourceTable, schema: TableSchema) -> dg.AssetsDefinition:
+def _daily(chain: DailyChain, table: SourceTable) -> dg.AssetsDefinition:
+    schema = DAILY[table].raw
     zone = chain.settings.analytics_timezone
 
     @dg.asset(
@@ -73,7 +57,7 @@ def _daily(chain: DailyChain, table: SourceTable, schema: TableSchema) -> dg.Ass
                 source.read_window(table, window.start, window.end),
                 lake.read(schema, key) if lake.exists(schema, key) else None,
                 window=window,
-                policy=_policy(chain),
+                policy=_policy(chain, table),
                 find=partial(source.read_ids, table),
                 held_elsewhere=partial(_held_elsewhere, lake, table, zone),
             )
@@ -84,7 +68,9 @@ def _daily(chain: DailyChain, table: SourceTable, schema: TableSchema) -> dg.Ass
     return read_days
 
 
-def _undated(chain: DailyChain, table: SourceTable, schema: TableSchema) -> dg.AssetsDefinition:
+def _undated(chain: DailyChain, table: SourceTable) -> dg.AssetsDefinition:
+    schema = UNDATED[table].raw
+
     @dg.asset(
         name=schema.name,
         group_name=UNDATED_GROUP,
@@ -103,7 +89,7 @@ def _undated(chain: DailyChain, table: SourceTable, schema: TableSchema) -> dg.A
                 source.read_undated(table),
                 lake.read(schema, None) if lake.exists(schema, None) else None,
                 window=None,
-                policy=_policy(chain),
+                policy=_policy(chain, table),
                 find=partial(source.read_ids, table),
                 held_elsewhere=partial(
                     _held_elsewhere, lake, table, chain.settings.analytics_timezone
@@ -117,10 +103,13 @@ def _undated(chain: DailyChain, table: SourceTable, schema: TableSchema) -> dg.A
     return read_undated
 
 
-def _policy(chain: DailyChain) -> GonePolicy:
+def _policy(chain: DailyChain, table: SourceTable) -> GonePolicy:
     if chain.settings.source_kind == "sample":
         return GonePolicy.PURGE  # made up: a smaller sample leaves nothing behind
-    return GonePolicy(chain.settings.gone_rows)
+    policy = GonePolicy(chain.settings.gone_rows)
+    if table is SourceTable.FEEDBACKS and policy is GonePolicy.KEEP:
+        return GonePolicy.FLAG  # a rating that was taken back is none, but was one
+    return policy
 
 
 def _held_elsewhere(
@@ -133,7 +122,7 @@ def _held_elsewhere(
         by_key.setdefault(key, []).append(row_id)
     held: set[str] = set()
     for key, ids in by_key.items():
-        schema = _UNDATED[table] if key is None else _DAILY[table]
+        schema = (UNDATED if key is None else DAILY)[table].raw
         if lake.exists(schema, key):
             held.update(lake.read(schema, key).filter(pl.col("id").is_in(ids))["id"])
     return frozenset(held)

@@ -16,6 +16,7 @@ from conversation_analytics.core import schemas
 from conversation_analytics.core.hourly import hourly_turns
 from conversation_analytics.core.partials import daily_partials as partials_of
 from conversation_analytics.core.partitions import Partitioned
+from conversation_analytics.core.zones import DAILY
 from conversation_analytics.io_managers.lake_io import column_schema
 from conversation_analytics.io_managers.read_log import ReadLog, attempt_of
 from conversation_analytics.lake.store import Lake
@@ -29,7 +30,7 @@ def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         name=schemas.DAILY_PARTIALS.name,
         group_name="metrics",
         io_manager_key="lake_io",
-        ins=lake_ins(schemas.CONVERSATIONS, schemas.MESSAGES),
+        ins=lake_ins(*(DAILY[table].curated for table in chain.settings.source_tables)),
         kinds={"polars", "parquet"},
         dagster_type=dg.Any,
         description="Counts, user-days and latency sketches of a day. Every report is a merge of "
@@ -37,12 +38,14 @@ def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         metadata={"dagster/column_schema": column_schema(schemas.DAILY_PARTIALS)},
         **chain.asset,
     )
-    def daily_partials(
-        conversations: Partitioned[pl.DataFrame], messages: Partitioned[pl.DataFrame]
-    ) -> Partitioned[pl.DataFrame]:
-        return conversations.map(
-            lambda key, frame: partials_of(frame.lazy(), messages[key].lazy()).collect()
-        )
+    def daily_partials(**days: Partitioned[pl.DataFrame]) -> Partitioned[pl.DataFrame]:
+        messages, feedbacks = days["messages"], days.get("feedbacks")
+
+        def partials(key: str, conversations: pl.DataFrame) -> pl.DataFrame:
+            ratings = None if feedbacks is None else feedbacks[key].lazy()
+            return partials_of(conversations.lazy(), messages[key].lazy(), ratings).collect()
+
+        return days["conversations"].map(partials)
 
     @dg.asset(
         name=schemas.DAILY_REPORT.name,

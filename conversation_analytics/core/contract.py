@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from conversation_analytics.core.errors import SettingsError
-from conversation_analytics.core.schemas import CONVERSATIONS, MESSAGES
 from conversation_analytics.core.source import SourceTable
+from conversation_analytics.core.zones import DAILY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -29,6 +29,7 @@ SETTING: Final = "NOCODB_COLUMN_CONTRACT"
 REQUIRED: Final[Mapping[SourceTable, frozenset[str]]] = {
     SourceTable.CONVERSATIONS: frozenset({"created_at"}),
     SourceTable.MESSAGES: frozenset({"created_at", "conversation_id", "query", "answer"}),
+    SourceTable.FEEDBACKS: frozenset({"created_at", "message_id", "rating"}),
 }
 # `user_id` is derived, `extra` and `gone` are this platform's own; served under other names are
 # the latency and what comes out of the metadata.
@@ -36,6 +37,7 @@ _DERIVED: Final = frozenset({"user_id", "extra", "gone", "latency_s", "time_to_f
 _SERVED_TOO: Final = {
     SourceTable.CONVERSATIONS: frozenset[str](),
     SourceTable.MESSAGES: frozenset({"provider_response_latency"}),
+    SourceTable.FEEDBACKS: frozenset(),
 }
 _KEYS: Final = ("required", "optional", "ignored", "names")
 
@@ -73,8 +75,7 @@ class Contract:
 
 def columns_of(table: SourceTable) -> frozenset[str]:
     """Return the columns that a source may serve, by our names."""
-    schema = {SourceTable.CONVERSATIONS: CONVERSATIONS, SourceTable.MESSAGES: MESSAGES}[table]
-    return frozenset(schema.polars).difference(_DERIVED) | _SERVED_TOO[table]
+    return frozenset(DAILY[table].curated.polars).difference(_DERIVED) | _SERVED_TOO[table]
 
 
 def default_contract() -> Contract:

@@ -38,6 +38,7 @@ class MetricType(StrEnum):
     MONEY = "money"
     DURATION = "duration"
     SPEED = "speed"
+    RATE = "rate"
 
 
 class Grain(StrEnum):
@@ -124,6 +125,15 @@ def _tokens(name: str, title: str) -> Metric:
     )  # fmt: skip
 
 
+def _ratings(name: str, title: str, what: str) -> Metric:
+    return Metric(
+        name, title, "ratings", MetricType.COUNT,
+        f"{what} by users, not taken back, on the day they were given", Grain.APP, Merge.SUM,
+        "null without a table of ratings, or without any row", _DIFY,
+        pl.col(name),
+    )  # fmt: skip
+
+
 def _rate(name: str, title: str, part: str) -> Metric:
     return Metric(
         name, title, "share of turns", MetricType.RATIO, f"{part} / turns", Grain.APP,
@@ -165,6 +175,21 @@ METRICS: tuple[Metric, ...] = (
     *(_percentile("latency_s", "Latency", q, _DIFY) for q in ("p50", "p90", "p95", "p99")),
     *(_percentile("time_to_first_token_s", "Time to first token", q,
                   "Dify, usage of message_metadata") for q in ("p50", "p95")),
+    _ratings("likes", "Likes", "likes"),
+    _ratings("dislikes", "Dislikes", "dislikes"),
+    Metric("satisfaction", "Satisfaction", "share of ratings", MetricType.RATIO,
+           "likes / (likes + dislikes)", Grain.APP, Merge.RATIO_OF_SUMS,
+           "null without ratings or without a table of them", _OWN,
+           _ratio(pl.col("likes"), pl.col("likes") + pl.col("dislikes"))),
+    Metric("rating_coverage", "Rating coverage", "ratings per turn", MetricType.RATIO,
+           "(likes + dislikes) / turns", Grain.APP, Merge.RATIO_OF_SUMS,
+           "null without turns or without a table of ratings", _OWN,
+           _ratio(pl.col("likes") + pl.col("dislikes"), pl.col("turns"))),
+    Metric("likes_per_1000_turns", "Likes per 1000 turns", "likes per 1000 turns",
+           MetricType.RATE, "1000 * likes / turns", Grain.APP, Merge.RATIO_OF_SUMS,
+           "null without turns or without a table of ratings",
+           f"{_DIFY_STATISTIC}, which counts a like on the day of the turn",
+           _ratio(pl.col("likes") * 1000, pl.col("turns"))),
     Metric("output_speed", "Output speed", "tokens/s", MetricType.SPEED,
            "sum(answer_tokens) / sum(latency_s) over turns with a latency above 0", Grain.APP,
            Merge.RATIO_OF_SUMS, "null without a latency above 0 or without token counts",

@@ -38,7 +38,7 @@ SKETCHED = ("latency_s", "time_to_first_token_s")
 _COUNT_KEYS = ("app_id", "model_provider", "model_id", "currency")
 _ADDITIVE = (
     "conversations_new", "turns", "errors", "empty_answers", "message_tokens", "answer_tokens",
-    "cost", "latency_turns", "latency_answer_tokens",
+    "cost", "latency_turns", "latency_answer_tokens", "likes", "dislikes",
 )  # fmt: skip
 _LONGEST_S = 1e9
 _MOST_TOKENS = 10**9
@@ -73,12 +73,16 @@ def additive_sums() -> list[pl.Expr]:
     ]
 
 
-def daily_partials(conversations: pl.LazyFrame, messages: pl.LazyFrame) -> pl.LazyFrame:
+def daily_partials(
+    conversations: pl.LazyFrame, messages: pl.LazyFrame, feedbacks: pl.LazyFrame | None = None
+) -> pl.LazyFrame:
     """Reduce the rows of one day, or of any other period, to partials.
 
     Args:
         conversations: schema `schemas.CONVERSATIONS`.
         messages: schema `schemas.MESSAGES`.
+        feedbacks: schema `schemas.FEEDBACKS`, the ratings given in that time, of whichever
+            turns; None where there is no such table: ratings are then unknown, not 0.
 
     Returns:
         Schema `schemas.DAILY_PARTIALS`, one row per key, in no particular order: see
@@ -88,12 +92,12 @@ def daily_partials(conversations: pl.LazyFrame, messages: pl.LazyFrame) -> pl.La
         *(_known(name) for name in _KNOWN),
         pl.when(pl.col("currency") != "").then(pl.col("currency")).alias("currency"),
     )
-    pieces = (
-        _conversation_counts(population(conversations)),
-        _turn_counts(turns),
-        _user_days(turns),
-        *(_sketch(turns, name) for name in SKETCHED),
-    )
+    counts = [_conversation_counts(population(conversations)), _turn_counts(turns)]
+    if feedbacks is not None:
+        # Where ratings are read, an app without any has 0 of them.
+        counts = [piece.with_columns(likes=pl.lit(0), dislikes=pl.lit(0)) for piece in counts]
+        counts.append(_ratings(feedbacks))
+    pieces = (*counts, _user_days(turns), *(_sketch(turns, name) for name in SKETCHED))
     return merge_partials(pl.concat([_as_partials(piece) for piece in pieces]))
 
 
@@ -141,6 +145,28 @@ def _turn_counts(turns: pl.LazyFrame) -> pl.LazyFrame:
             ).alias("latency_answer_tokens"),
         )
         .with_columns(pl.lit("counts").alias("kind"), pl.lit(0).alias("conversations_new"))
+    )
+
+
+def _ratings(feedbacks: pl.LazyFrame) -> pl.LazyFrame:
+    nothing = ("conversations_new", "turns", "errors", "empty_answers", "latency_turns")
+    return (
+        counted_ratings(feedbacks)
+        .group_by("app_id")
+        .agg(
+            (pl.col("rating") == "like").sum().alias("likes"),
+            (pl.col("rating") == "dislike").sum().alias("dislikes"),
+        )
+        .with_columns(pl.lit("counts").alias("kind"), *(pl.lit(0).alias(name) for name in nothing))
+    )
+
+
+def counted_ratings(feedbacks: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the ratings that count: likes and dislikes by users, not taken back."""
+    return feedbacks.filter(
+        pl.col("from_source").ne_missing("admin")
+        & pl.col("rating").is_in(["like", "dislike"])
+        & ~pl.col("gone").fill_null(value=False)
     )
 
 

@@ -39,16 +39,7 @@ import polars as pl
 from conversation_analytics.core.columnar import Titles, typed_columns
 from conversation_analytics.core.contract import SETTING, TableContract
 from conversation_analytics.core.errors import ContractError
-from conversation_analytics.core.schemas import (
-    CONVERSATION_DEAD_LETTERS,
-    CONVERSATIONS,
-    INSTANT,
-    MESSAGE_DEAD_LETTERS,
-    MESSAGES,
-    MONEY,
-    UNDATED_CONVERSATIONS,
-    TableSchema,
-)
+from conversation_analytics.core.schemas import INSTANT, MONEY, TableSchema
 from conversation_analytics.core.values import (
     ID_COLUMNS,
     JSON_COLUMNS,
@@ -67,6 +58,7 @@ from conversation_analytics.core.values import (
     typed_parent,
     typed_text,
 )
+from conversation_analytics.core.zones import DAILY, UNDATED
 
 SOURCE_NAMES = {"latency_s": "provider_response_latency"}
 DERIVED = frozenset({"user_id", "time_to_first_token_s", "extra", "gone"})
@@ -85,6 +77,11 @@ DIFY_COLUMNS = frozenset(
     }
 )  # fmt: skip
 
+_DEAD_LETTERS = {
+    zones.curated.name: zones.dead_letters
+    for tables in (DAILY, UNDATED)
+    for zones in tables.values()
+}
 _CHUNK_ROWS = 512
 _SAMPLE_ROWS = 16
 Row = Mapping[str, Any]
@@ -124,9 +121,9 @@ def type_rows(
 
     Args:
         raw: rows as served, with the columns of `schemas.RAW_MESSAGES`.
-        schema: `CONVERSATIONS`, `MESSAGES` or their undated forms. A row without a time of
-            creation is a dead letter in the first two. Where no payload has `created_at`, the
-            time that the reader put beside the payload counts.
+        schema: `CONVERSATIONS`, `MESSAGES`, `FEEDBACKS` or their undated forms. A row without a
+            time of creation is a dead letter in the first three. Where no payload has
+            `created_at`, the time that the reader put beside the payload counts.
         where: table and partition, for messages.
         contract: how the source names the columns, which it must have and which to leave out.
             By default Dify's names, and no more columns than the schema requires.
@@ -135,12 +132,12 @@ def type_rows(
         `frame.height + dead_letters.height == raw.height`.
 
     Raises:
-        ContractError: no row has a required column, or the schema is none of those four.
+        ContractError: no row has a required column, or the schema is none of those six.
     """
-    if "inputs" not in schema.polars:
+    if schema.name not in _DEAD_LETTERS:
         raise ContractError(
-            f"{where}: rows are typed as conversations or messages, got schema {schema.name}; "
-            "pass schemas.CONVERSATIONS, schemas.MESSAGES or their undated forms"
+            f"{where}: rows are typed as {', '.join(DAILY)}, got schema {schema.name}; pass a "
+            "curated schema of core.zones"
         )
     return _typed(raw, schema, where, contract, columnar=True)
 
@@ -166,7 +163,7 @@ def _typed(
 ) -> TypedRows:
     if raw.is_empty():
         return TypedRows(schema.empty(), _dead_schema(schema).empty(), (), ())
-    dated = schema.name in (CONVERSATIONS.name, MESSAGES.name)
+    dated = any(zones.curated.name == schema.name for zones in DAILY.values())
     batch = _Batch(schema, contract, raw, dated=dated)
     payloads = raw["payload"]
     usual = _usual_rows(raw, batch) if columnar else None
@@ -549,8 +546,7 @@ def _extra(row: Row, new: Sequence[str]) -> str | None:
 
 
 def _dead_schema(schema: TableSchema) -> TableSchema:
-    conversations = (CONVERSATIONS.name, UNDATED_CONVERSATIONS.name)
-    return CONVERSATION_DEAD_LETTERS if schema.name in conversations else MESSAGE_DEAD_LETTERS
+    return _DEAD_LETTERS[schema.name]
 
 
 def _dead_letters(

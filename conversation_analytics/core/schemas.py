@@ -124,8 +124,10 @@ def _raw(name: str, what: str) -> TableSchema:
 
 RAW_CONVERSATIONS = _raw("raw_conversations", "conversation")
 RAW_MESSAGES = _raw("raw_messages", "message")
+RAW_FEEDBACKS = _raw("raw_feedbacks", "feedback")
 RAW_UNDATED_CONVERSATIONS = _raw("raw_undated_conversations", "conversation")
 RAW_UNDATED_MESSAGES = _raw("raw_undated_messages", "message")
+RAW_UNDATED_FEEDBACKS = _raw("raw_undated_feedbacks", "feedback")
 
 
 def _dead_letters(name: str, what: str) -> TableSchema:
@@ -144,10 +146,12 @@ def _dead_letters(name: str, what: str) -> TableSchema:
 
 CONVERSATION_DEAD_LETTERS = _dead_letters("conversation_dead_letters", "conversation")
 MESSAGE_DEAD_LETTERS = _dead_letters("message_dead_letters", "message")
+FEEDBACK_DEAD_LETTERS = _dead_letters("feedback_dead_letters", "feedback")
 UNDATED_CONVERSATION_DEAD_LETTERS = _dead_letters(
     "undated_conversation_dead_letters", "conversation"
 )
 UNDATED_MESSAGE_DEAD_LETTERS = _dead_letters("undated_message_dead_letters", "message")
+UNDATED_FEEDBACK_DEAD_LETTERS = _dead_letters("undated_feedback_dead_letters", "feedback")
 
 _ORIGIN = (
     Column("status", pl.String(), "`normal`, `error`, `paused`, ...", low_cardinality=True),
@@ -221,6 +225,25 @@ MESSAGES = TableSchema(
     description="One turn: the user's query and the assistant's answer, typed.",
 )  # fmt: skip
 
+FEEDBACKS = TableSchema(
+    name="feedbacks",
+    columns=(
+        Column("id", pl.String(), "feedback id", required=True),
+        Column("message_id", pl.String(), "turn that is rated", required=True),
+        Column("conversation_id", pl.String(), "conversation of the turn"),
+        Column("app_id", pl.String(), "app", low_cardinality=True),
+        Column("rating", pl.String(), "`like` or `dislike`", required=True, low_cardinality=True),
+        Column("content", pl.String(), "what the person wrote about it"),
+        Column("from_source", pl.String(), "`user` or `admin`", low_cardinality=True),
+        Column("from_end_user_id", pl.String(), "end user of the app"),
+        Column("from_account_id", pl.String(), "account of the workspace"),
+        Column("user_id", pl.String(), "from_end_user_id, else from_account_id"),
+        *_TIMES,
+    ),
+    sort_by=("created_at", "id"),
+    description="One rating of a turn, typed; of the day on which it was given.",
+)
+
 UNDATED_CONVERSATIONS = TableSchema(
     "undated_conversations", CONVERSATIONS.columns, ("id",),
     "One conversation whose row at the source has no time of creation.",
@@ -228,6 +251,11 @@ UNDATED_CONVERSATIONS = TableSchema(
 UNDATED_MESSAGES = TableSchema(
     "undated_messages", MESSAGES.columns, ("conversation_id", "id"),
     "One turn whose row at the source has no time of creation.",
+)  # fmt: skip
+
+UNDATED_FEEDBACKS = TableSchema(
+    "undated_feedbacks", FEEDBACKS.columns, ("message_id", "id"),
+    "One rating whose row at the source has no time of creation.",
 )  # fmt: skip
 
 DAILY_PARTIALS = TableSchema(
@@ -252,6 +280,8 @@ DAILY_PARTIALS = TableSchema(
         Column("latency_turns", pl.Int64(), "turns that have a latency"),
         Column("latency_sum_s", pl.Float64(), "sum of latency, seconds"),
         Column("latency_answer_tokens", pl.Int64(), "tokens out of turns that have a latency"),
+        Column("likes", pl.Int64(), "likes by users, given this day; null: no ratings are read"),
+        Column("dislikes", pl.Int64(), "dislikes by users, as `likes`"),
         Column("first_at", INSTANT, "`users` only: first turn of the day"),
         Column("last_at", INSTANT, "`users` only: last turn of the day"),
     ),
@@ -281,10 +311,13 @@ DAILY_REPORT = TableSchema(
 )
 
 TABLES: tuple[TableSchema, ...] = (
-    RAW_CONVERSATIONS, RAW_MESSAGES, RAW_UNDATED_CONVERSATIONS, RAW_UNDATED_MESSAGES,
-    CONVERSATIONS, MESSAGES, CONVERSATION_DEAD_LETTERS, MESSAGE_DEAD_LETTERS,
-    UNDATED_CONVERSATIONS, UNDATED_MESSAGES,
+    RAW_CONVERSATIONS, RAW_MESSAGES, RAW_FEEDBACKS,
+    RAW_UNDATED_CONVERSATIONS, RAW_UNDATED_MESSAGES, RAW_UNDATED_FEEDBACKS,
+    CONVERSATIONS, MESSAGES, FEEDBACKS,
+    CONVERSATION_DEAD_LETTERS, MESSAGE_DEAD_LETTERS, FEEDBACK_DEAD_LETTERS,
+    UNDATED_CONVERSATIONS, UNDATED_MESSAGES, UNDATED_FEEDBACKS,
     UNDATED_CONVERSATION_DEAD_LETTERS, UNDATED_MESSAGE_DEAD_LETTERS,
+    UNDATED_FEEDBACK_DEAD_LETTERS,
     DAILY_PARTIALS, DAILY_REPORT,
 )  # fmt: skip
 

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 
 class SourceTable(StrEnum):
-    """The tables a source serves."""
+    """The tables a source serves; feedbacks (ratings of turns) only where configured."""
 
     CONVERSATIONS = "conversations"
     MESSAGES = "messages"
+    FEEDBACKS = "feedbacks"
 
 
 class Source(Protocol):

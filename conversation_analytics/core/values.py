@@ -14,8 +14,8 @@ import msgspec
 JSON_COLUMNS = frozenset({"inputs", "message_metadata"})
 ID_COLUMNS = frozenset(
     {
-        "id", "conversation_id", "parent_message_id", "app_id", "from_end_user_id",
-        "from_account_id", "workflow_run_id",
+        "id", "conversation_id", "message_id", "parent_message_id", "app_id",
+        "from_end_user_id", "from_account_id", "workflow_run_id",
     }
 )  # fmt: skip
 NIL_UUID = "00000000-0000-0000-0000-000000000000"

@@ -60,6 +60,18 @@ def messages(name: str = "messages") -> CollectionSpec:
     )
 
 
+def dead_letters(name: str = "dead_letters") -> CollectionSpec:
+    """The ledger of dead letters: by day, by what is still dead."""
+    return CollectionSpec(
+        name,
+        (
+            _ascending("day", "landed_at"),
+            _ascending("table", "landed_at", "last_seen"),
+            partition_index(),
+        ),
+    )
+
+
 def analytics_reports(name: str = "analytics_reports") -> CollectionSpec:
     """Reports: by period, day and app."""
     return CollectionSpec(name, (_ascending("period", "day", "app_id"), partition_index()))

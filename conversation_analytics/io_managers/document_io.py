@@ -55,7 +55,8 @@ class DocumentIOManager(dg.IOManager):
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Replace every partition of this output."""
         if not context.has_asset_partitions:
-            context.add_output_metadata(self._write(context, UNDATED, lambda: obj))
+            compute = obj if callable(obj) else lambda: obj
+            context.add_output_metadata(self._write(context, UNDATED, compute))
             return
         keys = sorted(context.asset_partition_keys)
         values: Mapping[str, Any] = obj if isinstance(obj, Mapping) else {keys[0]: obj}

@@ -73,6 +73,7 @@ class NocoDBConfig:
         project_id: id of the base.
         conversations_table: title or id.
         messages_table: title or id.
+        feedbacks_table: title or id; empty: there is none.
         api_version: `v2`, or `v1` for older servers.
         auth: header the token goes into: `xc-token`, or `Authorization: Bearer`.
         max_retries: repetitions of a failed request, 0 or more.
@@ -94,6 +95,7 @@ class NocoDBConfig:
     timeout_s: float = 60.0
     page_size: int = MAX_PAGE_SIZE
     load_prompt: bool = False
+    feedbacks_table: str = ""
 
     def __post_init__(self) -> None:
         """Check the values.

@@ -44,11 +44,12 @@ _PROMPT: Final = "message"
 _ALWAYS: Final = {
     SourceTable.CONVERSATIONS: frozenset[str](),
     SourceTable.MESSAGES: frozenset({"conversation_id"}),
+    SourceTable.FEEDBACKS: frozenset({"message_id"}),
 }
 # Small columns that tell a finished or changed turn from the one seen before.
 _TELLING: Final = (
     "status", "answer_tokens", "message_tokens", "total_price", "provider_response_latency",
-    "workflow_run_id", "dialogue_count", "is_deleted",
+    "workflow_run_id", "dialogue_count", "is_deleted", "rating",
 )  # fmt: skip
 _PLAIN_TITLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLAIN_ID: Final = re.compile(r"[A-Za-z0-9_]+")
@@ -124,6 +125,7 @@ _TABLE_META: Final = msgspec.json.Decoder(_TableMeta)
 _SETTING: Final = {
     SourceTable.CONVERSATIONS: "NOCODB_CONVERSATION_TABLE",
     SourceTable.MESSAGES: "NOCODB_MESSAGES_TABLE",
+    SourceTable.FEEDBACKS: "NOCODB_FEEDBACKS_TABLE",
 }
 
 
@@ -164,6 +166,7 @@ def resolve_table(client: NocoDBClient, table: SourceTable) -> str:
     wanted = {
         SourceTable.CONVERSATIONS: config.conversations_table,
         SourceTable.MESSAGES: config.messages_table,
+        SourceTable.FEEDBACKS: config.feedbacks_table,
     }[table]
     listing = client.get_tables()
     try:

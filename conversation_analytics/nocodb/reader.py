@@ -61,7 +61,7 @@ class ProbeResult:
     """The outcome of one check of the connection.
 
     Attributes:
-        name: `url`, `token`, `conversations` or `messages`.
+        name: `url`, `token`, or the name of a table.
         ok: it works.
         detail: what was found, or what failed.
         hint: what to do about a failure, else empty.
@@ -238,6 +238,7 @@ class NocoDBSource:
             "project_id": config.project_id,
             "conversations_table": config.conversations_table,
             "messages_table": config.messages_table,
+            **({"feedbacks_table": config.feedbacks_table} if config.feedbacks_table else {}),
             "api": config.api_version,
         }
 
@@ -265,6 +266,7 @@ class NocoDBSource:
                 "the table's setting, or its columns in NocoDB",
             )
             for table in SourceTable
+            if table is not SourceTable.FEEDBACKS or self._client.config.feedbacks_table
         ]
 
     def _alive(self, base_url: str) -> str:

@@ -41,12 +41,12 @@ _TREND_DAYS = 60
 _LONG_VALUE = 9  # characters that a tile holds in large type
 _TILES = (
     "turns", "conversations_new", "active_users", "engaged_users", "error_rate", "latency_p50",
-    "latency_p95",
+    "latency_p95", "satisfaction",
 )  # fmt: skip
 _TABLE = (
     "turns", "conversations_new", "active_users", "engaged_users", "error_rate",
     "empty_answer_rate", "message_tokens", "answer_tokens", "latency_p50", "latency_p95",
-    "time_to_first_token_p50", "output_speed",
+    "time_to_first_token_p50", "output_speed", "satisfaction", "rating_coverage",
 )  # fmt: skip
 _TRENDS = ("turns", "active_users", "error_rate", "latency_p95")
 _LATENCIES = ("latency_p50", "latency_p90", "latency_p95", "latency_p99")

@@ -97,7 +97,7 @@ def value_text(metric: Metric, value: Decimal | None, currency: str | None = Non
             return _duration(value)
         case MetricType.MONEY:
             return f"{currency_label(currency)} {_money(value)}"
-        case MetricType.SPEED:
+        case MetricType.SPEED | MetricType.RATE:
             return f"{value:,.1f} {metric.unit}"
 
 

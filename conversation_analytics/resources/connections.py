@@ -53,6 +53,7 @@ def open_nocodb(settings: Settings) -> NocoDBSource:
         timeout_s=settings.nocodb_timeout,
         page_size=settings.chunk_size,
         load_prompt=settings.nocodb_load_prompt,
+        feedbacks_table=settings.nocodb_feedbacks_table,
     )
     return NocoDBSource(NocoDBClient(config), column_contract(settings))
 
@@ -143,4 +144,5 @@ def collection_specs(settings: Settings) -> tuple[CollectionSpec, ...]:
         collections.conversations(settings.mongodb_conversations_collection),
         collections.messages(settings.mongodb_messages_collection),
         collections.analytics_reports(settings.mongodb_analytics_reports_collection),
+        collections.dead_letters(settings.mongodb_dead_letters_collection),
     )

@@ -11,16 +11,16 @@ import msgspec
 import polars as pl
 
 from conversation_analytics.core.errors import SourceRequestError
-from conversation_analytics.core.schemas import INSTANT, RAW_CONVERSATIONS, RAW_MESSAGES
+from conversation_analytics.core.schemas import INSTANT
 from conversation_analytics.core.source import SourceTable
 from conversation_analytics.core.windows import days_between
+from conversation_analytics.core.zones import DAILY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from conversation_analytics.sample.traffic import Row, SampleTraffic
 
-_RAW = {SourceTable.CONVERSATIONS: RAW_CONVERSATIONS, SourceTable.MESSAGES: RAW_MESSAGES}
 _CHANGES = pl.Schema(
     {"id": pl.String(), "created_at": INSTANT, "changed_at": INSTANT, "fingerprint": pl.String()}
 )
@@ -59,11 +59,11 @@ class SampleSource:
 
     def read_undated(self, table: SourceTable) -> pl.DataFrame:
         """Return one conversation or its three turns, without times, in the raw schema."""
-        rows = (
-            self.traffic.undated_conversations()
-            if table is SourceTable.CONVERSATIONS
-            else self.traffic.undated_messages()
-        )
+        rows = {
+            SourceTable.CONVERSATIONS: self.traffic.undated_conversations,
+            SourceTable.MESSAGES: self.traffic.undated_messages,
+            SourceTable.FEEDBACKS: list,
+        }[table]()
         return self._frame(table, [(row["id"], None, self._payload(row)) for row in rows])
 
     def read_ids(self, table: SourceTable, ids: Sequence[str]) -> pl.DataFrame:
@@ -128,7 +128,8 @@ class SampleSource:
             if table is SourceTable.CONVERSATIONS:
                 yield from self.traffic.conversations(day)
                 continue
-            rows = self.traffic.messages(day)
+            messages = table is SourceTable.MESSAGES
+            rows = self.traffic.messages(day) if messages else self.traffic.feedbacks(day)
             if day == self.first_day:
                 known = {row["id"] for row in self.traffic.conversations(day)}
                 rows = [row for row in rows if row["conversation_id"] in known]
@@ -150,7 +151,7 @@ class SampleSource:
     def _frame(
         table: SourceTable, rows: Sequence[tuple[str, dt.datetime | None, str]]
     ) -> pl.DataFrame:
-        schema = _RAW[table]
+        schema = DAILY[table].raw
         digests = ((row, _sha256(row[2])) for row in rows)
         # Sample rows never change: one digest serves for all three.
         full = [(*row, digest, digest[:32], digest[:32], False) for row, digest in digests]

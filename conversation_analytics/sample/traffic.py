@@ -48,6 +48,12 @@ _REGENERATION_SHARE = 0.03
 _DEBUGGER_SHARE = 0.02
 _NULL_ORIGIN_SHARE = 0.03
 _ONE_OFF_USER_SHARE = 0.12
+_RATED_SHARE, _RATED_FAILED_SHARE = 0.07, 0.2
+_LIKED_SHARE = 0.74
+_RATED_BY_ADMIN_SHARE = 0.04
+_LONGEST_UNTIL_RATED_S = 20 * 3600
+_ADMIN = 1
+_COMPLAINTS = (None, None, None, "Not what I asked", "This is wrong", "Too long")
 _PRICE_SCALE = 10**7
 _LONGEST_PROMPT_TOKENS = 7000
 _TITLE_CHARACTERS = 40
@@ -256,6 +262,21 @@ class SampleTraffic:
             for planned in self._running(day)
             for row in _message_rows(planned)
             if start <= row["created_at"] < end
+        ]
+        rows.sort(key=_order)
+        return rows
+
+    def feedbacks(self, day: dt.date) -> list[Row]:
+        """Return the ratings given on local `day`, of its turns and of the day before's.
+
+        Rows have the columns of Dify's `message_feedbacks`; times are aware UTC datetimes.
+        """
+        start, end = self._bounds(day)
+        turns = [*self.messages(day - dt.timedelta(days=1)), *self.messages(day)]
+        rows = [
+            row
+            for turn in turns
+            if (row := _feedback_row(turn)) is not None and start <= row["created_at"] < end
         ]
         rows.sort(key=_order)
         return rows
@@ -544,6 +565,34 @@ def _message_row(
         "updated_at": created_at + dt.timedelta(milliseconds=int(latency * 1000)),
         "agent_based": app.mode == "agent-chat",
         "workflow_run_id": _uuid(_mix(rng.getrandbits(64)) << 64) if hidden else None,
+    }
+
+
+def _feedback_row(turn: Row) -> Row | None:
+    """Return the rating of a turn that has one."""
+    key = int(turn["id"].replace("-", ""), 16)
+    failed = turn["status"] == "error"
+    if turn["invoke_from"] == "debugger" or turn["created_at"] is None:
+        return None
+    if _unit(key, 31) >= (_RATED_FAILED_SHARE if failed else _RATED_SHARE):
+        return None
+    liked = not failed and _unit(key, 32) < _LIKED_SHARE
+    by_admin = _unit(key, 33) < _RATED_BY_ADMIN_SHARE
+    at = turn["created_at"] + dt.timedelta(
+        seconds=int(5 + _LONGEST_UNTIL_RATED_S * _unit(key, 34) ** 6)
+    )
+    return {
+        "id": _uuid((_mix(key, 35) << 64) | _mix(key, 36)),
+        "app_id": turn["app_id"],
+        "conversation_id": turn["conversation_id"],
+        "message_id": turn["id"],
+        "rating": "like" if liked else "dislike",
+        "content": None if liked else _COMPLAINTS[_mix(key, 37) % len(_COMPLAINTS)],
+        "from_source": "admin" if by_admin else "user",
+        "from_end_user_id": None if by_admin else turn["from_end_user_id"],
+        "from_account_id": _uuid(_mix(_ADMIN, 38)) if by_admin else turn["from_account_id"],
+        "created_at": at,
+        "updated_at": at,
     }
 
 

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections import OrderedDict
+from collections.abc import Iterable
 
 import polars as pl
 
@@ -9,16 +10,9 @@ from conversation_analytics.core import schemas
 from conversation_analytics.core.schemas import TableSchema
 from conversation_analytics.core.source import SourceTable
 from conversation_analytics.core.windows import days_between
+from conversation_analytics.core.zones import DAILY, UNDATED
 from conversation_analytics.lake.store import Lake
 
-_DAILY = {
-    SourceTable.CONVERSATIONS: schemas.RAW_CONVERSATIONS,
-    SourceTable.MESSAGES: schemas.RAW_MESSAGES,
-}
-_UNDATED = {
-    SourceTable.CONVERSATIONS: schemas.RAW_UNDATED_CONVERSATIONS,
-    SourceTable.MESSAGES: schemas.RAW_UNDATED_MESSAGES,
-}
 _COLUMNS = ("id", "created_at", "content_sha256", "fingerprint", "gone")
 _KEPT_PARTITIONS = 64
 
@@ -37,7 +31,7 @@ class HeldRows:
             Columns `id`, `created_at`, `content_sha256`, `fingerprint` and `gone`; no rows where
             there is no such partition.
         """
-        schema = _UNDATED[table] if day is None else _DAILY[table]
+        schema = (UNDATED if day is None else DAILY)[table].raw
         key = None if day is None else day.isoformat()
         return self._columns(lake, schema, key, pl.col(*_COLUMNS))
 
@@ -53,11 +47,11 @@ class HeldRows:
         ]
         return pl.concat(frames)
 
-    def newest(self, lake: Lake) -> dt.datetime | None:
-        """Return up to when both tables are held; None where the raw zone is empty."""
+    def newest(self, lake: Lake, tables: Iterable[SourceTable]) -> dt.datetime | None:
+        """Return up to when all of `tables` are held; None where none of them is."""
         newest = []
-        for table, schema in _DAILY.items():
-            for key in reversed(lake.keys(schema)):
+        for table in tables:
+            for key in reversed(lake.keys(DAILY[table].raw)):
                 value = self.rows(lake, table, dt.date.fromisoformat(key))["created_at"].max()
                 if isinstance(value, dt.datetime):
                     newest.append(value)

@@ -51,7 +51,7 @@ def _look(
     settled_before = now - dt.timedelta(seconds=settings.sensor_settle)
     shown, different, same = [], set[SeenRow](), set[SeenRow]()
     ahead = 0
-    for table in SourceTable:
+    for table in settings.source_tables:
         held = partial(held_rows.rows, lake, table)
         listed = source.changes_since(table, cursor.watermark - lag)
         found = suspects(
@@ -125,7 +125,7 @@ def nocodb_changes(
         if context.cursor:
             cursor = Cursor.from_json(context.cursor)
         else:
-            cursor = Cursor(min(held_rows.newest(lake) or now, now))
+            cursor = Cursor(min(held_rows.newest(lake, settings.source_tables) or now, now))
         seen = _look(source, lake, held_rows, cursor, settings, now)
         wanted = [
             WantedRun(

@@ -82,7 +82,11 @@ def main(data_dir: Path, days: int, turns_per_day: int, *, no_nocodb: bool, forc
         with running_stack(
             data_dir,
             days=[today - dt.timedelta(days=back) for back in range(days, 0, -1)],
-            rows={"conversations": traffic.conversations, "messages": traffic.messages},
+            rows={
+                "conversations": traffic.conversations,
+                "messages": traffic.messages,
+                "message_feedbacks": traffic.feedbacks,
+            },
             undated={
                 "conversations": traffic.undated_conversations(),
                 "messages": traffic.undated_messages(),

@@ -1,4 +1,4 @@
-"""Dify's two tables, as its PostgreSQL has them and as NocoDB's own tables would.
+"""Dify's three tables, as its PostgreSQL has them and as NocoDB's own tables would.
 
 Only the keys are required, where Dify requires most columns: short rows make readable
 tests, and rows without times, as imports leave them, must be possible.
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 CONVERSATIONS = "conversations"
 MESSAGES = "messages"
+FEEDBACKS = "message_feedbacks"
 
 _UUID = "uuid"
 _TIME = "timestamp without time zone"
@@ -111,6 +112,19 @@ COLUMNS: dict[str, tuple[DifyColumn, ...]] = {
         ("agent_based", "boolean DEFAULT false", "Checkbox"),
         ("workflow_run_id", _UUID, "SingleLineText"),
     ),
+    FEEDBACKS: _columns(
+        ("id", "uuid PRIMARY KEY", "SingleLineText"),
+        ("app_id", _UUID, "SingleLineText"),
+        ("conversation_id", _UUID, "SingleLineText"),
+        ("message_id", _UUID, "SingleLineText"),
+        ("rating", _NAME, "SingleLineText"),
+        ("content", _TEXT, "LongText"),
+        ("from_source", _NAME, "SingleLineText"),
+        ("from_end_user_id", _UUID, "SingleLineText"),
+        ("from_account_id", _UUID, "SingleLineText"),
+        ("created_at", _NOW, "DateTime"),
+        ("updated_at", _NOW, "DateTime"),
+    ),
 }
 _UUID_COLUMNS = frozenset(
     column.name
@@ -179,9 +193,9 @@ def create_dify_database(dsn: str, database: str) -> str:
 
 
 def empty_dify_tables(dsn: str) -> None:
-    """Remove every row of both tables."""
+    """Remove every row of all tables."""
     with psycopg.connect(dsn) as connection:
-        connection.execute("TRUNCATE messages, conversations")
+        connection.execute("TRUNCATE message_feedbacks, messages, conversations")
 
 
 def load_dify_rows(
@@ -191,7 +205,7 @@ def load_dify_rows(
 
     Args:
         dsn: connection string of the database.
-        table: `conversations` or `messages`; load conversations first.
+        table: a name of `COLUMNS`; load conversations before messages.
         rows: mappings with Dify's column names; all have the columns of the first, the other
             columns get Dify's defaults. Times are datetimes or ISO text, aware or UTC; JSON
             columns are dicts or JSON text; prices Decimal or text.

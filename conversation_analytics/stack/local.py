@@ -12,7 +12,13 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from conversation_analytics.stack.dify import CONVERSATIONS, MESSAGES, load_dify_rows
+from conversation_analytics.stack.dify import (
+    COLUMNS,
+    CONVERSATIONS,
+    FEEDBACKS,
+    MESSAGES,
+    load_dify_rows,
+)
 from conversation_analytics.stack.errors import StackStartError
 from conversation_analytics.stack.mongod import running_mongod
 from conversation_analytics.stack.nocodb import running_nocodb
@@ -189,18 +195,18 @@ def _load(
     undated: Mapping[str, Rows],
 ) -> tuple[StackState, dict[str, int]]:
     """Load the days after the last one loaded; one interrupted is replaced by the next start."""
-    loaded = {CONVERSATIONS: 0, MESSAGES: 0}
+    loaded = dict.fromkeys(COLUMNS, 0)
     last = dt.date.fromisoformat(state.last_day) if state.last_day else None
     if last is None:  # only once: somebody may have mended them at the source since
-        for table in (CONVERSATIONS, MESSAGES):
-            loaded[table] += load_dify_rows(dsn, table, undated.get(table, ()))
+        for table, without_time in undated.items():
+            loaded[table] += load_dify_rows(dsn, table, without_time)
     new = [day for day in days if last is None or day > last]
     if new:
         # Turns after midnight belong to conversations of the evening before.
         before = new[0] - _ONE_DAY
         loaded[CONVERSATIONS] += load_dify_rows(dsn, CONVERSATIONS, rows[CONVERSATIONS](before))
     for day in new:
-        for table in (CONVERSATIONS, MESSAGES):
+        for table in rows:
             loaded[table] += load_dify_rows(dsn, table, rows[table](day))
         state = dataclasses.replace(
             state, first_day=state.first_day or day.isoformat(), last_day=day.isoformat()
@@ -226,9 +232,9 @@ def running_stack(
     Args:
         data_dir: folder of everything, made if absent.
         days: calendar days to load, ascending.
-        rows: for tables `conversations` and `messages`, a function from day to rows with
-            Dify's columns.
-        undated: for the same tables, rows without times; loaded by the first start.
+        rows: for tables of Dify's, conversations first, a function from day to rows with Dify's
+            columns.
+        undated: for such tables, rows without times; loaded by the first start.
         with_nocodb: without it the settings name the sample source.
 
     Raises:
@@ -296,6 +302,7 @@ def running_stack(
                 "NOCODB_PROJECT_ID": base.base_id,
                 "NOCODB_CONVERSATION_TABLE": CONVERSATIONS,
                 "NOCODB_MESSAGES_TABLE": MESSAGES,
+                "NOCODB_FEEDBACKS_TABLE": FEEDBACKS,
             }
             if state.first_day is not None:
                 environment["ANALYTICS_START_DATE"] = state.first_day

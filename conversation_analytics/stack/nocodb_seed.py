@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from conversation_analytics.stack.dify import (
     COLUMNS,
     CONVERSATIONS,
+    FEEDBACKS,
     MESSAGES,
     create_dify_database,
 )
@@ -82,11 +83,12 @@ def _columns_of(server: NocodbServer, table_id: str) -> list[dict[str, Any]]:
 
 
 def _is_complete(server: NocodbServer, table_id: str, name: str) -> bool:
-    """Tell whether every column is there, and the link that the foreign key makes."""
+    """Tell whether every column is there, and the link that a foreign key makes."""
     found = _columns_of(server, table_id)
     titles = {column["title"] for column in found}
     linked = any(column["uidt"] in {"Links", "LinkToAnotherRecord"} for column in found)
-    return linked and titles.issuperset(column.name for column in COLUMNS[name])
+    wanted = name != FEEDBACKS  # Dify has no foreign key on it
+    return linked is wanted and titles.issuperset(column.name for column in COLUMNS[name])
 
 
 def create_dify_base(

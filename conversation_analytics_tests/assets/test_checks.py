@@ -24,6 +24,7 @@ from conversation_analytics.assets.checks import (
 from conversation_analytics.assets.partitions import daily_chain
 from conversation_analytics.core import schemas
 from conversation_analytics.core.daily_report import daily_report
+from conversation_analytics.core.dead_letters import ledger_entries
 from conversation_analytics.core.documents import (
     conversation_slices,
     message_documents,
@@ -31,8 +32,8 @@ from conversation_analytics.core.documents import (
 )
 from conversation_analytics.core.partials import daily_partials
 from conversation_analytics.core.rows import type_rows
-from conversation_analytics.core.source import SourceTable
 from conversation_analytics.core.windows import day_window
+from conversation_analytics.core.zones import DAILY
 from conversation_analytics.definitions import build_definitions
 from conversation_analytics.lake.store import open_lake as open_store
 from conversation_analytics.resources.connections import open_documents, open_lake
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from conversation_analytics.core.source import SourceTable
     from conversation_analytics.documents.store import DocumentStore
     from conversation_analytics.lake.store import Lake
 
@@ -53,6 +55,7 @@ KEY = "2026-11-10"
 DAY = dt.date(2026, 11, 10)
 COLLECTIONS = {"conversations": "conversations", "messages": "messages"}
 REPORTS = "analytics_reports"
+NOW = dt.datetime(2026, 11, 12, tzinfo=dt.UTC)
 
 
 @dataclass(frozen=True)
@@ -87,12 +90,9 @@ def zones(tmp_path: Path) -> Iterator[Zones]:
     window = day_window(DAY, settings.analytics_timezone)
     source = SampleSource(SampleTraffic(7, 60), DAY, DAY)
     frames: dict[str, pl.DataFrame] = {}
-    for table, raw_schema, schema, dead in (
-        (SourceTable.CONVERSATIONS, schemas.RAW_CONVERSATIONS, schemas.CONVERSATIONS,
-         schemas.CONVERSATION_DEAD_LETTERS),
-        (SourceTable.MESSAGES, schemas.RAW_MESSAGES, schemas.MESSAGES,
-         schemas.MESSAGE_DEAD_LETTERS),
-    ):  # fmt: skip
+    dead_letters: dict[SourceTable, pl.DataFrame] = {}
+    for table, lake_tables in DAILY.items():
+        raw_schema, schema = lake_tables.raw, lake_tables.curated
         raw = source.read_window(table, window.start, window.end)
         bad = raw.head(1).with_columns(
             pl.lit(f"bad-{raw_schema.name}").alias("id"),
@@ -103,11 +103,12 @@ def zones(tmp_path: Path) -> Iterator[Zones]:
         assert typed.dead_letters.height == 1
         lake.write(raw_schema, KEY, raw)
         lake.write(schema, KEY, typed.frame)
-        lake.write(dead, KEY, typed.dead_letters)
+        lake.write(lake_tables.dead_letters, KEY, typed.dead_letters)
+        dead_letters[table] = typed.dead_letters
         frames[schema.name] = typed.frame
     conversations, messages = frames["conversations"], frames["messages"]
     partials = schemas.DAILY_PARTIALS.conform(
-        daily_partials(conversations.lazy(), messages.lazy()).collect()
+        daily_partials(conversations.lazy(), messages.lazy(), frames["feedbacks"].lazy()).collect()
     )
     report = daily_report(partials.lazy(), DAY)
     lake.write(schemas.DAILY_PARTIALS, KEY, partials)
@@ -118,6 +119,11 @@ def zones(tmp_path: Path) -> Iterator[Zones]:
         )
         store.replace_partition("messages", KEY, message_documents(messages, KEY))
         store.replace_partition(REPORTS, KEY, report_documents(report, KEY))
+        store.replace_partition(
+            "dead_letters",
+            KEY,
+            ledger_entries(dead_letters, [], KEY, dt.datetime(2026, 11, 12, tzinfo=dt.UTC)),
+        )
         yield Zones(settings, lake, store)
 
 
@@ -154,6 +160,10 @@ def keep_an_old_report_document(zones: Zones) -> None:
     zones.store.replace_partition(REPORTS, KEY, report_documents(report, KEY))
 
 
+def empty_the_ledger(zones: Zones) -> None:
+    zones.store.replace_partition("dead_letters", KEY, [])
+
+
 def table(schema: schemas.TableSchema, row: pl.Expr | None = None) -> Callable[[Zones], None]:
     return lambda zones: zones.cut(schema, row)
 
@@ -174,6 +184,16 @@ DAMAGES: dict[str, tuple[Callable[[Zones], None], str]] = {
     ),
     "dead conversations": (
         table(schemas.CONVERSATION_DEAD_LETTERS), "raw conversations = curated + dead letters",
+    ),
+    "raw feedbacks": (table(schemas.RAW_FEEDBACKS), "raw feedbacks = curated + dead letters"),
+    "feedbacks": (table(schemas.FEEDBACKS), "raw feedbacks = curated + dead letters"),
+    "partials of ratings": (
+        table(schemas.DAILY_PARTIALS, pl.col("likes") > 0),
+        "ratings that count = likes + dislikes of the partials",
+    ),
+    "the ledger of dead letters": (
+        empty_the_ledger,
+        "dead letters = entries of the ledger that have not landed",
     ),
     "partials of turns": (
         table(schemas.DAILY_PARTIALS, (pl.col("kind") == "counts") & (pl.col("turns") > 0)),
@@ -208,7 +228,7 @@ def test_zones_that_agree_pass_with_their_counts(zones: Zones) -> None:
     assert result.passed
     assert day.raw_messages
     assert result.metadata["raw_messages"].value == day.raw_messages
-    assert result.metadata["dead_letters"].value == 2
+    assert result.metadata["dead_letters"].value == 3
     assert result.metadata["curated_messages"].value == day.raw_messages - 1
     assert result.metadata["differences"].value == 0
 
@@ -303,6 +323,7 @@ def test_too_many_dead_letters_fail_the_run(zones: Zones) -> None:
     found = evaluations(result)
     assert {name: evaluation.passed for name, evaluation in found.items()} == {
         "conversations.dead_letters_few": False,
+        "feedbacks.dead_letters_few": False,
         "messages.dead_letters_few": False,
     }
     assert found["messages.dead_letters_few"].metadata["dead_letters"].value == 1
@@ -320,6 +341,7 @@ def test_the_checks_and_the_daily_graph_can_be_loaded_together() -> None:
         "raw_messages:source_is_alive": False,
         "conversations:dead_letters_few": True,
         "messages:dead_letters_few": True,
+        "feedbacks:dead_letters_few": True,
         "messages:plausible_values": False,
         "messages:prices_recompute": False,
     }

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 DAYS = ["2026-11-02", "2026-11-03"]
 AFTER_RAW_MESSAGES = {
     "messages", "message_dead_letters", "daily_partials", "daily_report", "daily_report_files",
-    "message_documents", "conversation_documents", "report_documents",
+    "message_documents", "conversation_documents", "report_documents", "dead_letter_documents",
 }  # fmt: skip
 
 
@@ -119,7 +119,7 @@ def test_every_asset_of_the_graph_comes_after_its_inputs(settings: Settings) -> 
     names = list(graph)
     assert all(names.index(i) < names.index(name) for name, inputs in graph.items() for i in inputs)
     assert {name for name, inputs in graph.items() if not inputs} == {
-        "raw_conversations", "raw_messages",
+        "raw_conversations", "raw_messages", "raw_feedbacks",
     }  # fmt: skip
     assert pl.Series(names).is_unique().all()
 

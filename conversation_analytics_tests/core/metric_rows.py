@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 from hypothesis import strategies as st
 
-from conversation_analytics.core.schemas import CONVERSATIONS, MESSAGES
+from conversation_analytics.core.schemas import CONVERSATIONS, FEEDBACKS, MESSAGES
 
 DAY = dt.date(2026, 3, 1)
 _MIDNIGHT = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
@@ -69,6 +69,21 @@ message_rows: st.SearchStrategy[list[Row]] = st.lists(
 )
 
 
+feedback_rows: st.SearchStrategy[list[Row] | None] = st.none() | st.lists(
+    st.fixed_dictionaries(
+        {
+            "app_id": st.sampled_from([None, "support", "rated only"]),
+            "rating": st.sampled_from([None, "like", "dislike", "?"]),
+            "from_source": st.sampled_from([None, "user", "admin"]),
+            "gone": st.sampled_from([None, False, True]),
+            "created_at": _times,
+        }
+    ),
+    max_size=12,
+)
+"""None: there is no table of ratings."""
+
+
 def turn(**columns: Any) -> Row:
     """Return a plain turn, with `columns` instead."""
     return {
@@ -86,6 +101,11 @@ def conversation(**columns: Any) -> Row:
         "app_id": "support", "model_provider": "openai", "model_id": "small",
         "invoke_from": "web-app", "created_at": _MIDNIGHT, **columns,
     }  # fmt: skip
+
+
+def feedbacks_frame(rows: list[Row] | None) -> pl.LazyFrame | None:
+    """Return the rows in the schema of feedbacks; None where there is no table of them."""
+    return None if rows is None else pl.LazyFrame(rows, schema=FEEDBACKS.polars)
 
 
 def conversations_frame(rows: list[Row]) -> pl.LazyFrame:

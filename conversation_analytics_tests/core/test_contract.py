@@ -51,7 +51,7 @@ def test_required_columns_are_columns_that_can_be_served(table: SourceTable) -> 
     ("text", "told"),
     [
         ("[messages", "c.toml: no TOML"),
-        ("[message]", "table 'message': expected one of conversations, messages"),
+        ("[message]", "table 'message': expected one of conversations, feedbacks, messages"),
         ("messages = 1", "no table: expected required, optional, ignored, names"),
         ("[messages]\nnmaes = {}", "'nmaes': expected required, optional, ignored, names"),
         ("[messages]\nrequired = ['qeury']", r"required: column 'qeury': expected one of agent_"),

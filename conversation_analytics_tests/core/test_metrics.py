@@ -22,6 +22,8 @@ from conversation_analytics_tests.core.metric_rows import (
     conversation,
     conversation_rows,
     conversations_frame,
+    feedback_rows,
+    feedbacks_frame,
     message_rows,
     messages_frame,
     turn,
@@ -31,9 +33,13 @@ from conversation_analytics_tests.oracles import metrics_oracle, metrics_sql
 Values = dict[tuple[str | None, str, str | None], Decimal | None]
 
 
-def values(conversations: list[Row], messages: list[Row]) -> Values:
+def values(
+    conversations: list[Row], messages: list[Row], feedbacks: list[Row] | None = None
+) -> Values:
     plan = metric_values(
-        daily_partials(conversations_frame(conversations), messages_frame(messages))
+        daily_partials(
+            conversations_frame(conversations), messages_frame(messages), feedbacks_frame(feedbacks)
+        )
     )
     frame = plan.collect()
     assert frame.schema["value"] == MONEY
@@ -57,10 +63,12 @@ def agrees(metric: str, got: Decimal | None, expected: Any) -> bool:
 
 
 @settings(deadline=None, max_examples=60)  # plans, not rows, take the time
-@given(conversation_rows, message_rows)
-def test_every_metric_agrees_with_the_oracle(conversations: list[Row], messages: list[Row]) -> None:
-    got = values(conversations, messages)
-    expected = metrics_oracle.report(conversations, messages)
+@given(conversation_rows, message_rows, feedback_rows)
+def test_every_metric_agrees_with_the_oracle(
+    conversations: list[Row], messages: list[Row], feedbacks: list[Row] | None
+) -> None:
+    got = values(conversations, messages, feedbacks)
+    expected = metrics_oracle.report(conversations, messages, feedbacks)
     assert got.keys() == expected.keys()
     differing = {
         key: (value, expected[key])
@@ -71,13 +79,16 @@ def test_every_metric_agrees_with_the_oracle(conversations: list[Row], messages:
 
 
 @settings(deadline=None, max_examples=60)
-@given(conversation_rows, message_rows)
+@given(conversation_rows, message_rows, feedback_rows)
 def test_every_metric_agrees_with_sql_over_the_rows(
-    conversations: list[Row], messages: list[Row]
+    conversations: list[Row], messages: list[Row], feedbacks: list[Row] | None
 ) -> None:
-    got = values(conversations, messages)
+    got = values(conversations, messages, feedbacks)
+    ratings = feedbacks_frame(feedbacks)
     expected = metrics_sql.report(
-        conversations_frame(conversations).collect(), messages_frame(messages).collect()
+        conversations_frame(conversations).collect(),
+        messages_frame(messages).collect(),
+        None if ratings is None else ratings.collect(),
     )
     assert got.keys() == expected.keys()
     differing = {

@@ -10,21 +10,35 @@ from polars.testing import assert_frame_equal
 
 from conversation_analytics.core.daily_report import daily_report_plan
 from conversation_analytics.core.partials import daily_partials, implausible, merge_partials
-from conversation_analytics.core.schemas import CONVERSATIONS, DAILY_PARTIALS, MESSAGES
+from conversation_analytics.core.schemas import (
+    CONVERSATIONS,
+    DAILY_PARTIALS,
+    FEEDBACKS,
+    MESSAGES,
+)
 from conversation_analytics_tests.core.metric_rows import (
     DAY,
     Row,
     conversation,
     conversation_rows,
     conversations_frame,
+    feedback_rows,
+    feedbacks_frame,
     message_rows,
     messages_frame,
     turn,
 )
 
+Day = tuple[list[Row], list[Row], list[Row] | None]
+"""Conversations, messages and feedbacks."""
 
-def partials(conversations: list[Row], messages: list[Row]) -> pl.DataFrame:
-    plan = daily_partials(conversations_frame(conversations), messages_frame(messages))
+
+def partials(
+    conversations: list[Row], messages: list[Row], feedbacks: list[Row] | None = None
+) -> pl.DataFrame:
+    plan = daily_partials(
+        conversations_frame(conversations), messages_frame(messages), feedbacks_frame(feedbacks)
+    )
     return DAILY_PARTIALS.conform(plan.collect())
 
 
@@ -55,15 +69,17 @@ def test_partials_do_not_depend_on_the_order_of_rows(
 
 
 @settings(deadline=None, max_examples=40)
-@given(conversation_rows, conversation_rows, message_rows, message_rows)
-def test_merging_days_equals_the_partials_of_all_rows(
-    conversations: list[Row], more: list[Row], messages: list[Row], more_messages: list[Row]
-) -> None:
-    days = pl.concat([partials(conversations, messages), partials(more, more_messages)])
+@given(*[st.tuples(conversation_rows, message_rows, feedback_rows)] * 2)
+def test_merging_days_equals_the_partials_of_all_rows(one: Day, other: Day) -> None:
+    days = pl.concat([partials(*one), partials(*other)])
     merged = DAILY_PARTIALS.conform(merge_partials(days.lazy()).collect())
-    assert_frame_equal(
-        merged, partials(conversations + more, messages + more_messages), check_exact=True
-    )
+    ratings = None if one[2] is None and other[2] is None else (one[2] or []) + (other[2] or [])
+    both = partials(one[0] + other[0], one[1] + other[1], ratings)
+    if (one[2] is None) != (other[2] is None):
+        # Known on one of the days only: 0 and unknown cannot be told apart by group.
+        rated = ("likes", "dislikes")
+        merged, both = (frame.with_columns(pl.col(rated).fill_null(0)) for frame in (merged, both))
+    assert_frame_equal(merged, both, check_exact=True)
 
 
 @settings(deadline=None, max_examples=25)
@@ -178,6 +194,7 @@ def test_every_plan_translates_to_the_gpu() -> None:
     lazy = DAILY_PARTIALS.empty().lazy()
     plans = (
         daily_partials(CONVERSATIONS.empty().lazy(), MESSAGES.empty().lazy()),
+        daily_partials(*(table.empty().lazy() for table in (CONVERSATIONS, MESSAGES, FEEDBACKS))),
         merge_partials(lazy),
         daily_report_plan(lazy, DAY),
     )

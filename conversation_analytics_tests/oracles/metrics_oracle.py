@@ -22,19 +22,50 @@ PERCENTILES = {
 }
 
 
-def report(conversations: list[Row], messages: list[Row]) -> dict[Key, Any]:
+def report(
+    conversations: list[Row], messages: list[Row], feedbacks: list[Row] | None = None
+) -> dict[Key, Any]:
     """Return the value of every metric: int, Decimal or (percentiles, speed) float, or None."""
     conversations = [row for row in conversations if row["invoke_from"] != "debugger"]
     messages = [known(row) for row in messages if row["invoke_from"] != "debugger"]
     values: dict[Key, Any] = {}
-    for app in [None, *sorted({row["app_id"] or "" for row in conversations + messages})]:
+    ratings = [row for row in feedbacks or [] if counts(row)]
+    every = conversations + messages + ratings
+    for app in [None, *sorted({row["app_id"] or "" for row in every})]:
         new = [row for row in conversations if app is None or (row["app_id"] or "") == app]
         turns = [row for row in messages if app is None or (row["app_id"] or "") == app]
         for name, value in app_metrics(new, turns).items():
             values[app, name, None] = value
+        rated = [row for row in ratings if app is None or (row["app_id"] or "") == app]
+        known_at_all = feedbacks is not None and bool(every)
+        for name, value in rating_metrics(rated, len(turns), known=known_at_all).items():
+            values[app, name, None] = value
         for (name, currency), value in money_metrics(turns).items():
             values[app, name, currency] = value
     return values
+
+
+def counts(feedback: Row) -> bool:
+    """Tell whether a rating is a user's, is a rating, and was not taken back."""
+    return (
+        feedback["from_source"] != "admin"
+        and feedback["rating"] in ("like", "dislike")
+        and not feedback["gone"]
+    )
+
+
+def rating_metrics(ratings: list[Row], turns: int, *, known: bool) -> dict[str, Any]:
+    """Return the metrics of ratings; all None where they are not known."""
+    likes = sum(row["rating"] == "like" for row in ratings)
+    dislikes = len(ratings) - likes
+    values = {
+        "likes": likes,
+        "dislikes": dislikes,
+        "satisfaction": quotient(likes, len(ratings)),
+        "rating_coverage": quotient(len(ratings), turns),
+        "likes_per_1000_turns": quotient(1000 * likes, turns),
+    }
+    return values if known else dict.fromkeys(values)
 
 
 def known(row: Row) -> Row:

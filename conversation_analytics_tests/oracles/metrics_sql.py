@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from conversation_analytics.core.schemas import FEEDBACKS
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -34,8 +36,13 @@ FROM messages WHERE invoke_from IS NULL OR invoke_from <> 'debugger';
 CREATE TABLE begun AS
 SELECT coalesce(app_id, '') AS app FROM conversations
 WHERE invoke_from IS NULL OR invoke_from <> 'debugger';
+CREATE TABLE ratings AS
+SELECT coalesce(app_id, '') AS app, rating FROM feedbacks
+WHERE from_source IS DISTINCT FROM 'admin' AND rating IN ('like', 'dislike')
+    AND gone IS DISTINCT FROM true;
 CREATE TABLE apps AS
-SELECT DISTINCT app FROM (SELECT app FROM turns UNION ALL SELECT app FROM begun)
+SELECT DISTINCT app FROM (SELECT app FROM turns UNION ALL SELECT app FROM begun
+    UNION ALL SELECT app FROM ratings)
 UNION ALL SELECT NULL;
 """
 _SCOPED = "(t.app = a.app OR a.app IS NULL)"
@@ -62,6 +69,18 @@ SELECT
 FROM apps a LEFT JOIN turns t ON {_SCOPED}
 GROUP BY a.app
 """
+_RATINGS = f"""
+WITH counted AS (
+    SELECT a.app, count(*) FILTER (t.rating = 'like') AS likes,
+        count(*) FILTER (t.rating = 'dislike') AS dislikes,
+        (SELECT count(*) FROM turns t WHERE {_SCOPED}) AS turns
+    FROM apps a LEFT JOIN ratings t ON {_SCOPED} GROUP BY a.app
+)
+SELECT app, likes, dislikes, ratio(likes, likes + dislikes) AS satisfaction,
+    ratio(likes + dislikes, turns) AS rating_coverage,
+    ratio(1000 * likes, turns) AS likes_per_1000_turns
+FROM counted
+"""
 _BY_CURRENCY = f"""
 SELECT
     a.app, t.currency, (sum(t.price) * 10000000)::HUGEINT AS cost,
@@ -76,16 +95,23 @@ _PER_MILLE = {
     "latency": {"p50": 500, "p90": 900, "p95": 950, "p99": 990},
     "time_to_first_token": {"p50": 500, "p95": 950},
 }
-IN_SEVENTH_PLACES = frozenset({"error_rate", "empty_answer_rate", "cost", "cost_per_1k_tokens"})
+IN_SEVENTH_PLACES = frozenset(
+    {"error_rate", "empty_answer_rate", "cost", "cost_per_1k_tokens", "satisfaction",
+     "rating_coverage", "likes_per_1000_turns"}
+)  # fmt: skip
 """Metrics told as whole numbers of 1e-7, so that no digit is lost between the two programs."""
 
 
-def report(conversations: pl.DataFrame, messages: pl.DataFrame) -> dict[Key, Any]:
-    """Return the value of every metric over the rows of the lake's two tables."""
+def report(
+    conversations: pl.DataFrame, messages: pl.DataFrame, feedbacks: pl.DataFrame | None = None
+) -> dict[Key, Any]:
+    """Return the value of every metric over the rows of the lake's tables."""
     values: dict[Key, Any] = {}
     with duckdb.connect() as sql:
         sql.register("messages", messages.to_arrow())
         sql.register("conversations", conversations.to_arrow())
+        ratings = FEEDBACKS.empty() if feedbacks is None else feedbacks
+        sql.register("feedbacks", ratings.to_arrow())
         sql.execute(_ROWS)
         for row in _named(sql.execute(_BY_APP)):
             app = row.pop("app")
@@ -95,6 +121,10 @@ def report(conversations: pl.DataFrame, messages: pl.DataFrame) -> dict[Key, Any
                     values[app, f"{name}_{label}", None] = _rank(ranked, q)
             values |= {(app, name, None): value for name, value in row.items()}
         apps = {app for app, _, _ in values}
+        for row in _named(sql.execute(_RATINGS)):
+            app = row.pop("app")
+            known = feedbacks is not None and len(apps) > 1
+            values |= {(app, name, None): value if known else None for name, value in row.items()}
         for row in _named(sql.execute(_BY_CURRENCY)):
             app, currency = row.pop("app"), row.pop("currency")
             apps.discard(app)

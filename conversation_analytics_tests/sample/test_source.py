@@ -14,16 +14,17 @@ from hypothesis import strategies as st
 
 from conversation_analytics.core.errors import SourceRequestError
 from conversation_analytics.core.rows import type_rows
-from conversation_analytics.core.schemas import CONVERSATIONS, MESSAGES, RAW_MESSAGES
+from conversation_analytics.core.schemas import FEEDBACKS, MESSAGES, RAW_MESSAGES
 from conversation_analytics.core.source import Source, SourceTable
 from conversation_analytics.core.windows import day_window
+from conversation_analytics.core.zones import DAILY
 from conversation_analytics.sample.source import SampleSource
 from conversation_analytics.sample.traffic import SampleTraffic
 
 FIRST, LAST = dt.date(2026, 11, 1), dt.date(2026, 11, 4)
 START = dt.datetime(2026, 10, 31, tzinfo=dt.UTC)
 END = dt.datetime(2026, 11, 7, tzinfo=dt.UTC)
-SCHEMAS = {SourceTable.CONVERSATIONS: CONVERSATIONS, SourceTable.MESSAGES: MESSAGES}
+SCHEMAS = {table: zones.curated for table, zones in DAILY.items()}
 TABLES = pytest.mark.parametrize("table", list(SourceTable))
 
 
@@ -131,5 +132,23 @@ def test_changes_up_to_no_end_are_refused() -> None:
 def test_a_handful_of_rows_is_undated() -> None:
     source = sample()
     frames = [source.read_undated(table) for table in SourceTable]
-    assert [frame.height for frame in frames] == [1, 3]
+    assert [frame.height for frame in frames] == [1, 3, 0]
     assert all(frame["created_at"].null_count() == frame.height for frame in frames)
+
+
+def test_ratings_are_of_turns_that_were_served_before_them() -> None:
+    source = sample()
+    turns = dict(
+        source.read_window(SourceTable.MESSAGES, START, END).select("id", "created_at").iter_rows()
+    )
+    raw = source.read_window(SourceTable.FEEDBACKS, START, END)
+    ratings = type_rows(raw, FEEDBACKS, where="sample").frame
+    assert set(ratings["rating"]) == {"like", "dislike"}
+    assert 0.03 < ratings.height / len(turns) < 0.15
+    late = [
+        at - turns[message_id]
+        for message_id, at in ratings.select("message_id", "created_at").iter_rows()
+        if message_id in turns
+    ]
+    assert len(late) >= ratings.height - 1  # one may be of a turn of before the first day
+    assert min(late) >= dt.timedelta(0)
