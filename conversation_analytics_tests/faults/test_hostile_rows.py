@@ -112,6 +112,8 @@ class Served:
     def read_window(self, table: SourceTable, *_: object) -> pl.DataFrame:
         if table is SourceTable.CONVERSATIONS:
             return raw_frame([("conversation", AT, payload(CONVERSATION))])
+        if table is SourceTable.FEEDBACKS:
+            return raw_frame([])
         return raw_frame([(row_id, AT, text) for row_id, text in self.messages.items()])
 
     def read_ids(self, table: SourceTable, ids: Sequence[str]) -> pl.DataFrame:
