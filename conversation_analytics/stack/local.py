@@ -13,7 +13,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from conversation_analytics.stack.dify import (
-    COLUMNS,
     CONVERSATIONS,
     FEEDBACKS,
     MESSAGES,
@@ -195,7 +194,7 @@ def _load(
     undated: Mapping[str, Rows],
 ) -> tuple[StackState, dict[str, int]]:
     """Load the days after the last one loaded; one interrupted is replaced by the next start."""
-    loaded = dict.fromkeys(COLUMNS, 0)
+    loaded = dict.fromkeys(rows, 0)
     last = dt.date.fromisoformat(state.last_day) if state.last_day else None
     if last is None:  # only once: somebody may have mended them at the source since
         for table, without_time in undated.items():

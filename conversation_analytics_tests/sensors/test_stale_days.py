@@ -87,5 +87,5 @@ def test_assets_that_are_made_together_are_asked_for_together(tmp_path: Path) ->
         open_lake(settings).objects.delete(f"message_dead_letters/{folder}/part-000.parquet")
         [request] = tick(settings, instance).run_requests or []
         assert {str(asset.path[-1]) for asset in request.asset_selection or []} == {
-            "message_dead_letters", "messages",
+            "dead_letter_documents", "message_dead_letters", "messages",
         }  # fmt: skip
