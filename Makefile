@@ -13,7 +13,7 @@ LOCK   := $(BIN)/uv pip compile pyproject.toml requirements.in --no-strip-extras
           --no-config --custom-compile-command "make lock" --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-polars-next test-slow dev stack bench lint docs lock clean setup setup-dev
+.PHONY: help run test test-polars-next test-slow chaos dev stack bench lint docs lock clean setup setup-dev
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -58,6 +58,10 @@ test-polars-next: $(VENV)/polars-next ## the computing parts on the next Polars,
 
 test-slow: setup-dev ## the tests that are too long for CI, the whole real data set among them
 	@$(BIN)/python -m pytest -m slow
+
+chaos: setup-dev ## what may happen to it, many times, into docs/faults.md
+	@CHAOS_ROUNDS=200 CHAOS_TABLE=docs/faults.md $(BIN)/python -m pytest -p no:randomly \
+	  --timeout=7200 conversation_analytics_tests/faults
 
 dev: setup ## Dagster UI on 127.0.0.1:3000 (PORT=...) with daemon, sensor and schedule
 	@$(BIN)/conversation-analytics home

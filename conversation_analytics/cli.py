@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from conversation_analytics.core.errors import AnalyticsError, SettingsError
+from conversation_analytics.core.errors import AnalyticsError, RecordsError, SettingsError
 from conversation_analytics.core.windows import days_between
 from conversation_analytics.logs import configure_logs
 from conversation_analytics.settings import Settings, load_settings, unknown_settings
@@ -246,7 +246,7 @@ def _prepare_home() -> None:
             if not config.exists():
                 # No telemetry, and no dialog that asks for an address at the first visit.
                 config.write_text("telemetry:\n  enabled: false\nnux:\n  enabled: false\n")
-            with dg.DagsterInstance.get():
+            with _records_kept(), dg.DagsterInstance.get():
                 pass
     except (OSError, RuntimeError) as error:  # RuntimeError: `~name` of a user there is not
         reason = error.strerror if isinstance(error, OSError) else str(error).rstrip(".")
@@ -293,11 +293,30 @@ def _with_progress(settings: Settings, ranges: list[RangeOfDays], *, undated: bo
         TimeRemainingColumn,
     )
 
-    with Progress(
+    with _records_kept(), Progress(
         TextColumn("{task.description:<34}"), BarColumn(), MofNCompleteColumn(),
         TimeElapsedColumn(), TimeRemainingColumn(),
     ) as progress:  # fmt: skip
         _materialize(settings, ranges, progress, undated=undated)
+
+
+@contextlib.contextmanager
+def _records_kept() -> Iterator[None]:
+    """Turn a failure of Dagster's own database into one sentence.
+
+    Raises:
+        RecordsError: it could not be written or read.
+    """
+    import sqlalchemy.exc  # noqa: PLC0415 - import budget
+
+    try:
+        yield
+    except sqlalchemy.exc.DBAPIError as error:
+        raise RecordsError(
+            f"Dagster's records in DAGSTER_HOME ({os.environ['DAGSTER_HOME']}) cannot be written "
+            f"or read: {error.orig}. Free space on its disk and repeat the command; what is stored "
+            "of the days is whole"
+        ) from error
 
 
 def _materialize(

@@ -54,3 +54,7 @@ class DocumentError(PermanentError):
 
 class DocumentStoreUnavailableError(TransientError):
     """The document store did not answer."""
+
+
+class RecordsError(PermanentError):
+    """The orchestrator's own records could not be written or read."""

@@ -124,7 +124,6 @@ def test_a_read_only_lake_stays_readable_and_says_what_to_do(
     tally.outcome = "nothing changed, the error names the setting, the next run completes"
 
 
-@pytest.mark.xfail(reason="the command line tells the cause of the platform's error instead of it")
 def test_the_command_line_says_what_to_do(read_only: Path) -> None:
     values = environment(read_only, 40) | {"DAGSTER_HOME": str(read_only / "home")}
     with command(
@@ -137,7 +136,6 @@ def test_the_command_line_says_what_to_do(read_only: Path) -> None:
     assert "give this user access to PARQUET_BASE_DIR" in printed
 
 
-@pytest.mark.xfail(reason="Dagster's database on a full disk ends in a traceback")
 def test_a_home_without_space_is_told_in_a_sentence(folder: Path) -> None:
     values = environment(folder, 40) | {"DAGSTER_HOME": str(folder / "home")}
     with command(
