@@ -93,6 +93,7 @@ _MERGE_ATTEMPTS: Final = 100
 _GENERATIONS: Final = "_partition_generations"
 _TRANSACTION_ATTEMPTS: Final = 200
 _TRANSACTION_BYTES: Final = 32 * 1024 * 1024
+_DELETION_BYTES: Final = 200  # of the request and of the log, about
 # A write conflict, a transaction that the server has given up, a lock, a snapshot.
 _CONFLICTS: Final = frozenset({24, 112, 246, 251})
 _DENIED: Final = {13: "not authorised", 18: "authentication failed", 8000: "authentication failed"}
@@ -475,26 +476,25 @@ class MongoStore:
             return None
         total = _Written()
         unchanged = 0
-        for start in range(0, len(documents), self._config.batch_size):
-            batch = documents[start : start + self._config.batch_size]
+        size = self._config.batch_size
+        # With the last batch, so that no reader ever misses a document that stays, and of a
+        # partition of one batch sees all of the old or all of the new; and only what is still
+        # of this partition, for another one may have taken it over meanwhile.
+        gone = [_deletion(identifier, partition) for identifier in stale]
+        for start in range(0, max(len(documents), 1), size):
+            batch = documents[start : start + size]
             changed, bad = _changed(partition, batch, held)
             unchanged += len(batch) - len(changed) - len(bad)
             total.bad |= bad
             if changed and turn is None:
                 return None
             if turn is not None:
-                total.add(self._replace_batch(target, turn, changed, held))
-        # Last, so that no reader ever misses a document that stays; and only what is still
-        # of this partition, for another one may have taken it over meanwhile.
-        for start in range(0, len(stale), self._config.batch_size):
+                last = start + size >= len(documents)
+                leaving = gone[:size] if last else []
+                total.add(self._replace_batch(target, turn, changed, held, leaving))
+        for start in range(size, len(gone), size):
             if turn is not None:
-                some = {"$in": stale[start : start + self._config.batch_size]}
-                total.deleted += self._in_turn(
-                    turn,
-                    lambda session, some=some: target.delete_many(  # type: ignore[misc]
-                        {"_id": some, PARTITION: {"$eq": partition}}, session=session
-                    ),
-                ).deleted_count
+                total.add(self._write(target, turn, gone[start : start + size]))
         return total, unchanged
 
     def _replace_batch(
@@ -503,6 +503,7 @@ class MongoStore:
         turn: _Turn,
         changed: Mapping[str, RawBSONDocument],
         held: Mapping[str, str | None],
+        leaving: Sequence[_Write],
     ) -> _Written:
         # Probing and then inserting is twice as fast as upserting blindly.
         there = self._ids(target, [one for one in changed if one not in held])
@@ -513,7 +514,7 @@ class MongoStore:
                 _replacement(identifier, document) if known else InsertOne(document)
             )
             writes.append(_Write(identifier, operation, len(document.raw)))
-        written = self._write(target, turn, writes)
+        written = self._write(target, turn, [*writes, *leaving])
         # Inserted by another partition's writer since the probe.
         late = [
             _Write(one, _replacement(one, changed[one]), len(changed[one].raw))
@@ -737,6 +738,11 @@ def _is_transient(error: PyMongoError) -> bool:
 
 def _replacement(identifier: str, document: RawBSONDocument) -> ReplaceOne[Any]:
     return ReplaceOne({"_id": {"$eq": identifier}}, document, upsert=True)
+
+
+def _deletion(identifier: str, partition: str) -> _Write:
+    wanted = {"_id": {"$eq": identifier}, PARTITION: {"$eq": partition}}
+    return _Write(identifier, DeleteOne(wanted), len(identifier) + _DELETION_BYTES)
 
 
 def _changed(

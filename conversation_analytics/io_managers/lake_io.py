@@ -81,6 +81,8 @@ class LakeIOManager(dg.IOManager):
         self._begin_outputs(context)
         attempt = attempt_of(context.step_context)
 
+        # Assets compute lazily, or in their body: there, too, an outage repeats the step.
+        @retry_if_transient()
         def read(key: str | None) -> pl.DataFrame:
             frame, info = self._lake.read_with_info(schema, key)
             self._reads.add(attempt, key, schema.name, info.sha256)

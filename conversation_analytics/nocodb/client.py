@@ -144,12 +144,19 @@ class _ErrorAnswer(msgspec.Struct):
     code: Any = None
 
 
+class ServerFailedError(SourceUnavailableError):
+    """NocoDB answered 500 to a request for rows: it is up, and does not say what is wrong."""
+
+
 class _PassingError(Exception):
     """One try failed in a way that may pass by itself."""
 
-    def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, reason: str, retry_after_s: float | None = None, status: int | None = None
+    ) -> None:
         super().__init__(reason)
         self.retry_after_s = retry_after_s
+        self.status = status
 
 
 _RAW = msgspec.json.Decoder(msgspec.Raw)
@@ -216,15 +223,29 @@ class NocoDBClient:
         """
         return self._get(path, params or {}, _json_only, self.config.max_retries)
 
-    def get_list(self, path: str, params: Mapping[str, str] | None = None) -> Listing:
+    def get_list(
+        self,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        *,
+        max_retries: int | None = None,
+    ) -> Listing:
         """Return the rows of `GET path`; an answer without `list` counts as a failed one.
 
+        Args:
+            path: from the root of the server, with its leading slash, quoted.
+            params: query parameters, not quoted.
+            max_retries: instead of the configuration's.
+
         Raises:
+            ServerFailedError: HTTP 500, the last time too.
             SourceUnavailableError: no usable answer after `max_retries` repetitions.
             SourceAuthError: 401 or 403; not repeated.
             SourceRequestError: another 4xx or a redirect; not repeated.
         """
-        return self._get(path, params or {}, _listing, self.config.max_retries)
+        if max_retries is None:
+            max_retries = self.config.max_retries
+        return self._get(path, params or {}, _listing, max_retries)
 
     def get_tables(self) -> Listing:
         """Return the tables of the base; none at all counts as a failed answer.
@@ -263,6 +284,10 @@ class NocoDBClient:
             return f"/api/v1/db/meta/tables/{_segment(table_id)}"
         return f"/api/v2/meta/tables/{_segment(table_id)}"
 
+    def pause(self, attempt: int) -> None:
+        """Wait as before repetition `attempt` (0 is the first) of a failed request."""
+        self._sleep(self._delay(attempt, None))
+
     def close(self) -> None:
         """Close the idle connections; a later request opens new ones."""
         while self._idle:
@@ -282,7 +307,8 @@ class NocoDBClient:
                     return self._attempt(session, path, params, decode)
                 except _PassingError as error:
                     if attempt == max_retries:
-                        raise SourceUnavailableError(
+                        failed = decode is _listing and error.status == _SERVER_ERROR
+                        raise (ServerFailedError if failed else SourceUnavailableError)(
                             f"NocoDB gave no usable answer to GET {path} in {attempt + 1} tries; "
                             f"the last: {error}. Is NOCODB_BASE_URL right and the server up? A "
                             "slow server needs a larger NOCODB_TIMEOUT or a smaller CHUNK_SIZE"
@@ -397,7 +423,7 @@ class NocoDBClient:
             or _is_database_away(_error_of(body).code)
         )
         if passing:
-            return _PassingError(f"HTTP {status}{told}", self._retry_after(answer))
+            return _PassingError(f"HTTP {status}{told}", self._retry_after(answer), status)
         return SourceRequestError(f"NocoDB refused the request: HTTP {status} to GET {path}{told}")
 
     def _told(self, body: bytes) -> str:

@@ -33,16 +33,20 @@ class Listing(msgspec.Struct, frozen=True):
         rows: the JSON text of each row, untouched.
         page_size: rows the server was willing to give; None where it does not say.
         is_last: whether no row follows; None where it does not say.
+        counted: rows from this page's first one on, as the server counts them; None where it
+            does not say. Good for a doubt, not for an end: it may be wrong.
     """
 
     rows: list[msgspec.Raw]
     page_size: int | None
     is_last: bool | None
+    counted: int | None = None
 
 
 class _PageInfo(msgspec.Struct):
     page_size: Any = msgspec.field(default=None, name="pageSize")
     is_last: Any = msgspec.field(default=None, name="isLastPage")
+    total_rows: Any = msgspec.field(default=None, name="totalRows")
 
 
 class _Answer(msgspec.Struct):
@@ -70,6 +74,7 @@ def take_apart(body: bytes) -> Listing:
         answer.rows,
         info.page_size if type(info.page_size) is int else None,
         info.is_last if isinstance(info.is_last, bool) else None,
+        info.total_rows if type(info.total_rows) is int else None,
     )
 
 

@@ -23,15 +23,18 @@ from conversation_analytics.core.errors import (
     ContractError,
     SourceAuthError,
     SourceRequestError,
+    SourceUnavailableError,
 )
 from conversation_analytics.core.schemas import INSTANT, RAW_MESSAGES
 from conversation_analytics.core.source import SourceTable
 from conversation_analytics.core.values import decode_json
+from conversation_analytics.nocodb.client import ServerFailedError
 from conversation_analytics.nocodb.discovery import discover
 from conversation_analytics.nocodb.pages import members
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from conversation_analytics.core.contract import Contract
     from conversation_analytics.nocodb.client import NocoDBClient
@@ -104,6 +107,48 @@ class _RefusedError(Exception):
     def __init__(self, error: SourceRequestError) -> None:
         super().__init__(str(error))
         self.error = error
+
+
+class _Keyset:
+    """Where a walk along the primary key has got to.
+
+    Attributes:
+        after: filter on the key of the page to ask for now.
+        pages: how many came.
+        doubts: how many empty ones, one after the other, were not believed.
+        said_last: what the page before says: it is the last one, it is not, or nothing.
+    """
+
+    def __init__(self) -> None:
+        self.after: tuple[str, ...] = ()
+        self.pages = 0
+        self.doubts = 0
+        self.said_last: bool | None = None
+        self._before: tuple[str, ...] = self.after
+
+    @property
+    def looks_again(self) -> bool:
+        """Whether the page to ask for now came before."""
+        return self.doubts > 0 and self.after is self._before
+
+    def go_on(self, after: str, *, said_last: bool | None) -> None:
+        """Go on behind a page, which says whether it is the last one, or says nothing."""
+        if not (self.looks_again and self.said_last is False):
+            self.doubts = 0
+        self._before, self.said_last, self.after = self.after, said_last, (after,)
+
+    def is_end(self) -> bool:
+        """Tell whether an empty page is believed; if not, go to the page to ask for instead.
+
+        A server in trouble may give an empty page where there are rows. It takes a second look;
+        where the page before said that rows follow, that one has to say otherwise now.
+        """
+        if self.said_last or (self.said_last is None and self.doubts):
+            return True
+        self.doubts += 1
+        if self.said_last is False:
+            self.after = self._before
+        return False
 
 
 class NocoDBSource:
@@ -363,34 +408,27 @@ class NocoDBSource:
             "sort": layout.key.reference,
             "limit": str(page_size),
         }
-        # Asked for once: a server that ignores the filter serves the same first page again.
         seen: set[str] = set()
-        after: list[str] = []
-        pages = 0
+        place = _Keyset()
         began = time.perf_counter()
         while True:
             try:
                 listing = self._client.get_list(
-                    path, {**params, "where": "~and".join([*asked, *after])}
+                    path, {**params, "where": "~and".join([*asked, *place.after])}
                 )
             except SourceRequestError as error:
                 raise _RefusedError(error) from None
-            pages += 1
+            except ServerFailedError as error:
+                self._find_broken_columns(layout)
+                raise SourceUnavailableError(str(error)) from None
+            place.pages += 1
             rows = _decode(layout, columns, listing.rows)
-            if rows and rows[0].key in seen:
-                raise SourceRequestError(
-                    f"table {layout.title!r}: page {pages} begins with a row already served, so "
-                    f"the server ignores the filter on {layout.key.title}; expected rows after "
-                    "the last one. Is a proxy dropping the query, or is this not NocoDB?"
-                )
-            for before, row in itertools.pairwise(rows):
-                # A row out of order is one that the next page's filter may pass over.
-                if type(before.order) is type(row.order) and not _ascending(before, row):
-                    raise SourceRequestError(
-                        f"table {layout.title!r}: page {pages} is not in the order of "
-                        f"{layout.key.title} that was asked for (at row {row.id}), so rows could "
-                        "be passed over. Is a proxy dropping the query, or is this not NocoDB?"
-                    )
+            if not rows:
+                if place.is_end():
+                    break
+                self._wait_for_rows(layout, place)
+                continue
+            _check_order(layout, rows, place, seen)
             for row in rows:
                 if row.key not in seen:
                     seen.add(row.key)
@@ -398,13 +436,83 @@ class NocoDBSource:
             # The server may give fewer rows than asked for, and says so; silent, or saying that
             # more follow, only an empty page is the end.
             granted = min(listing.page_size, page_size) if listing.page_size else 0
-            if not rows or (len(rows) < granted and listing.is_last is not False):
+            counts_more = listing.counted is not None and listing.counted > len(rows)
+            if len(rows) < granted and listing.is_last is not False and not counts_more:
                 break
-            after = [f"({layout.key.reference},gt,{_safe(layout, layout.key, rows[-1].key)})"]
+            place.go_on(
+                f"({layout.key.reference},gt,{_safe(layout, layout.key, rows[-1].key)})",
+                said_last=None if listing.is_last and counts_more else listing.is_last,
+            )
         logger.info(
             "nocodb read: table=%s what=%s rows=%d pages=%d seconds=%.3f",
-            layout.table, what, len(seen), pages, time.perf_counter() - began,
+            layout.table, what, len(seen), place.pages, time.perf_counter() - began,
         )  # fmt: skip
+
+    def _find_broken_columns(self, layout: TableLayout) -> None:
+        """Ask for each column alone, after HTTP 500 to all of them.
+
+        NocoDB does not say what the database answered. Where a column was renamed or removed
+        in the database, NocoDB shows it until it reads the database's schema again.
+
+        Raises:
+            ContractError: some columns are not served, while the key is; it names them.
+        """
+        columns = [one for one in layout.columns if one != layout.key]
+        if not self._is_served(layout, layout.key):
+            return  # the server serves nothing at all
+        broken = [column for column in columns if not self._is_served(layout, column)]
+        if not broken or not self._is_served(layout, layout.key):
+            return
+        served = [column for column in layout.columns if column not in broken]
+        raise ContractError(
+            f"table {layout.title!r} ({layout.table}): NocoDB shows the columns {_titles(broken)}, "
+            "but answers HTTP 500 where they are asked for: renamed or removed in the database "
+            f"behind it? It serves: {_titles(served)}. Let NocoDB read the database's schema again "
+            "(data sources > meta sync); where a column was renamed, or may be absent, say so in "
+            f"the file of {SETTING}"
+        )
+
+    def _is_served(self, layout: TableLayout, column: Column) -> bool:
+        params = {"fields": column.reference, "limit": "1"}
+        try:
+            self._client.get_list(self._client.records_path(layout.id), params, max_retries=1)
+        except (SourceUnavailableError, SourceRequestError):
+            return False
+        return True
+
+    def _wait_for_rows(self, layout: TableLayout, place: _Keyset) -> None:
+        """Wait where an empty page contradicts the page before it."""
+        if place.said_last is None:
+            return  # nothing says that there are rows
+        if place.doubts > self._client.config.max_retries:
+            raise SourceUnavailableError(
+                f"table {layout.title!r}: page {place.pages} is empty, though the page before it "
+                f"says that rows follow; both were asked for again {place.doubts - 1} times. The "
+                "server gives no whole answers now (or rows are deleted faster than they are "
+                "read): look at NocoDB's log, then read the day again"
+            )
+        self._client.pause(place.doubts - 1)
+
+
+def _check_order(
+    layout: TableLayout, rows: Sequence[_Row], place: _Keyset, seen: AbstractSet[str]
+) -> None:
+    """Refuse a page whose rows are not those after the last page, in the order of the key."""
+    # Asked for once: a server that ignores the filter serves the same first page again.
+    if rows[0].key in seen and not place.looks_again:
+        raise SourceRequestError(
+            f"table {layout.title!r}: page {place.pages} begins with a row already served, so "
+            f"the server ignores the filter on {layout.key.title}; expected rows after "
+            "the last one. Is a proxy dropping the query, or is this not NocoDB?"
+        )
+    for before, row in itertools.pairwise(rows):
+        # A row out of order is one that the next page's filter may pass over.
+        if type(before.order) is type(row.order) and not _ascending(before, row):
+            raise SourceRequestError(
+                f"table {layout.title!r}: page {place.pages} is not in the order of "
+                f"{layout.key.title} that was asked for (at row {row.id}), so rows could "
+                "be passed over. Is a proxy dropping the query, or is this not NocoDB?"
+            )
 
 
 def _probe(name: str, attempt: Callable[[], str], mend: str) -> ProbeResult:
@@ -439,6 +547,10 @@ def _batches_of_ids(
         for start in range(0, len(some), _IDS_A_REQUEST):
             part = some[start : start + _IDS_A_REQUEST]
             yield column, {row_id: row_id.removeprefix(label) for row_id in part}
+
+
+def _titles(columns: Iterable[Column]) -> str:
+    return ", ".join(f"{column.title} ({column.uidt})" for column in columns)
 
 
 def _references(columns: Iterable[Column]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import multiprocessing
 import resource
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,9 @@ class Limits:
     def impose(self) -> None:
         """Limit this process for good; call it before it has a second thread."""
         if self.file_bytes is not None:
+            # Python stores byte code that it could write in part only, and fails to load it for
+            # ever after: the limit would break the environment of everybody who runs the tests.
+            sys.dont_write_bytecode = True
             resource.setrlimit(resource.RLIMIT_FSIZE, (self.file_bytes, self.file_bytes))
         if self.obey_modes:
             header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
