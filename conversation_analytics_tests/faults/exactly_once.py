@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from conversation_analytics.assets.checks import reconcile
 from conversation_analytics.core import schemas
 from conversation_analytics.core.source import SourceTable
+from conversation_analytics.core.zones import DAILY
 from conversation_analytics.io_managers.document_io import UNDATED
 from conversation_analytics.resources.connections import open_documents, open_lake
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
-    from conversation_analytics.core.schemas import TableSchema
     from conversation_analytics.settings import Settings
 
 Payloads = dict[str, str]
@@ -32,22 +32,11 @@ Payloads = dict[str, str]
 SHOWN = {
     SourceTable.CONVERSATIONS: ("name", "status"),
     SourceTable.MESSAGES: ("query", "answer", "answer_tokens", "conversation_id"),
+    SourceTable.FEEDBACKS: ("message_id", "rating"),
 }
 """Columns that are compared after typing; they are typed as they are served."""
 
 _UNFIT = re.compile("[\\x00\ud800-\udfff]")
-_ZONES: dict[SourceTable, tuple[TableSchema, TableSchema, TableSchema]] = {
-    SourceTable.CONVERSATIONS: (
-        schemas.RAW_CONVERSATIONS,
-        schemas.CONVERSATIONS,
-        schemas.CONVERSATION_DEAD_LETTERS,
-    ),
-    SourceTable.MESSAGES: (
-        schemas.RAW_MESSAGES,
-        schemas.MESSAGES,
-        schemas.MESSAGE_DEAD_LETTERS,
-    ),
-}
 
 
 @dataclass
@@ -112,8 +101,9 @@ def compare_zones(
             SourceTable.CONVERSATIONS: settings.mongodb_conversations_collection,
             SourceTable.MESSAGES: settings.mongodb_messages_collection,
         }
-        for table, (raw, curated, letters) in _ZONES.items():
-            payloads = wanted[table]
+        for table, payloads in wanted.items():
+            zones = DAILY[table]
+            raw, curated, letters = zones.raw, zones.curated, zones.dead_letters
             good = {
                 row_id: _shown(table, json.loads(payload))
                 for row_id, payload in payloads.items()
@@ -149,6 +139,8 @@ def compare_zones(
                     for row in lake.read(letters, day).select("source_id", "payload").iter_rows()
                 ),
             )
+            if table is SourceTable.FEEDBACKS:
+                continue  # no documents are made of them
             documents = store.find(collections[table], {})
             if table is SourceTable.MESSAGES:
                 documents = [d for d in documents if d["day"] != UNDATED]

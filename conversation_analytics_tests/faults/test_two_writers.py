@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(7200)]
 
-DAYS = ("2026-11-10",)
+DAYS = ("2026-11-09", "2026-11-10")
 VERSIONS = ("15", "25", "40")
 SEED = 20261109
 RAW = (schemas.RAW_CONVERSATIONS, schemas.RAW_MESSAGES)
