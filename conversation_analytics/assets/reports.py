@@ -19,6 +19,7 @@ from conversation_analytics.core.partitions import Partitioned
 from conversation_analytics.core.zones import DAILY
 from conversation_analytics.io_managers.lake_io import column_schema
 from conversation_analytics.io_managers.read_log import ReadLog, attempt_of
+from conversation_analytics.io_managers.retries import retry_if_transient
 from conversation_analytics.lake.store import Lake
 
 
@@ -108,12 +109,14 @@ def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
             hourly = hourly_turns(messages[key].lazy(), zone.key).collect()
             page = daily_html(report, None, generated_for=day, hourly=hourly)
             files = {"html": page, "md": daily_markdown(report), "csv": daily_csv(report)}
-            written: dict[str, Any] = {
-                ending: lake.put_report(f"daily/{key}.{ending}", text.encode())
-                for ending, text in files.items()
-            }
             made_from = reads.inputs(attempt_of(context.get_step_execution_context()), key)
-            lake.put_report(files_inputs_path(key), json.dumps(made_from, sort_keys=True).encode())
+            inputs = json.dumps(made_from, sort_keys=True).encode()
+            with retry_if_transient():
+                written: dict[str, Any] = {
+                    ending: lake.put_report(f"daily/{key}.{ending}", text.encode())
+                    for ending, text in files.items()
+                }
+                lake.put_report(files_inputs_path(key), inputs)
             context.add_asset_metadata(
                 {
                     "html": dg.MetadataValue.path(str(written["html"])),

@@ -290,16 +290,13 @@ def few_retries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-REPORTS = pytest.mark.xfail(reason="daily_report_files stores its files in its body: no retry")
-
-
 @pytest.mark.parametrize(
     "request_name",
     [
         "GET /analytics/PREFIX/daily_partials/",  # read in the body of daily_report
         "GET /analytics/PREFIX/daily_report/",  # read in the body of daily_report_files
         "PUT /analytics/PREFIX/messages/",
-        pytest.param("PUT /analytics/PREFIX/reports/", marks=REPORTS),
+        "PUT /analytics/PREFIX/reports/",
     ],
 )
 def test_an_outage_that_outlasts_a_requests_retries_repeats_the_step(
