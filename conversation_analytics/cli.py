@@ -21,7 +21,7 @@ from conversation_analytics.logs import configure_logs
 from conversation_analytics.settings import Settings, load_settings, unknown_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     import dagster as dg
 
@@ -328,6 +328,7 @@ def _materialize(
     from rich.progress import Progress  # noqa: PLC0415
 
     from conversation_analytics.definitions import build_definitions  # noqa: PLC0415
+    from conversation_analytics.sensors.run_history import living_process  # noqa: PLC0415
 
     assert isinstance(progress, Progress)  # noqa: S101 - narrows the lazily imported type
     for category in (dg.BetaWarning, dg.PreviewWarning):
@@ -346,8 +347,12 @@ def _materialize(
         total += len(set(other.asset_layer.executable_asset_keys))
     progress.update(bar, total=total)
     failures: list[str] = []
-    with _signals_heard() as interrupted, dg.DagsterInstance.get() as instance:
-        for result, rows in _results(daily, ranges, other if undated else None, instance):
+    with (
+        _signals_heard() as interrupted,
+        dg.DagsterInstance.get() as instance,
+        living_process(instance) as process,
+    ):
+        for result, rows in _results(daily, ranges, other if undated else None, instance, process):
             failures += _failures(result, rows)
             for event in result.get_asset_materialization_events():
                 # The one asset without an IO manager, which would report each day it stores.
@@ -368,16 +373,23 @@ def _results(
     ranges: Iterable[RangeOfDays],
     other: dg.JobDefinition | None,
     instance: dg.DagsterInstance,
+    process: Mapping[str, str],
 ) -> Iterator[tuple[dg.ExecuteInProcessResult, str]]:
-    """Run `other`, then each range in order; yield each result and which rows it is about."""
+    """Run `other`, then each range in order; yield each result and which rows it is about.
+
+    Every run has the tags `process`.
+    """
     import dagster as dg  # noqa: PLC0415 - import budget
 
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     if other is not None:
-        result = other.execute_in_process(quiet, instance=instance, raise_on_error=False)
+        result = other.execute_in_process(
+            quiet, instance=instance, tags=dict(process), raise_on_error=False
+        )
         yield result, "rows without a time"
     for part in ranges:
         tags = {
+            **process,
             "dagster/asset_partition_range_start": part.first.isoformat(),
             "dagster/asset_partition_range_end": part.last.isoformat(),
         }

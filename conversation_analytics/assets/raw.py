@@ -1,5 +1,6 @@
 """Raw zone: rows exactly as the source serves them, one object a day."""
 
+import contextlib
 import datetime as dt
 from collections.abc import Callable
 from functools import partial
@@ -118,8 +119,9 @@ def _held_elsewhere(
     """Return the ids of moved rows that the partition of their new time holds already."""
     by_key: dict[str | None, list[str]] = {}
     for row_id, created_at in moved.select("id", "created_at").iter_rows():
-        key = None if created_at is None else local_day(created_at, zone).isoformat()
-        by_key.setdefault(key, []).append(row_id)
+        with contextlib.suppress(OverflowError):  # the last hours of year 9999 have no local day
+            key = None if created_at is None else local_day(created_at, zone).isoformat()
+            by_key.setdefault(key, []).append(row_id)
     held: set[str] = set()
     for key, ids in by_key.items():
         schema = (UNDATED if key is None else DAILY)[table].raw

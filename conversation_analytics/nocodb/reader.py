@@ -224,6 +224,9 @@ class NocoDBSource:
     def read_ids(self, table: SourceTable, ids: Sequence[str]) -> pl.DataFrame:
         """Return the rows with these ids that the source has, whenever they were created.
 
+        A `created_at` that is no time a day could hold (PostgreSQL's `infinity`, the year 10000)
+        comes as null, with a warning: a row that was held before stays where it is.
+
         Raises:
             AnalyticsError: as `read_window`; ContractError too where an id cannot go into a
                 filter.
@@ -242,7 +245,7 @@ class NocoDBSource:
                             f"{column.title}, got row {row.id}: the server ignores the filter. Is "
                             "a proxy dropping the query?"
                         )
-                    rows.append((row, _created(layout, row)))
+                    rows.append((row, _created_if_a_time(layout, row)))
             return _raw_frame(rows)
 
         return self._read(table, read)
@@ -668,6 +671,17 @@ def _label(layout: TableLayout, key: str, row_id: object) -> str:
 
 def _created(layout: TableLayout, row: _Row) -> dt.datetime | None:
     return _instant(layout, layout.created_at, row.id, row.created_at)
+
+
+def _created_if_a_time(layout: TableLayout, row: _Row) -> dt.datetime | None:
+    try:
+        return _created(layout, row)
+    except ContractError:
+        logger.warning(
+            "nocodb ids: table=%s has a row whose %s no day holds; correct it at the source",
+            layout.table, layout.created_at.title,
+        )  # fmt: skip
+        return None
 
 
 def _instant(layout: TableLayout, column: Column, row_id: str, value: object) -> dt.datetime | None:

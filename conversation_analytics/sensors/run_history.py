@@ -1,8 +1,12 @@
 """Runs that a sensor wants, against what Dagster knows: under way, and tried before."""
 
+import contextlib
 import datetime as dt
-from collections.abc import Sequence
+import fcntl
+import uuid
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import dagster as dg
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
@@ -13,6 +17,8 @@ from dagster._core.storage.tags import (
 )
 
 REASON_TAG = "conversation_analytics/reason"
+PROCESS_TAG = "conversation_analytics/process"
+_PROCESSES = "processes"
 _UNDER_WAY = [dg.DagsterRunStatus.QUEUED, *IN_PROGRESS_RUN_STATUSES]
 _LONGEST_WAIT = dt.timedelta(hours=1)
 
@@ -36,10 +42,43 @@ class RunsUnderWay:
         return any(first <= day.isoformat() <= last for first, last in self.ranges)
 
 
+@contextlib.contextmanager
+def living_process(instance: dg.DagsterInstance) -> Iterator[dict[str, str]]:
+    """Yield the tags for runs that this process computes itself, and that end with it.
+
+    Dagster launches no process for them and so never hears that it was killed: it would show
+    them as started for ever. Here the process holds a lock, which ends with it in any case.
+    """
+    folder = Path(instance.root_directory) / _PROCESSES
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / uuid.uuid4().hex
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield {PROCESS_TAG: path.name}
+        finally:
+            path.unlink()
+
+
+def _has_lost_its_process(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    if not (name := run.tags.get(PROCESS_TAG)):
+        return False  # Dagster looks after it
+    try:
+        with (Path(instance.root_directory) / _PROCESSES / name).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except FileNotFoundError:
+        return True
+    return True
+
+
 def runs_under_way(instance: dg.DagsterInstance) -> RunsUnderWay:
-    """Return what is queued or running now."""
+    """Return what is queued or running now, runs left out whose process was killed."""
     ranges, others = [], set()
     for run in instance.get_runs(dg.RunsFilter(statuses=_UNDER_WAY)):
+        if _has_lost_its_process(instance, run):
+            continue
         if key := run.tags.get(PARTITION_NAME_TAG):
             ranges.append((key, key))
         elif first := run.tags.get(ASSET_PARTITION_RANGE_START_TAG):

@@ -20,6 +20,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_LEDGER] = Ledger()
 
 
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    if call.when == "call":
+        item.config.stash[_LEDGER].close_test(failed=call.excinfo is not None)
+
+
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
     ledger = config.stash[_LEDGER]
     if not ledger.tallies:

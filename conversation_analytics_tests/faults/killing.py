@@ -1,12 +1,7 @@
-"""Runs of the command line in processes that are killed.
-
-The processes are forked from a server that has the heavy imports done: a command then starts
-in milliseconds, and 200 kills fit into minutes.
-"""
+"""Runs of the command line in processes that are killed: 200 kills fit into minutes."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import sys
@@ -16,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from conversation_analytics_tests.faults.processes import warm_context
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from multiprocessing.process import BaseProcess
@@ -23,15 +20,6 @@ if TYPE_CHECKING:
     from conversation_analytics_tests.faults.limits import Limits
 
 _KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH")
-_PRELOADED = (
-    "conversation_analytics.cli",
-    "conversation_analytics.definitions",
-    "conversation_analytics.reports.daily",
-    "conversation_analytics.sample.source",
-    "conversation_analytics.documents.sqlite",
-    "matplotlib.figure",
-    "rich.progress",
-)
 _WRITES = frozenset({"open", "os.rename", "os.remove", "os.mkdir", "os.utime", "fcntl.flock"})
 DONE = 0
 
@@ -64,10 +52,8 @@ def command(
     What it prints is in `folder`/printed.txt; the number of its changes to files, where an aim
     is given and it was not killed, in `folder`/changes.txt.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(_PRELOADED))
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    process = context.Process(
+    process = warm_context().Process(
         target=_typed, args=(folder, kept | dict(environment), words, aim, limits), daemon=True
     )
     process.start()

@@ -18,6 +18,7 @@ TABLE_VARIABLE = "CHAOS_TABLE"
 """A file to write the table to."""
 
 _FEW_ROUNDS = 8
+_FAILED = "not finished: a test failed"
 _PREFACE = """# Faults
 
 What the chaos suite does to the platform, and what it cost: rows in against rows out of every
@@ -47,7 +48,7 @@ class Tally:
     tries: int = 0
     lost: int = 0
     repeated: int = 0
-    outcome: str = "not finished: the test failed"
+    outcome: str = _FAILED
 
     def add(self, verdict: Verdict) -> None:
         """Count the rows of a comparison."""
@@ -57,13 +58,28 @@ class Tally:
 
 @dataclass
 class Ledger:
-    """Every fault's tally, in the order they were met."""
+    """Every fault's tally, in the order they were met.
+
+    Attributes:
+        tallies: by fault.
+        met: faults of the test that runs now.
+        failed: faults of which a test failed, whatever another one says of them.
+    """
 
     tallies: dict[str, Tally] = field(default_factory=dict)
+    met: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
 
     def tally(self, fault: str) -> Tally:
         """Return the line of a fault; the same line for the same words."""
+        self.met.add(fault)
         return self.tallies.setdefault(fault, Tally())
+
+    def close_test(self, *, failed: bool) -> None:
+        """Note how the test ended that met faults since the last call."""
+        if failed:
+            self.failed |= self.met
+        self.met.clear()
 
     def lines(self) -> Iterator[str]:
         """Yield the table, as Markdown."""
@@ -71,7 +87,8 @@ class Ledger:
         yield "|---|---:|---:|---:|---|"
         for fault, tally in sorted(self.tallies.items()):
             counts = f"{tally.tries} | {tally.lost} | {tally.repeated}"
-            yield f"| {fault} | {counts} | {tally.outcome} |"
+            outcome = _FAILED if fault in self.failed else tally.outcome
+            yield f"| {fault} | {counts} | {outcome} |"
 
     def page(self) -> str:
         """Return the page of the docs."""

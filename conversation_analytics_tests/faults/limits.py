@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import multiprocessing
 import resource
 import sys
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from conversation_analytics.core import errors
 from conversation_analytics.settings import parse_settings
+from conversation_analytics_tests.faults.processes import warm_context
 from conversation_analytics_tests.platform import run_job
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def failures_under(
 
     The run's own records stay in memory, so that the limits meet lake and documents alone.
     """
-    context = multiprocessing.get_context("forkserver")
+    context = warm_context()
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(
         target=_run, args=(theirs, limits, dict(environment), first, last), daemon=True

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-import dagster as dg
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -44,23 +43,23 @@ SHOWN = {
 BEGIN = dt.datetime(2026, 11, 10, 23, 30, tzinfo=dt.UTC)
 MINUTE = dt.timedelta(minutes=1)
 SETTLE, LAG = dt.timedelta(seconds=30), dt.timedelta(hours=1)
-EXAMPLES_A_ROUND = 12
+EXAMPLES_A_ROUND = 4
 UTC = ZoneInfo("UTC")
 
 
 @pytest.mark.parametrize(
     ("zone", "days", "hours"),
     [
-        ("Europe/Berlin", ("2026-03-28", "2026-03-29", "2026-03-30"), [24, 23, 24]),
-        ("Europe/Berlin", ("2026-10-24", "2026-10-25", "2026-10-26"), [24, 25, 24]),
+        ("Europe/Berlin", ("2026-03-29", "2026-03-30"), [23, 24]),
+        ("Europe/Berlin", ("2026-10-25", "2026-10-26"), [25, 24]),
         # The clock goes forward at midnight: the day begins at 01:00.
-        ("Africa/Cairo", ("2026-04-23", "2026-04-24", "2026-04-25"), [24, 23, 24]),
+        ("Africa/Cairo", ("2026-04-24", "2026-04-25"), [23, 24]),
         # The clock goes back at midnight: the hour before it comes twice.
-        ("Africa/Cairo", ("2026-10-28", "2026-10-29", "2026-10-30"), [24, 25, 24]),
+        ("Africa/Cairo", ("2026-10-29", "2026-10-30"), [25, 24]),
     ],
 )
 def test_days_of_23_and_25_hours_hold_each_row_once(
-    tmp_path: Path, ledger: Ledger, zone: str, days: tuple[str, str, str], hours: list[int]
+    tmp_path: Path, ledger: Ledger, zone: str, days: tuple[str, str], hours: list[int]
 ) -> None:
     tally = ledger.tally("days of 23 and 25 hours")
     values = parse_settings(
@@ -81,8 +80,7 @@ def test_days_of_23_and_25_hours_hold_each_row_once(
             rows = source.read_window(table, windows[0].start, windows[-1].end)
             wanted[table] = dict(rows.select("id", "payload").iter_rows())
     assert len(wanted[SourceTable.MESSAGES]) > 60
-    with dg.instance_for_test() as instance:
-        assert run_job(values, "daily", days[0], days[-1], instance=instance).success
+    assert run_job(values, "daily", days[0], days[-1]).success
     tally.tries += 1
     verdict = compare_zones(values, days, wanted)
     tally.add(verdict)

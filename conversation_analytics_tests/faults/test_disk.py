@@ -15,7 +15,7 @@ from conversation_analytics_tests.faults.exactly_once import (
     require_readable,
     strays,
 )
-from conversation_analytics_tests.faults.killing import command
+from conversation_analytics_tests.faults.killing import DONE, command
 from conversation_analytics_tests.faults.limits import Limits, failures_under
 
 if TYPE_CHECKING:
@@ -26,15 +26,17 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(3600)]
 
-FIRST, LAST = "2026-11-09", "2026-11-10"
-NO_LIMITS, OBEDIENT = Limits(), Limits(obey_modes=True)
+DAY = "2026-11-09"
+NO_LIMITS = Limits()
+FAILED = 1
+SMALLEST_HOME, LARGEST_HOME = 4096, 300_000
 
 
 def environment(folder: Path, turns: int) -> dict[str, str]:
     return {
         "PARQUET_BASE_DIR": str(folder / "lake"),
         "SQLITE_PATH": str(folder / "documents" / "documents.sqlite"),
-        "ANALYTICS_START_DATE": FIRST,
+        "ANALYTICS_START_DATE": DAY,
         "SAMPLE_TURNS_PER_DAY": str(turns),
     }
 
@@ -45,11 +47,11 @@ def settings_of(folder: Path, turns: int) -> Settings:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folders `before` and `after`: the same days with fewer and with more rows."""
+    """Folders `before` and `after`: the same day with fewer and with more rows."""
     root = tmp_path_factory.mktemp("undisturbed")
-    assert failures_under(NO_LIMITS, environment(root / "before", 20), FIRST, LAST) == {}
+    assert failures_under(NO_LIMITS, environment(root / "before", 20), DAY, DAY) == {}
     shutil.copytree(root / "before", root / "after")
-    assert failures_under(NO_LIMITS, environment(root / "after", 40), FIRST, LAST) == {}
+    assert failures_under(NO_LIMITS, environment(root / "after", 40), DAY, DAY) == {}
     return root
 
 
@@ -72,7 +74,7 @@ def read_only(folder: Path) -> Iterator[Path]:
 
 
 def require_mended(folder: Path, undisturbed: Path) -> None:
-    assert failures_under(NO_LIMITS, environment(folder, 40), FIRST, LAST) == {}
+    assert failures_under(NO_LIMITS, environment(folder, 40), DAY, DAY) == {}
     assert digests(folder / "lake") == digests(undisturbed / "after" / "lake")
     assert strays(folder / "lake") == []
 
@@ -90,7 +92,7 @@ def test_a_full_disk_leaves_old_partitions_and_says_what_to_do(
         shutil.copytree(undisturbed / "before", folder)
         # From "nothing fits" to "the largest file does not fit".
         limit = smallest // 2 + (largest - 1 - smallest // 2) * number // (tries - 1)
-        failures = failures_under(Limits(file_bytes=limit), environment(folder, 40), FIRST, LAST)
+        failures = failures_under(Limits(file_bytes=limit), environment(folder, 40), DAY, DAY)
         tally.tries += 1
         assert failures
         for name, message in failures.values():
@@ -110,7 +112,7 @@ def test_a_read_only_lake_stays_readable_and_says_what_to_do(
     tally = ledger.tally("the folder of the lake is read-only")
     before = digests(read_only / "lake")
     limits = Limits(obey_modes=True)
-    failures = failures_under(limits, environment(read_only, 40), FIRST, LAST)
+    failures = failures_under(limits, environment(read_only, 40), DAY, DAY)
     tally.tries += 1
     assert failures
     for name, message in failures.values():
@@ -126,23 +128,35 @@ def test_a_read_only_lake_stays_readable_and_says_what_to_do(
 
 def test_the_command_line_says_what_to_do(read_only: Path) -> None:
     values = environment(read_only, 40) | {"DAGSTER_HOME": str(read_only / "home")}
-    with command(
-        read_only, values, "backfill", FIRST, LAST, limits=Limits(obey_modes=True)
-    ) as process:
-        process.join(240)
-        assert process.exitcode == 1
-    printed = (read_only / "printed.txt").read_text()
-    assert "Traceback" not in printed
+    printed = backfill(read_only, values, FAILED, Limits(obey_modes=True))
     assert "give this user access to PARQUET_BASE_DIR" in printed
 
 
-def test_a_home_without_space_is_told_in_a_sentence(folder: Path) -> None:
-    values = environment(folder, 40) | {"DAGSTER_HOME": str(folder / "home")}
-    with command(
-        folder, values, "backfill", FIRST, LAST, limits=Limits(file_bytes=4096)
-    ) as process:
+def test_a_home_without_space_is_told_in_a_sentence(
+    folder: Path, undisturbed: Path, ledger: Ledger, rounds: int
+) -> None:
+    tally = ledger.tally("the disk of DAGSTER_HOME is full (RLIMIT_FSIZE)")
+    tries = max(rounds // 4, 2)
+    for number in range(tries):
+        values = environment(folder, 40) | {"DAGSTER_HOME": str(folder / f"home{number}")}
+        # From "no database can be made" to "the last records of the run do not fit".
+        limit = SMALLEST_HOME + (LARGEST_HOME - SMALLEST_HOME) * number // (tries - 1)
+        printed = backfill(folder, values, FAILED, Limits(file_bytes=limit))
+        tally.tries += 1
+        assert "free space" in printed.lower()
+        assert "DAGSTER_HOME" in printed
+        require_readable(settings_of(folder, 40))
+    backfill(folder, values, DONE, NO_LIMITS)
+    # The command makes the rows without a time as well.
+    assert digests(undisturbed / "after" / "lake").items() <= digests(folder / "lake").items()
+    tally.outcome = "one sentence says what to do; the same command then completes"
+
+
+def backfill(folder: Path, values: dict[str, str], exitcode: int, limits: Limits) -> str:
+    """Run the command; return what it printed."""
+    with command(folder, values, "backfill", DAY, DAY, limits=limits) as process:
         process.join(240)
-        assert process.exitcode == 1
-    printed = (folder / "printed.txt").read_text()
+        printed = (folder / "printed.txt").read_text()
+        assert process.exitcode == exitcode, printed[-2000:]
     assert "Traceback" not in printed
-    assert "DAGSTER_HOME" in printed
+    return printed

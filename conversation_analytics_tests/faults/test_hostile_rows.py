@@ -44,7 +44,7 @@ CONVERSATION = {
     "created_at": "2026-11-10 12:00:00+00:00", "updated_at": "2026-11-10 12:00:00+00:00",
 }  # fmt: skip
 LONG = 147_000
-EXAMPLES_A_ROUND = 15
+EXAMPLES_A_ROUND = 6
 
 LANDING: dict[str, dict[str, Any]] = {
     "bad JSON in inputs": {"inputs": '{"a": '},
@@ -125,7 +125,7 @@ class Served:
 
 def run_day(values: Settings, source: Served) -> dg.ExecuteInProcessResult:
     job = build_definitions(values).resolve_job_def("daily")
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         return job.execute_in_process(
             QUIET, partition_key=KEY, instance=instance, resources={"source": source},
             raise_on_error=False,

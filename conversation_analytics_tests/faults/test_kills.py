@@ -12,12 +12,14 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import dagster as dg
 import pytest
 
 from conversation_analytics.core import schemas
 from conversation_analytics.core.source import SourceTable
 from conversation_analytics.core.windows import day_window
 from conversation_analytics.resources.connections import open_documents, open_lake, open_source
+from conversation_analytics.sensors.run_history import RunsUnderWay, runs_under_way
 from conversation_analytics.settings import Settings, parse_settings
 from conversation_analytics_tests.faults.exactly_once import (
     Payloads,
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(7200)]
 
-DAYS = ("2026-11-09", "2026-11-10", "2026-11-11")
+DAYS = ("2026-11-09", "2026-11-10")
 SMALL, LARGE = "15", "25"
 SEED = 20261109
 KILLS_A_ROUND = 4
@@ -195,9 +197,27 @@ def test_runs_that_are_killed_end_like_undisturbed_ones(
     tally.outcome = "every file as after an undisturbed run; readable at any time; no strays"
 
 
-def test_the_comparison_sees_a_lost_and_a_repeated_row(tmp_path: Path) -> None:
-    finish(tmp_path, environment(tmp_path, SMALL, tmp_path / "home"))
-    settings = settings_of(tmp_path, SMALL)
+def test_a_killed_run_is_not_under_way_for_ever(
+    tmp_path: Path, ledger: Ledger, undisturbed: Undisturbed
+) -> None:
+    tally = ledger.tally("kill -9 of a command whose days the sensor waits for")
+    values = environment(tmp_path, SMALL, undisturbed.home)
+    with dg.DagsterInstance.from_config(str(undisturbed.home)) as instance:
+        with command(tmp_path, values, "backfill", DAYS[0], DAYS[-1]) as process:
+            while not runs_under_way(instance).cover(_date(DAYS[-1]), "undated"):
+                assert process.exitcode is None, (tmp_path / "printed.txt").read_text()[-2000:]
+                process.join(0.1)
+        tally.tries += 1
+        assert process.exitcode == -signal.SIGKILL
+        assert runs_under_way(instance) == RunsUnderWay((), frozenset())
+    tally.outcome = "the days are free as soon as the process is gone"
+
+
+def test_the_comparison_sees_a_lost_and_a_repeated_row(
+    tmp_path: Path, undisturbed: Undisturbed
+) -> None:
+    folder = shutil.copytree(undisturbed.old, tmp_path / "old")
+    settings = settings_of(folder, SMALL)
     wanted = rows_of(settings)
     compare_zones(settings, DAYS, wanted).require_nothing()
     lake = open_lake(settings)
