@@ -26,7 +26,7 @@ BY_TEST = {
 }  # fmt: skip
 BY_CI = {"test", "lint"}
 # Minutes long, or they need the package registry: run by whoever changes what they make.
-BY_HAND = {"bench", "lock"}
+BY_HAND = {"bench", "lock", "chaos"}
 COMMANDS = {
     "run": "test_cli.py::test_run_then_status_then_check",
     "status": "test_cli.py::test_run_then_status_then_check",

@@ -57,7 +57,7 @@ def living_process(instance: dg.DagsterInstance) -> Iterator[dict[str, str]]:
         try:
             yield {PROCESS_TAG: path.name}
         finally:
-            path.unlink()
+            path.unlink(missing_ok=True)
 
 
 def _has_lost_its_process(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
