@@ -1,35 +1,57 @@
-"""Documents per second of `replace_partition` and `merge_conversations`.
+"""Replacing a partition of documents in MongoDB, against blind upserts of the same documents.
 
-python benchmarks/documents_replace.py sqlite://data/benchmark.sqlite 20000
-python benchmarks/documents_replace.py mongodb://127.0.0.1:27017/ 20000
+    python benchmarks/documents_replace.py [--rows 20000] [--uri mongodb://...]
+
+Without `--uri` it runs a mongod of its own. Both write the same documents, in batches of the
+same size, into collections with the same indexes, in turns:
+
+- ours: `replace_partition` and `merge_conversations`, in transactions, as the platform uses them;
+- blind: `bulk_write` of `UpdateOne({"_id": ...}, {"$set": ...}, upsert=True)`, unordered: what a
+  first script does. It leaves withdrawn documents behind and readers see half of it.
+
+Cases: no document is there; every other one is there with an older content; all of them are; all
+are there as they are.
 """
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import datetime as dt
-import sys
+import statistics
+import tempfile
 import time
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pymongo
+from bson.codec_options import CodecOptions, TypeRegistry
+from bson.decimal128 import DecimalEncoder
 
 from conversation_analytics.core.documents import ConversationSlice, Document
 from conversation_analytics.documents import collections
-from conversation_analytics.documents.store import MongoConfig, SqliteConfig, open_store
+from conversation_analytics.documents.store import MongoConfig, open_store
+from conversation_analytics.stack.mongod import running_mongod
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
-    from conversation_analytics.documents.store import ReplaceOutcome
+    from conversation_analytics.documents.store import DocumentStore
 
 NOON = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)
+DATABASE = "benchmark_documents"
+DAY = "2026-11-22"
+BATCH = 1000
+TURNS = 5
 
 
 def message(number: int, version: int) -> Document:
     """Return a message of about 700 bytes."""
     return {
         "_id": f"message-{number:09}",
-        "conversation_id": f"conversation-{number // 5:09}",
+        "conversation_id": f"conversation-{number // TURNS:09}",
         "user_id": f"user-{number % 997}",
         "query": "What is the state of my order? " * 4,
         "answer": f"{version}: it left the warehouse this morning. " * 6,
@@ -42,10 +64,10 @@ def message(number: int, version: int) -> Document:
     }
 
 
-def slices(count: int, version: int) -> list[ConversationSlice]:
-    """Return conversations of five messages each."""
+def slices(numbers: Sequence[int], version: int) -> list[ConversationSlice]:
+    """Return the conversations of these messages."""
     turns: dict[str, list[Document]] = {}
-    for number in range(count):
+    for number in numbers:
         turn = message(number, version)
         turn["id"] = turn.pop("_id")
         turns.setdefault(turn.pop("conversation_id"), []).append(turn)
@@ -55,37 +77,115 @@ def slices(count: int, version: int) -> list[ConversationSlice]:
     ]
 
 
-def main(where: str, count: int) -> None:
-    """Print a line for each kind of write."""
-    config = (
-        SqliteConfig(Path(where.removeprefix("sqlite://")))
-        if where.startswith("sqlite://")
-        else MongoConfig(where, "benchmark_documents")
-    )
-    store = open_store(config)
-    store.ensure(collections.messages())
+def plain(piece: ConversationSlice) -> Document:
+    """Return a conversation as one document, as a first script would write it."""
+    return {"_id": piece.conversation_id, **(piece.header or {}), "messages": piece.messages}
 
-    def timed(what: str, write: Callable[[], ReplaceOutcome]) -> None:
-        start, cpu = time.perf_counter(), time.process_time()
-        outcome = write()
-        wall, used = time.perf_counter() - start, time.process_time() - cpu
-        print(f"{what:24} {count / wall:9,.0f} messages/s  cpu {used:6.2f} s  {outcome}")
 
-    parts = [("new", 0, count), ("same", 0, count), ("all changed", 1, count)]
-    for what, version, size in [*parts, ("withdrawn", 1, 0)]:
-        documents = [message(number, version) for number in range(size)]
-        timed(
-            f"replace, {what}",
-            lambda documents=documents: store.replace_partition("messages", "d", documents),  # type: ignore[misc]
+def upsert(target: pymongo.collection.Collection[Document], documents: Sequence[Document]) -> None:
+    """Write documents blindly."""
+    for start in range(0, len(documents), BATCH):
+        target.bulk_write(
+            [
+                pymongo.UpdateOne({"_id": one["_id"]}, {"$set": one}, upsert=True)
+                for one in documents[start : start + BATCH]
+            ],
+            ordered=False,
         )
-    for what, version, size in [*parts, ("withdrawn", 1, 0)]:
-        given = slices(size, version)
-        timed(
-            f"merge, {what}",
-            lambda given=given: store.merge_conversations("conversations", "d", given),  # type: ignore[misc]
-        )
-    store.close()
+
+
+class Rivals:
+    """Both ways to write, on empty collections at each try."""
+
+    def __init__(self, uri: str) -> None:
+        """Connect both."""
+        self._config = MongoConfig(uri, DATABASE, batch_size=BATCH)
+        options: CodecOptions[Any] = CodecOptions(type_registry=TypeRegistry([DecimalEncoder()]))
+        self.database = pymongo.MongoClient(uri).get_database(DATABASE, codec_options=options)
+
+    def _emptied(self) -> DocumentStore:
+        self.database.client.drop_database(DATABASE)
+        store = open_store(self._config)
+        for spec in (collections.messages(), collections.conversations()):
+            store.ensure(spec)
+        return store
+
+    def write(
+        self, store: DocumentStore, kind: str, numbers: Sequence[int], version: int, *, blind: bool
+    ) -> Callable[[], object]:
+        """Return the write of some messages, with everything prepared that either way needs."""
+        if kind == "messages":
+            documents = [message(number, version) for number in numbers]
+            if blind:
+                return partial(upsert, self.database[kind], documents)
+            return partial(store.replace_partition, kind, DAY, documents)
+        pieces = slices(numbers, version)
+        if blind:
+            return partial(upsert, self.database[kind], [plain(piece) for piece in pieces])
+        return partial(store.merge_conversations, kind, DAY, pieces)
+
+    def seconds(
+        self, kind: str, *, blind: bool, there: Sequence[int], rows: Sequence[int], version: int
+    ) -> float:
+        """Return how long the second write takes where `there` was written before, by the same."""
+        with contextlib.closing(self._emptied()) as store:
+            if there:
+                self.write(store, kind, there, 0, blind=blind)()
+            write = self.write(store, kind, rows, version, blind=blind)
+            began = time.perf_counter()
+            write()
+            taken = time.perf_counter() - began
+        expected = len(rows) if kind == "messages" else len({one // TURNS for one in rows})
+        if (found := self.database[kind].count_documents({})) != expected:
+            raise SystemExit(f"{kind}: expected {expected} documents, got {found}")
+        return taken
+
+
+@contextlib.contextmanager
+def server(uri: str) -> Iterator[str]:
+    """Yield the address of a server."""
+    if uri:
+        yield uri
+        return
+    with tempfile.TemporaryDirectory() as folder, running_mongod(Path(folder)) as own:
+        yield own.uri
+
+
+def main() -> None:
+    """Print a line for each case: seconds of both, and the ratio."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--uri", default="")
+    given = parser.parse_args()
+    rows = range(given.rows)
+    cases: list[tuple[str, Sequence[int], int]] = [
+        ("new", (), 1),
+        # Whole conversations, so that half of these are there, too.
+        ("half there, older", [one for one in rows if one // TURNS % 2], 1),
+        ("all there, older", rows, 1),
+        ("all there, the same", rows, 0),
+    ]
+    with server(given.uri) as uri:
+        rivals = Rivals(uri)
+        print(f"{given.rows} messages, medians of {given.rounds} rounds")
+        for kind in ("messages", "conversations"):
+            for what, there, version in cases:
+                taken: dict[bool, list[float]] = {True: [], False: []}
+                for _ in range(given.rounds):
+                    for blind in (True, False):
+                        taken[blind].append(
+                            rivals.seconds(
+                                kind, blind=blind, there=there, rows=rows, version=version
+                            )
+                        )
+                slow, ours = (statistics.median(taken[blind]) for blind in (True, False))
+                print(
+                    f"{kind:14} {what:20} blind {slow:6.2f} s, ours {ours:6.2f} s: "
+                    f"{slow / ours:5.2f} times as fast"
+                )
+        rivals.database.client.drop_database(DATABASE)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main()

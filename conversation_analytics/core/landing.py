@@ -5,15 +5,22 @@ does not show are asked for by id before anything is concluded: they may have be
 (they were written while the pages were read), moved (their time of creation was corrected),
 or be gone. A row that is gone stays, because retention jobs of the source purge old rows:
 absence is no request to delete.
+
+The same holds for columns: a row whose content changed keeps the values of columns that the source
+does not serve any more.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import polars as pl
+
+from conversation_analytics.core.json_text import members
+from conversation_analytics.core.values import encode_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,14 +29,14 @@ if TYPE_CHECKING:
 
 
 class GonePolicy(StrEnum):
-    """What becomes of a row that the source does not have any more."""
+    """What becomes of a row, or a column's values, that the source does not have any more."""
 
     KEEP = "keep"
     """It stays, as if nothing had happened."""
     FLAG = "flag"
     """It stays, and `gone` is true in raw and curated zone and in the documents."""
     PURGE = "purge"
-    """It goes from every zone."""
+    """It goes from every zone; the values of a column go from the rows that are read again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,7 @@ class Landing:
         missed: rows the window read did not show and the source still has in the window.
         moved: rows the source has under another time of creation.
         gone: rows the source does not have any more, first noticed now or earlier.
+        completed: changed rows that keep values of columns the source does not have any more.
     """
 
     frame: pl.DataFrame
@@ -51,6 +59,7 @@ class Landing:
     missed: int
     moved: int
     gone: int
+    completed: int
 
     def facts(self) -> dict[str, int]:
         """Return the counts for the UI."""
@@ -60,6 +69,7 @@ class Landing:
             "rows_missed_by_the_read": self.missed,
             "rows_moved_to_another_day": self.moved,
             "rows_gone_at_the_source": self.gone,
+            "rows_with_values_of_gone_columns": self.completed,
         }
 
 
@@ -89,7 +99,7 @@ def land(
         purged. Where no content differs, `frame` holds exactly the rows of `held`.
     """
     if held is None:
-        return Landing(read, read.height, 0, 0, 0, 0)
+        return Landing(read, read.height, 0, 0, 0, 0, 0)
     absent = held.join(read, on="id", how="anti")
     found = find(absent["id"].to_list()) if absent.height else read.clear()
     inside = _inside(found, window)
@@ -111,10 +121,13 @@ def land(
         before["held_content"] != before["content_sha256"]
     )
     as_held = before.filter(before["held_content"] == before["content_sha256"])["id"]
+    completed = _completed(shown, held, before.filter(differs)["id"], policy)
     # Where only a time of change moved, the row stays as it was first read: bytes stand still.
     stored = pl.concat(
         [
-            shown.filter(~pl.col("id").is_in(as_held.implode())),
+            shown.filter(~pl.col("id").is_in(as_held.implode())).update(
+                completed, on="id", how="left"
+            ),
             held.filter(pl.col("id").is_in(as_held.implode())).with_columns(gone=pl.lit(False)),  # noqa: FBT003 - a literal
         ]
     )
@@ -125,7 +138,48 @@ def land(
         missed=missed.height,
         moved=elsewhere.height,
         gone=gone.height,
+        completed=completed.height,
     )
+
+
+def _completed(
+    shown: pl.DataFrame, held: pl.DataFrame, changed: pl.Series, policy: GonePolicy
+) -> pl.DataFrame:
+    """Return `id`, `payload` and `sha256` of changed rows that lack columns they are held with.
+
+    `content_sha256` stays that of the row as served, so that the next read finds it as held.
+    """
+    found: dict[str, list[str]] = {"id": [], "payload": [], "sha256": []}
+    if policy is not GonePolicy.PURGE:
+        both = (
+            shown.filter(pl.col("id").is_in(changed.implode()))
+            .select("id", "payload")
+            .join(held.select("id", held_payload="payload"), on="id")
+        )
+        for row_id, payload, before in both.iter_rows():
+            whole = _with_gone_columns(payload, before)
+            if whole is not None:
+                digest = hashlib.sha256(whole.encode()).hexdigest()
+                for name, value in zip(found, (row_id, whole, digest), strict=True):
+                    found[name].append(value)
+    return pl.DataFrame(found, schema=dict.fromkeys(found, pl.String))
+
+
+def _with_gone_columns(payload: str, before: str) -> str | None:
+    """Return the row with the values of columns that only `before` has; None without any."""
+    try:
+        now, then = members(payload.encode()), members(before.encode())
+    except ValueError:
+        return None  # no row of columns: it is stored as served, and becomes a dead letter
+    gone = [
+        f"{encode_json(name)}:{bytes(value).decode()}"
+        for name, value in then.items()
+        if name not in now and bytes(value) != b"null"
+    ]
+    if not gone:
+        return None
+    # Nothing is decoded and encoded: numbers and texts stay as they were served.
+    return payload.rstrip().removesuffix("}") + "," * bool(now) + ",".join(gone) + "}"
 
 
 def _inside(rows: pl.DataFrame, window: DayWindow | None) -> pl.Series:

@@ -7,23 +7,11 @@ cut along its brackets instead, so that one such row takes no other row of its p
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
-from conversation_analytics.core.values import decode_json
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-_TOKEN: Final = re.compile(
-    rb"""\s*+("(?:[^"\\]++|\\.)*+"|[{}\[\],:]|[^\s{}\[\],:"]++)""", re.DOTALL
-)
-_SPACE: Final = re.compile(rb"\s*+\Z")
-_OPENERS: Final = frozenset({b"{", b"["})
-_SEPARATORS: Final = frozenset({b",", b":"})
-_OPENED_BY: Final = {b"}": b"{", b"]": b"["}
+from conversation_analytics.core.json_text import elements, members
 
 
 class Listing(msgspec.Struct, frozen=True):
@@ -78,66 +66,12 @@ def take_apart(body: bytes) -> Listing:
     )
 
 
-def members(text: bytes) -> dict[str, bytes]:
-    """Return the text of each value of a JSON object by its key; the last one of a key counts.
-
-    Raises:
-        ValueError: the text is no object with whole brackets and strings.
-    """
-    if not text.lstrip().startswith(b"{"):
-        raise ValueError("no object")
-    items = _items(text)
-    if len(items) % 2:
-        raise ValueError("a key without a value")
-    return {
-        str(decode_json(title.decode("utf-8", "replace"))): value
-        for title, value in zip(items[::2], items[1::2], strict=True)
-    }
-
-
 def _cut(body: bytes) -> _Answer:
     values = members(body)
-    rows = values.get("list", b"")
+    rows = bytes(values.get("list", b""))
     if not rows.startswith(b"["):
         raise ValueError("no list")
     return _Answer(
-        [msgspec.Raw(row) for row in _items(rows)],
+        [msgspec.Raw(row) for row in elements(rows)],
         _PAGE_INFO.decode(values.get("pageInfo", b"null")),
     )
-
-
-def _items(text: bytes) -> list[bytes]:
-    """Return what stands between the outermost brackets, cut at its commas and colons."""
-    items: list[bytes] = []
-    start: int | None = None
-    end = 0
-    for token, at, after, depth in _tokens(text):
-        if depth == 0 or (depth == 1 and token in _SEPARATORS):
-            if start is not None:
-                items.append(text[start:end])
-            elif token in _SEPARATORS:
-                raise ValueError("nothing between two commas")
-            start = None
-        elif start is None:
-            start = at
-        end = after
-    return items
-
-
-def _tokens(text: bytes) -> Iterator[tuple[bytes, int, int, int]]:
-    """Yield each token with its start, its end and the number of brackets around it."""
-    opened: list[bytes] = []
-    position = 0
-    while match := _TOKEN.match(text, position):
-        token, position = match.group(1), match.end()
-        opener = _OPENED_BY.get(token)
-        if opener is not None and (not opened or opened.pop() != opener):
-            break
-        yield token, match.start(1), position, len(opened)
-        if token in _OPENERS:
-            opened.append(token)
-        if not opened:
-            if _SPACE.match(text, position):
-                return
-            break
-    raise ValueError("brackets or strings that do not end")

@@ -25,12 +25,12 @@ from conversation_analytics.core.errors import (
     SourceRequestError,
     SourceUnavailableError,
 )
+from conversation_analytics.core.json_text import members
 from conversation_analytics.core.schemas import INSTANT, RAW_MESSAGES
 from conversation_analytics.core.source import SourceTable
 from conversation_analytics.core.values import decode_json
 from conversation_analytics.nocodb.client import ServerFailedError
 from conversation_analytics.nocodb.discovery import discover
-from conversation_analytics.nocodb.pages import members
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -55,8 +55,6 @@ _CHANGES_SCHEMA: Final = {
     "changed_at": INSTANT,
     "fingerprint": pl.String(),
 }
-# Raw values, so that a digest is over the text as served.
-_FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 @dataclass(frozen=True, slots=True)
@@ -580,15 +578,14 @@ def _values(
 ) -> tuple[list[Any], Mapping[str, bytes | msgspec.Raw]]:
     """Return what a row has under these titles, and the text of every value by its title."""
     try:
-        values = list(msgspec.structs.astuple(_decoder(titles).decode(raw)))
-        return values, _FIELDS.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        pass
-    try:
         found = members(raw)
-        values = [
-            decode_json(found.get(title, b"null").decode("utf-8", "replace")) for title in titles
-        ]
+        try:
+            values = list(msgspec.structs.astuple(_decoder(titles).decode(raw)))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            values = [
+                decode_json(bytes(found.get(title, b"null")).decode("utf-8", "replace"))
+                for title in titles
+            ]
     except ValueError:
         raise ContractError(
             f"table {layout.title!r}: row {position + 1} of a page cannot be read: expected an "

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+import json
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -37,6 +39,10 @@ def frame(
         for i, (time, version) in rows.items()
     ]
     return RAW_MESSAGES.conform(pl.DataFrame(data, schema=RAW_MESSAGES.polars, orient="row"))
+
+
+def found_nowhere(ids: Sequence[str]) -> pl.DataFrame:
+    pytest.fail(f"asked for {len(ids)} rows")
 
 
 def landed(
@@ -123,16 +129,14 @@ def test_the_counts_say_what_happened() -> None:
         "rows_missed_by_the_read": 1,
         "rows_moved_to_another_day": 1,
         "rows_gone_at_the_source": 1,
+        "rows_with_values_of_gone_columns": 0,
     }
 
 
 def test_without_absent_rows_the_source_is_not_asked_again() -> None:
-    def find(ids: Sequence[str]) -> pl.DataFrame:
-        pytest.fail(f"asked for {len(ids)} rows")
-
     rows = frame({"a": (INSIDE, "v1")})
     got = land(
-        rows, rows, window=DAY, policy=GonePolicy.FLAG, find=find,
+        rows, rows, window=DAY, policy=GonePolicy.FLAG, find=found_nowhere,
         held_elsewhere=lambda _: frozenset(),
     )  # fmt: skip
     assert states(got) == {"a": ("v1", False)}
@@ -149,3 +153,66 @@ def test_a_row_of_the_undated_table_that_got_a_time_is_moved() -> None:
         held_elsewhere=lambda _: frozenset("a"),
     )  # fmt: skip
     assert (states(got), got.moved) == ({"b": ("v1", False)}, 1)
+
+
+VALUES = st.dictionaries(
+    st.sampled_from(["id", "answer", "mood", "price"]),
+    st.none()
+    | st.text()
+    | st.integers()
+    | st.lists(st.floats(allow_nan=False, allow_infinity=False)),
+)
+
+
+def payload_frame(*payloads: str) -> pl.DataFrame:
+    rows = frame({str(number): (INSIDE, "v") for number in range(len(payloads))})
+    digests = [hashlib.sha256(one.encode()).hexdigest() for one in payloads]
+    return rows.with_columns(
+        payload=pl.Series(payloads), sha256=pl.Series(digests), content_sha256=pl.Series(digests)
+    )
+
+
+def read_again(served: str, held: str, policy: GonePolicy = GonePolicy.FLAG) -> Landing:
+    return land(
+        payload_frame(served), payload_frame(held), window=DAY, policy=policy,
+        find=found_nowhere, held_elsewhere=lambda _: frozenset(),
+    )  # fmt: skip
+
+
+@given(served=VALUES, held=VALUES, policy=st.sampled_from(GonePolicy))
+def test_values_of_a_column_that_is_gone_stay(
+    served: dict[str, object], held: dict[str, object], policy: GonePolicy
+) -> None:
+    got = read_again(json.dumps(served), json.dumps(held), policy)
+    kept = {name: value for name, value in held.items() if name not in served}
+    known = {name: value for name, value in kept.items() if value is not None}
+    (row,) = got.frame.iter_rows(named=True)
+    if served == held or policy is GonePolicy.PURGE or not known:
+        assert json.loads(row["payload"]) == served
+        assert got.completed == 0
+    else:
+        assert json.loads(row["payload"]) == {**served, **known}
+        assert got.completed == 1
+    assert row["sha256"] == hashlib.sha256(row["payload"].encode()).hexdigest()
+    again = land(
+        payload_frame(json.dumps(served)), got.frame, window=DAY, policy=policy,
+        find=found_nowhere, held_elsewhere=lambda _: frozenset(),
+    )  # fmt: skip
+    assert again.frame.equals(got.frame)
+    assert (again.changed, again.completed) == (0, 0)
+
+
+def test_the_values_stay_as_they_were_served() -> None:
+    held = '{"id":"1","price":0.10000000000000000001,"note":"\\ud83d","n":1e2}'
+    (row,) = read_again('{"id":"1","answer":"b"}', held).frame.iter_rows(named=True)
+    assert row["payload"] == (
+        '{"id":"1","answer":"b","price":0.10000000000000000001,"note":"\\ud83d","n":1e2}'
+    )
+
+
+@pytest.mark.parametrize("held", ["[1]", "no JSON", "{", '{"a":1'])
+def test_what_is_no_row_of_columns_is_replaced(held: str) -> None:
+    (row,) = read_again('{"id":"1"}', held).frame.iter_rows(named=True)
+    assert row["payload"] == '{"id":"1"}'
+    (row,) = read_again(held, '{"id":"1"}').frame.iter_rows(named=True)
+    assert row["payload"] == held

@@ -274,7 +274,8 @@ def test_a_table_that_changes(database: Database, ledger: Ledger, name: str, whe
         verdict.require_nothing()
         assert old_partitions(settings) == old
         require_readable(settings)
-        if not (change.nulls or change.spoils):
+        if not change.spoils:
+            # Read again, the old day keeps the values of a column that is gone.
             assert run_daily(settings, BEFORE) == {}
             compared(database, change).require_nothing()
         extra = open_lake(settings).read(schemas.MESSAGES, AFTER)["extra"].to_list()
