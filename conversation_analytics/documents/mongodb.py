@@ -93,6 +93,7 @@ _MERGE_ATTEMPTS: Final = 100
 _GENERATIONS: Final = "_partition_generations"
 _TRANSACTION_ATTEMPTS: Final = 200
 _TRANSACTION_BYTES: Final = 32 * 1024 * 1024
+_FIRST_LOOK: Final = 50  # conversations that are read to learn whether anything differs
 _DELETION_BYTES: Final = 200  # of the request and of the log, about
 # A write conflict, a transaction that the server has given up, a lock, a snapshot.
 _CONFLICTS: Final = frozenset({24, 112, 246, 251})
@@ -117,7 +118,7 @@ class _DecimalCodec(TypeCodec):
         return _decimal128(str(value))
 
     def transform_bson(self, value: Decimal128) -> Decimal:
-        return value.to_decimal()
+        return _decimal(value.bid)
 
 
 @functools.lru_cache(maxsize=65_536)
@@ -125,6 +126,11 @@ def _decimal128(text: str) -> Decimal128:
     # By text, because equal decimals of different scale are one key. Prices come again and
     # again, and the driver's conversion is slow.
     return Decimal128(text)
+
+
+@functools.lru_cache(maxsize=65_536)
+def _decimal(bid: bytes) -> Decimal:
+    return Decimal128.from_bid(bid).to_decimal()
 
 
 _CODEC: Final[CodecOptions[Any]] = CodecOptions(
@@ -199,10 +205,17 @@ def _encoded(document: Document) -> bytes:
     return raw
 
 
-def _stored(raw: bytes, own: Document) -> RawBSONDocument:
+class _Encoded(RawBSONDocument):
+    """A document of at least one field: the driver need not decode it to learn that."""
+
+    def __bool__(self) -> bool:
+        return True
+
+
+def _stored(raw: bytes, own: Document) -> _Encoded:
     """Append the store's own fields to an encoded document, so that it is encoded once."""
     tail = bson.encode(own)[4:-1]
-    return RawBSONDocument(struct.pack("<i", len(raw) + len(tail)) + raw[4:-1] + tail + b"\0")
+    return _Encoded(struct.pack("<i", len(raw) + len(tail)) + raw[4:-1] + tail + b"\0")
 
 
 def _without_own(document: Document) -> Document:
@@ -501,7 +514,7 @@ class MongoStore:
         self,
         target: Collection[Document],
         turn: _Turn,
-        changed: Mapping[str, RawBSONDocument],
+        changed: Mapping[str, _Encoded],
         held: Mapping[str, str | None],
         leaving: Sequence[_Write],
     ) -> _Written:
@@ -562,9 +575,11 @@ class MongoStore:
         withdrawn = [ConversationSlice(one, None, []) for one in sorted(owned - given)]
         pieces = [*slices, *withdrawn]
         total = _Written()
-        for start in range(0, len(pieces), self._config.batch_size):
+        # Where something differs, it often does so at once, and all is read once more.
+        size = self._config.batch_size if turn else min(self._config.batch_size, _FIRST_LOOK)
+        for start in range(0, len(pieces), size):
             batch = []
-            for piece in pieces[start : start + self._config.batch_size]:
+            for piece in pieces[start : start + size]:
                 try:
                     batch.append(storable_slice(piece))
                 except UnstorableError as error:
@@ -736,7 +751,7 @@ def _is_transient(error: PyMongoError) -> bool:
     )
 
 
-def _replacement(identifier: str, document: RawBSONDocument) -> ReplaceOne[Any]:
+def _replacement(identifier: str, document: _Encoded) -> ReplaceOne[Any]:
     return ReplaceOne({"_id": {"$eq": identifier}}, document, upsert=True)
 
 
@@ -747,10 +762,10 @@ def _deletion(identifier: str, partition: str) -> _Write:
 
 def _changed(
     partition: str, batch: Sequence[Document], held: Mapping[str, str | None]
-) -> tuple[dict[str, RawBSONDocument], dict[str, str]]:
+) -> tuple[dict[str, _Encoded], dict[str, str]]:
     """Return the encoded documents that differ from those held, and why others cannot be stored."""
     bad: dict[str, str] = {}
-    changed: dict[str, RawBSONDocument] = {}
+    changed: dict[str, _Encoded] = {}
     for given in batch:
         identifier = given["_id"]
         try:
