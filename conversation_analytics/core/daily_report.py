@@ -26,7 +26,7 @@ def daily_report_plan(partials: pl.LazyFrame, day: dt.date) -> pl.LazyFrame:
         rows over all apps and `metrics.NO_APP` ('') for rows whose source names no app. A day
         without rows has the rows over all apps: counts 0, everything else null.
     """
-    return metric_values(partials).select(
+    return metric_values(partials, days=1).select(
         pl.lit(day, dtype=pl.Date).alias("day"), *DAILY_REPORT.polars.names()[1:]
     )
 

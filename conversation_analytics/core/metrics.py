@@ -15,7 +15,12 @@ from enum import StrEnum
 
 import polars as pl
 
-from conversation_analytics.core.partials import SKETCHED, additive_sums, known_sum
+from conversation_analytics.core.partials import (
+    SESSION_GAP_S,
+    SKETCHED,
+    additive_sums,
+    known_sum,
+)
 from conversation_analytics.core.schemas import MONEY
 from conversation_analytics.core.sketches import quantiles
 
@@ -54,6 +59,8 @@ class Merge(StrEnum):
     SUM = "sum"
     RATIO_OF_SUMS = "ratio of the merged sums"
     DISTINCT_USERS = "distinct users of the merged user-days"
+    SESSIONS = "sum, less the sessions that go on over midnight"
+    CONVERSATIONS = "from the merged conversations"
     SKETCH = "percentile of the merged sketch"
 
 
@@ -150,18 +157,105 @@ def _percentile(sketched: str, title: str, q: str, source: str) -> Metric:
     )  # fmt: skip
 
 
+def _conversations(name: str, title: str, formula: str, **own: str) -> Metric:
+    return Metric(
+        name, title, "conversations", MetricType.COUNT, formula, Grain.APP, Merge.CONVERSATIONS,
+        own.get("null_rule", _NEVER_NULL), own.get("source", _OWN), pl.col(name),
+    )  # fmt: skip
+
+
+def _share(name: str, title: str, part: str, **own: str) -> Metric:
+    return Metric(
+        name, title, "share of conversations", MetricType.RATIO,
+        f"{part} / conversations_active", Grain.APP, Merge.RATIO_OF_SUMS,
+        own.get("null_rule", "null without active conversations"), own.get("source", _OWN),
+        _ratio(pl.col(part), pl.col("conversations_active")),
+    )  # fmt: skip
+
+
+def _length(name: str, title: str, least: int, most: int | None) -> Metric:
+    words = f"{least} or more" if most is None else f"{least} to {most}"
+    return _conversations(name, title, f"active conversations with {words} turns in the period")
+
+
+def _cost_per(name: str, title: str, unit: str, what: str, null_rule: str) -> Metric:
+    return Metric(
+        name, title, f"currency per {unit}", MetricType.MONEY, f"cost / {what}, by currency",
+        Grain.APP_CURRENCY, Merge.RATIO_OF_SUMS, null_rule, _OWN,
+        _ratio(pl.col("cost"), pl.col(what)),
+    )  # fmt: skip
+
+
+LENGTHS: tuple[tuple[str, str, int, int | None], ...] = (
+    ("conversations_1_2", "Conversations of 1-2 turns", 1, 2),
+    ("conversations_3_5", "Conversations of 3-5 turns", 3, 5),
+    ("conversations_6_10", "Conversations of 6-10 turns", 6, 10),
+    ("conversations_11_20", "Conversations of 11-20 turns", 11, 20),
+    ("conversations_21_up", "Conversations of 21 turns and more", 21, None),
+)
+"""Buckets of the length distribution: metric, title, least and most turns."""
+
+_NO_MARKER = "null without HANDOFF_MARKERS, or without turns"
+_NO_RATINGS = "null without a table of ratings"
+
 METRICS: tuple[Metric, ...] = (
     _count("conversations_new", "New conversations", "conversations",
            "conversations created in the period"),
+    _conversations("conversations_active", "Active conversations",
+                   "distinct conversations with at least 1 turn in the period"),
     _count("turns", "Turns", "turns", "messages of the period; one message row is one turn",
            _DIFY_STATISTIC),
+    Metric("turns_per_conversation", "Turns per conversation", "turns per conversation",
+           MetricType.RATE, "turns / conversations_active", Grain.APP, Merge.RATIO_OF_SUMS,
+           "null without turns",
+           f"{_DIFY_STATISTIC}, which averages over conversations by the day of their messages",
+           _ratio(pl.col("turns"), pl.col("conversations_active"))),
+    *(_length(*length) for length in LENGTHS),
+    _share("continued_rate", "Continued rate", "continued_conversations"),
+    _share("abandonment_rate", "Abandonment rate", "abandoned_conversations"),
+    _conversations("abandoned_conversations", "Abandoned conversations",
+                   "active conversations whose last turn in the period failed or has no answer"),
+    _conversations("continued_conversations", "Continued conversations",
+                   "active conversations with at least 2 turns in the period"),
+    _conversations("handed_off_conversations", "Handed-off conversations",
+                   "active conversations with an answer that holds a marker of HANDOFF_MARKERS",
+                   null_rule=_NO_MARKER),
+    _share("handoff_rate", "Hand-off rate", "handed_off_conversations", null_rule=_NO_MARKER),
+    Metric("containment_rate", "Containment rate", "share of conversations", MetricType.RATIO,
+           "1 - handoff_rate", Grain.APP, Merge.RATIO_OF_SUMS, _NO_MARKER, _OWN,
+           _ratio(pl.col("conversations_active") - pl.col("handed_off_conversations"),
+                  pl.col("conversations_active"))),
     _users("active_users", "Active users", "distinct users with at least 1 turn"),
     _users("engaged_users", "Engaged users", "distinct users with at least 2 turns"),
+    Metric("daily_active_users", "Daily active users", "users per day", MetricType.RATE,
+           "distinct pairs of user and day / days of the period", Grain.APP,
+           Merge.DISTINCT_USERS, "null without a known user", _OWN,
+           _ratio(pl.col("user_days"), pl.col("days"))),
+    Metric("stickiness", "Stickiness", "share of users", MetricType.RATIO,
+           "daily_active_users / active_users", Grain.APP, Merge.DISTINCT_USERS,
+           "null without a known user", _OWN,
+           _ratio(pl.col("user_days"), pl.col("days") * pl.col("active_users"))),
+    Metric("sessions", "Sessions", "sessions", MetricType.COUNT,
+           f"runs of turns of one user in one app with gaps of at most {SESSION_GAP_S // 60} min",
+           Grain.APP, Merge.SESSIONS, "0 without turns; null if no turn has a user",
+           "web analytics (Google Analytics: 30 minutes)", _zero_without_turns("sessions")),
+    Metric("turns_per_session", "Turns per session", "turns per session", MetricType.RATE,
+           "turns with a user / sessions", Grain.APP, Merge.RATIO_OF_SUMS,
+           "null without a known user", _OWN, _ratio(pl.col("user_turns"), pl.col("sessions"))),
     _count("errors", "Errors", "turns", "turns with status = 'error'"),
     _rate("error_rate", "Error rate", "errors"),
     _count("empty_answers", "Empty answers", "turns",
            "turns whose answer is null or ''; unfinished turns are among them"),
     _rate("empty_answer_rate", "Empty-answer rate", "empty_answers"),
+    _count("regenerations", "Regenerations", "turns",
+           "turns with an earlier turn of the same day, conversation and parent message",
+           "Dify, parent_message_id"),
+    _rate("regeneration_rate", "Regeneration rate", "regenerations"),
+    Metric("rephrases", "Rephrased questions", "turns", MetricType.COUNT,
+           "turns within 120 s of the turn before whose query is at least 0.7 like its query "
+           "(Indel similarity), regenerations aside", Grain.APP, Merge.SUM,
+           "0 without turns", "core/rephrases.py", _zero_without_turns("rephrases")),
+    _rate("rephrase_rate", "Rephrase rate", "rephrases"),
     _tokens("message_tokens", "Tokens in"),
     _tokens("answer_tokens", "Tokens out"),
     Metric("cost", "Cost", "currency", MetricType.MONEY, "sum(total_price) by currency",
@@ -172,11 +266,21 @@ METRICS: tuple[Metric, ...] = (
            Grain.APP_CURRENCY, Merge.RATIO_OF_SUMS, "null without a price or without tokens", _OWN,
            _ratio(pl.col("cost") * 1000,
                   pl.col("message_tokens").fill_null(0) + pl.col("answer_tokens").fill_null(0))),
+    _cost_per("cost_per_conversation", "Cost per conversation", "conversation",
+              "conversations_active", "null without a price or without active conversations"),
+    _cost_per("cost_per_active_user", "Cost per active user", "user", "active_users",
+              "null without a price or without a known user"),
+    _cost_per("cost_per_satisfied_conversation", "Cost per satisfied conversation",
+              "conversation", "satisfied_conversations",
+              "null without a price or without satisfied conversations"),
     *(_percentile("latency_s", "Latency", q, _DIFY) for q in ("p50", "p90", "p95", "p99")),
     *(_percentile("time_to_first_token_s", "Time to first token", q,
                   "Dify, usage of message_metadata") for q in ("p50", "p95")),
     _ratings("likes", "Likes", "likes"),
     _ratings("dislikes", "Dislikes", "dislikes"),
+    _conversations("satisfied_conversations", "Satisfied conversations",
+                   "conversations with more likes than dislikes given in the period",
+                   null_rule="null without a table of ratings, or without any row"),
     Metric("satisfaction", "Satisfaction", "share of ratings", MetricType.RATIO,
            "likes / (likes + dislikes)", Grain.APP, Merge.RATIO_OF_SUMS,
            "null without ratings or without a table of them", _OWN,
@@ -200,11 +304,12 @@ METRICS: tuple[Metric, ...] = (
 METRICS_BY_NAME: dict[str, Metric] = {metric.name: metric for metric in METRICS}
 
 
-def metric_values(partials: pl.LazyFrame) -> pl.LazyFrame:
+def metric_values(partials: pl.LazyFrame, *, days: int) -> pl.LazyFrame:
     """Compute every metric of the registry, by app and over all apps.
 
     Args:
         partials: schema `schemas.DAILY_PARTIALS`, of any number of days.
+        days: calendar days of the period, those without rows included.
 
     Returns:
         Columns `app_id` (null: over all apps; `NO_APP`: rows without an app), `metric`,
@@ -213,7 +318,7 @@ def metric_values(partials: pl.LazyFrame) -> pl.LazyFrame:
         any has one row with null currency and null value.
     """
     scoped = _scoped(partials)
-    apps = app_sums(scoped)
+    apps = app_sums(scoped, days)
     frames = {Grain.APP: apps, Grain.APP_CURRENCY: money_sums(scoped, apps)}
     units = pl.LazyFrame({"metric": list(METRICS_BY_NAME), "unit": [m.unit for m in METRICS]})
     values = pl.concat([_long(frame, grain) for grain, frame in frames.items()])
@@ -253,32 +358,26 @@ def metrics_markdown() -> str:
     return "\n".join(lines) + "\n"
 
 
-def app_sums(scoped: pl.LazyFrame) -> pl.LazyFrame:
+def app_sums(scoped: pl.LazyFrame, days: int) -> pl.LazyFrame:
     """Sum partials up to one row per app, the columns the `Grain.APP` expressions use.
 
     Args:
         scoped: partials in which each row stands once under its app and once under null.
+        days: calendar days of the period.
 
     Returns:
-        `app_id`, `currency` (null), the additive columns of partials, `active_users`,
-        `engaged_users` and the percentiles; null where nothing is known.
+        `app_id`, `currency` (null), the additive columns of partials, what `_conversation_sums`
+        and `_user_sums` give, the percentiles, and `days`; null where nothing is known.
     """
     counts = scoped.filter(pl.col("kind") == "counts").group_by("app_id").agg(additive_sums())
     # The row over all apps exists on a day without any row, too.
-    zeros = ("conversations_new", "turns", "errors", "empty_answers")
+    zeros = (
+        "conversations_new", "turns", "errors", "empty_answers", "regenerations",
+        *_CONVERSATION_COUNTS,
+    )  # fmt: skip
     nothing = pl.LazyFrame(
         {"app_id": [None], **{name: [0] for name in zeros}},
         schema_overrides={"app_id": pl.String},
-    )
-    users = (
-        scoped.filter(pl.col("kind") == "users")
-        .group_by("app_id", "user_id")
-        .agg(pl.col("turns").sum())
-        .group_by("app_id")
-        .agg(
-            pl.len().cast(pl.Int64).alias("active_users"),
-            (pl.col("turns") >= 2).sum().cast(pl.Int64).alias("engaged_users"),  # noqa: PLR2004 - the definition
-        )
     )
     sketches = [
         quantiles(
@@ -288,13 +387,85 @@ def app_sums(scoped: pl.LazyFrame) -> pl.LazyFrame:
         )
         for sketched, name in _SKETCH_COLUMNS.items()
     ]
+    parts = (
+        counts.drop("sessions", "handoffs"),
+        nothing,
+        _conversation_sums(scoped.filter(pl.col("kind") == "conversations")),
+        _user_sums(scoped.filter(pl.col("kind") == "users")),
+        *sketches,
+    )
     # Each column comes from one of the frames, so the greatest value is the only one: 0 at
-    # least in the row over all apps.
+    # least in the row over all apps, and in apps that have conversations only, or none.
     return (
-        pl.concat([counts, nothing, users, *sketches], how="diagonal")
+        pl.concat(parts, how="diagonal")
         .group_by("app_id")
         .agg(pl.all().max())
-        .with_columns(pl.lit(None, dtype=pl.String).alias("currency"))
+        .with_columns(
+            *(pl.col(name).fill_null(0) for name in zeros),
+            pl.lit(None, dtype=pl.String).alias("currency"),
+            pl.lit(days, dtype=pl.Int64).alias("days"),
+        )
+    )
+
+
+_CONVERSATION_COUNTS = (
+    "conversations_active", "continued_conversations", "abandoned_conversations",
+    *(name for name, _, _, _ in LENGTHS),
+)  # fmt: skip
+
+
+def _conversation_sums(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Count conversations by app: partials of the kind `conversations`, scoped."""
+    turns = pl.col("turns")
+    lengths = {
+        name: turns.is_between(least, most) if most else turns >= least
+        for name, _, least, most in LENGTHS
+    }
+    merged = rows.group_by("app_id", "conversation_id").agg(
+        turns.sum(),
+        known_sum(pl.col("handoffs")).alias("handoffs"),
+        known_sum(pl.col("likes")).alias("likes"),
+        known_sum(pl.col("dislikes")).alias("dislikes"),
+        pl.col("last_at").max(),
+        pl.col("failed_at").max(),
+    )
+    active = turns > 0
+    return merged.group_by("app_id").agg(
+        active.sum().cast(pl.Int64).alias("conversations_active"),
+        (turns >= 2).sum().cast(pl.Int64).alias("continued_conversations"),  # noqa: PLR2004 - the definition
+        (active & (pl.col("failed_at") == pl.col("last_at")))
+        .sum()
+        .cast(pl.Int64)
+        .alias("abandoned_conversations"),
+        *(fits.sum().cast(pl.Int64).alias(name) for name, fits in lengths.items()),
+        known_sum((pl.col("handoffs") > 0).cast(pl.Int64)).alias("handed_off_conversations"),
+        known_sum((pl.col("likes") > pl.col("dislikes")).cast(pl.Int64)).alias(
+            "satisfied_conversations"
+        ),
+    )
+
+
+def _user_sums(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Count users and sessions by app: partials of the kind `users`, scoped.
+
+    A session that goes on over midnight was counted on both days: where the first turn of a
+    user's day follows the last one of the day before within the gap, it is one less.
+    """
+    # Over all apps a session stays one of an app: `own_app` tells them apart.
+    user = ("app_id", "own_app", "user_id")
+    before = pl.col("last_at").shift(1).over(user, order_by="day")
+    silence = (pl.col("first_at") - before).dt.total_microseconds()
+    goes_on = (silence <= SESSION_GAP_S * 1_000_000).fill_null(value=False)
+    days = rows.with_columns((pl.col("sessions") - goes_on.cast(pl.Int64)).alias("sessions"))
+    by_user = days.group_by("app_id", "user_id").agg(
+        pl.col("turns").sum(), pl.col("sessions").sum(), pl.col("day").n_unique().alias("user_days")
+    )
+    return by_user.group_by("app_id").agg(
+        pl.len().cast(pl.Int64).alias("active_users"),
+        (pl.col("turns") >= 2).sum().cast(pl.Int64).alias("engaged_users"),  # noqa: PLR2004 - the definition
+        pl.col("turns").sum().cast(pl.Int64).alias("user_turns"),
+        pl.col("sessions").sum().cast(pl.Int64).alias("sessions"),
+        pl.col("user_days").sum().cast(pl.Int64).alias("user_days"),
     )
 
 
@@ -303,11 +474,12 @@ def money_sums(scoped: pl.LazyFrame, apps: pl.LazyFrame) -> pl.LazyFrame:
 
     Args:
         scoped: partials in which each row stands once under its app and once under null.
-        apps: frame with the `app_id` of every app to report.
+        apps: frame of `app_sums`.
 
     Returns:
-        `app_id`, `currency`, `cost`, `message_tokens`, `answer_tokens`. Apps without a
-        currency and without a price have one row of nulls.
+        `app_id`, `currency`, `cost`, `message_tokens`, `answer_tokens`, and of the app, whatever
+        the currency, `conversations_active`, `active_users`, `satisfied_conversations`. Apps
+        without a currency and without a price have one row of null money.
     """
     money = (
         scoped.filter(pl.col("kind") == "counts")
@@ -318,13 +490,12 @@ def money_sums(scoped: pl.LazyFrame, apps: pl.LazyFrame) -> pl.LazyFrame:
         )
         .filter(pl.col("currency").is_not_null() | pl.col("cost").is_not_null())
     )
-    return apps.select("app_id").join(money, on="app_id", how="left", nulls_equal=True)
+    of_app = ("conversations_active", "active_users", "satisfied_conversations")
+    return apps.select("app_id", *of_app).join(money, on="app_id", how="left", nulls_equal=True)
 
 
 def _scoped(partials: pl.LazyFrame) -> pl.LazyFrame:
-    return pl.concat(
-        [
-            partials.with_columns(pl.col("app_id").fill_null(NO_APP)),
-            partials.with_columns(pl.lit(None, dtype=pl.String).alias("app_id")),
-        ]
+    own = partials.with_columns(pl.col("app_id").fill_null(NO_APP)).with_columns(
+        pl.col("app_id").alias("own_app")
     )
+    return pl.concat([own, own.with_columns(pl.lit(None, dtype=pl.String).alias("app_id"))])

@@ -1,11 +1,15 @@
 """Daily partials: the small, mergeable rows every report is made from.
 
-Three kinds of rows share the schema `schemas.DAILY_PARTIALS`:
+Kinds of rows that share the schema `schemas.DAILY_PARTIALS`:
 
 - `counts`: additive counts and sums by app, provider, model and currency. Conversations
   are counted on the day of their creation and have no currency.
-- `users`: one row per app and user who had a turn. Turns without a user are left out.
+- `dimensions`: the same by app, currency and the value of a key of the app's inputs.
+- `hours`: turns by app and local hour of the week.
 - `sketch`: counts in buckets of latency and of time to first token, by app and model.
+- `conversations`: one row per app and conversation that had a turn or a rating.
+- `users`: one row per day, app and user who had a turn. Turns without a user are left out.
+- `user_models`: additive counts and sums by app, user, provider, model and currency.
 
 Population: rows with `invoke_from='debugger'` are left out, a null stays in. Sums are over
 known values; a sum without any known value is null, never 0. Every function here is a plan
@@ -19,6 +23,7 @@ day with them. A currency of '' is no currency. `implausible` counts what is lef
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -28,22 +33,49 @@ from conversation_analytics.core.schemas import DAILY_PARTIALS, MONEY
 from conversation_analytics.core.sketches import bucket
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Iterable
 
-KEYS = (
-    "kind", "app_id", "model_provider", "model_id", "currency", "user_id", "metric", "bucket",
-)  # fmt: skip
+KEYS = DAILY_PARTIALS.sort_by
 SKETCHED = ("latency_s", "time_to_first_token_s")
+SESSION_GAP_S = 30 * 60
+"""A user who is silent for longer begins a new session with the next turn."""
 
 _COUNT_KEYS = ("app_id", "model_provider", "model_id", "currency")
 _ADDITIVE = (
-    "conversations_new", "turns", "errors", "empty_answers", "message_tokens", "answer_tokens",
-    "cost", "latency_turns", "latency_answer_tokens", "likes", "dislikes",
+    "conversations_new", "turns", "errors", "empty_answers", "regenerations", "rephrases",
+    "message_tokens", "answer_tokens", "cost", "latency_turns", "latency_answer_tokens", "likes",
+    "dislikes", "sessions", "handoffs",
+)  # fmt: skip
+_TURN_COUNTS = (
+    "turns", "errors", "empty_answers", "regenerations", "rephrases", "latency_turns",
 )  # fmt: skip
 _LONGEST_S = 1e9
 _MOST_TOKENS = 10**9
 _HIGHEST_PRICE = Decimal(10**9)
 _MICROS = 1_000_000
+_HOURS_A_DAY = 24
+_LONGEST_LABEL = 200
+
+
+@dataclass(frozen=True, slots=True)
+class PartialOptions:
+    """What a deployment adds to the partials.
+
+    Attributes:
+        zone: IANA name of the analytics time zone, for the hours.
+        handoff_markers: texts in an answer that hand the conversation over to a person; with
+            none hand-offs are unknown.
+        input_dimensions: keys of the messages' `inputs` to count by.
+    """
+
+    zone: str = "UTC"
+    handoff_markers: tuple[str, ...] = ()
+    input_dimensions: tuple[str, ...] = ()
+
+
+PLAIN = PartialOptions()
+"""UTC, no hand-offs, no dimensions."""
 
 
 def population(rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -74,67 +106,139 @@ def additive_sums() -> list[pl.Expr]:
 
 
 def daily_partials(
-    conversations: pl.LazyFrame, messages: pl.LazyFrame, feedbacks: pl.LazyFrame | None = None
+    conversations: pl.LazyFrame,
+    messages: pl.LazyFrame,
+    feedbacks: pl.LazyFrame | None = None,
+    *,
+    day: dt.date,
+    rephrases: pl.LazyFrame | None = None,
+    options: PartialOptions = PLAIN,
 ) -> pl.LazyFrame:
-    """Reduce the rows of one day, or of any other period, to partials.
+    """Reduce the rows of one day to partials.
 
     Args:
         conversations: schema `schemas.CONVERSATIONS`.
         messages: schema `schemas.MESSAGES`.
-        feedbacks: schema `schemas.FEEDBACKS`, the ratings given in that time, of whichever
+        feedbacks: schema `schemas.FEEDBACKS`, the ratings given that day, of whichever
             turns; None where there is no such table: ratings are then unknown, not 0.
+        day: the day, in the analytics time zone.
+        rephrases: column `id`, of turns that ask again; see `rephrases.rephrased_turns`. None
+            where nobody has looked: they are then unknown.
+        options: of the deployment.
 
     Returns:
         Schema `schemas.DAILY_PARTIALS`, one row per key, in no particular order: see
         `TableSchema.conform` for the order in files.
     """
-    turns = population(messages).with_columns(
-        *(_known(name) for name in _KNOWN),
-        pl.when(pl.col("currency") != "").then(pl.col("currency")).alias("currency"),
-    )
-    counts = [_conversation_counts(population(conversations)), _turn_counts(turns)]
+    turns = _turns(messages, rephrases, options)
+    counts = [_conversation_counts(population(conversations)), _turn_counts(turns, _COUNT_KEYS)]
+    spoken = [_conversation_days(turns)]
     if feedbacks is not None:
-        # Where ratings are read, an app without any has 0 of them.
-        counts = [piece.with_columns(likes=pl.lit(0), dislikes=pl.lit(0)) for piece in counts]
-        counts.append(_ratings(feedbacks))
-    pieces = (*counts, _user_days(turns), *(_sketch(turns, name) for name in SKETCHED))
-    return merge_partials(pl.concat([_as_partials(piece) for piece in pieces]))
+        # Where ratings are read, an app or a conversation without any has 0 of them.
+        nothing = (pl.lit(0).alias("likes"), pl.lit(0).alias("dislikes"))
+        counts = [piece.with_columns(nothing) for piece in counts]
+        spoken = [piece.with_columns(nothing) for piece in spoken]
+        ratings = _rated_models(counted_ratings(feedbacks), turns)
+        counts.append(_ratings(ratings, _COUNT_KEYS[:-1]))
+        spoken.append(
+            _ratings(
+                ratings.filter(pl.col("conversation_id").is_not_null()),
+                ("app_id", "conversation_id"),
+            )
+        )
+    pieces = {
+        "counts": counts,
+        "conversations": spoken,
+        "dimensions": [
+            _turn_counts(_labelled(turns, key), ("dimension", "label", "app_id", "currency"))
+            for key in options.input_dimensions
+        ],
+        "hours": [_hours(turns, options.zone)],
+        "sketch": [_sketch(turns, name) for name in SKETCHED],
+        "users": [_user_days(turns, day)],
+        "user_models": [_user_models(turns)],
+    }
+    rows = [
+        _as_partials(piece.with_columns(pl.lit(kind).alias("kind")))
+        for kind, several in pieces.items()
+        for piece in several
+    ]
+    return merge_partials(pl.concat(rows))
 
 
 def merge_partials(partials: pl.LazyFrame) -> pl.LazyFrame:
     """Merge partials of any days into partials of the whole range.
 
-    Merging is associative and commutative, and equals the partials of all the rows at once.
+    Merging is associative and commutative.
 
     Args:
         partials: schema `schemas.DAILY_PARTIALS`, rows of several days one below the other.
 
     Returns:
-        The same schema, one row per key, in no particular order. `users` rows keep the first
-        and last turn of the range.
+        The same schema, one row per key, in no particular order. Rows of users stay apart by
+        day, because sessions are joined from day to day.
     """
     merged = partials.group_by(KEYS).agg(
-        *additive_sums(), pl.col("first_at").min(), pl.col("last_at").max()
+        *additive_sums(),
+        pl.col("first_at").min(),
+        pl.col("last_at").max(),
+        pl.col("failed_at").max(),
     )
     return _as_partials(merged)
 
 
-def _conversation_counts(conversations: pl.LazyFrame) -> pl.LazyFrame:
-    nothing = ("turns", "errors", "empty_answers", "latency_turns")
-    return (
-        conversations.group_by("app_id", "model_provider", "model_id")
-        .agg(pl.len().alias("conversations_new"))
-        .with_columns(pl.lit("counts").alias("kind"), *(pl.lit(0).alias(name) for name in nothing))
+def _turns(
+    messages: pl.LazyFrame, rephrases: pl.LazyFrame | None, options: PartialOptions
+) -> pl.LazyFrame:
+    """Return the turns that count, what is known of them, and what is told of each."""
+    family = ("conversation_id", "parent_message_id")
+    sibling = pl.col("id").shift(1).over(family, order_by=["created_at", "id"])
+    turns = population(messages).with_columns(
+        *(_known(name) for name in _KNOWN),
+        pl.when(pl.col("currency") != "").then(pl.col("currency")).alias("currency"),
+        (pl.col("parent_message_id").is_not_null() & sibling.is_not_null()).alias("regenerated"),
+        _hands_over(options.handoff_markers).alias("handed_over"),
+        ((pl.col("status") == "error").fill_null(value=False) | _is_empty()).alias("failed"),
+    )
+    if rephrases is None:
+        return turns.with_columns(rephrased=pl.lit(None, dtype=pl.Boolean))
+    asked_again = rephrases.select("id", rephrased=pl.lit(value=True))
+    return turns.join(asked_again, on="id", how="left").with_columns(
+        pl.col("rephrased").fill_null(value=False)
     )
 
 
-def _turn_counts(turns: pl.LazyFrame) -> pl.LazyFrame:
+def _is_empty() -> pl.Expr:
+    return pl.col("answer").fill_null("") == ""
+
+
+def _hands_over(markers: tuple[str, ...]) -> pl.Expr:
+    if not markers:
+        return pl.lit(None, dtype=pl.Boolean)
+    found = [
+        pl.col("answer").str.contains(marker, literal=True).fill_null(value=False)
+        for marker in markers
+    ]
+    return pl.any_horizontal(found)
+
+
+def _conversation_counts(conversations: pl.LazyFrame) -> pl.LazyFrame:
     return (
-        turns.group_by(_COUNT_KEYS)
+        conversations.group_by("app_id", "model_provider", "model_id")
+        .agg(pl.len().alias("conversations_new"))
+        .with_columns(*(pl.lit(0).alias(name) for name in _TURN_COUNTS))
+    )
+
+
+def _turn_counts(turns: pl.LazyFrame, keys: tuple[str, ...]) -> pl.LazyFrame:
+    return (
+        turns.group_by(keys)
         .agg(
             pl.len().alias("turns"),
             (pl.col("status") == "error").sum().alias("errors"),
-            (pl.col("answer").fill_null("") == "").sum().alias("empty_answers"),
+            _is_empty().sum().alias("empty_answers"),
+            pl.col("regenerated").sum().alias("regenerations"),
+            known_sum(pl.col("rephrased").cast(pl.Int64)).alias("rephrases"),
             known_sum(pl.col("message_tokens")).alias("message_tokens"),
             known_sum(pl.col("answer_tokens")).alias("answer_tokens"),
             known_sum(pl.col("total_price")).alias("cost"),
@@ -144,20 +248,18 @@ def _turn_counts(turns: pl.LazyFrame) -> pl.LazyFrame:
                 pl.when(pl.col("latency_s").is_not_null()).then(pl.col("answer_tokens"))
             ).alias("latency_answer_tokens"),
         )
-        .with_columns(pl.lit("counts").alias("kind"), pl.lit(0).alias("conversations_new"))
+        .with_columns(pl.lit(0).alias("conversations_new"))
     )
 
 
-def _ratings(feedbacks: pl.LazyFrame) -> pl.LazyFrame:
-    nothing = ("conversations_new", "turns", "errors", "empty_answers", "latency_turns")
-    return (
-        counted_ratings(feedbacks)
-        .group_by("app_id")
-        .agg(
-            (pl.col("rating") == "like").sum().alias("likes"),
-            (pl.col("rating") == "dislike").sum().alias("dislikes"),
-        )
-        .with_columns(pl.lit("counts").alias("kind"), *(pl.lit(0).alias(name) for name in nothing))
+def _conversation_days(turns: pl.LazyFrame) -> pl.LazyFrame:
+    return turns.group_by("app_id", "conversation_id").agg(
+        pl.len().alias("turns"),
+        (pl.col("status") == "error").sum().alias("errors"),
+        known_sum(pl.col("handed_over").cast(pl.Int64)).alias("handoffs"),
+        pl.col("created_at").min().alias("first_at"),
+        pl.col("created_at").max().alias("last_at"),
+        pl.when(pl.col("failed")).then(pl.col("created_at")).max().alias("failed_at"),
     )
 
 
@@ -170,16 +272,72 @@ def counted_ratings(feedbacks: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _user_days(turns: pl.LazyFrame) -> pl.LazyFrame:
+def _rated_models(ratings: pl.LazyFrame, turns: pl.LazyFrame) -> pl.LazyFrame:
+    """Add the model of the rated turn, known where the turn is of the same day."""
+    models = turns.select(pl.col("id").alias("message_id"), "model_provider", "model_id").unique(
+        "message_id", keep="any"
+    )
+    return ratings.join(models, on="message_id", how="left")
+
+
+def _ratings(ratings: pl.LazyFrame, keys: tuple[str, ...]) -> pl.LazyFrame:
+    return (
+        ratings.group_by(keys)
+        .agg(
+            (pl.col("rating") == "like").sum().alias("likes"),
+            (pl.col("rating") == "dislike").sum().alias("dislikes"),
+        )
+        .with_columns(*(pl.lit(0).alias(name) for name in ("conversations_new", *_TURN_COUNTS)))
+    )
+
+
+def _labelled(turns: pl.LazyFrame, key: str) -> pl.LazyFrame:
+    # A key with a point or a bracket is one key, not a path.
+    path = "$['" + key.replace("\\", "\\\\").replace("'", "\\'") + "']"
+    return turns.with_columns(
+        pl.lit(key).alias("dimension"),
+        pl.col("inputs").str.json_path_match(path).str.slice(0, _LONGEST_LABEL).alias("label"),
+    )
+
+
+def _hours(turns: pl.LazyFrame, zone: str) -> pl.LazyFrame:
+    local = pl.col("created_at").dt.convert_time_zone(zone)
+    hour_of_week = (local.dt.weekday().cast(pl.Int64) - 1) * _HOURS_A_DAY + local.dt.hour().cast(
+        pl.Int64
+    )
+    return turns.group_by("app_id", hour_of_week.alias("bucket")).agg(pl.len().alias("turns"))
+
+
+def _user_days(turns: pl.LazyFrame, day: dt.date) -> pl.LazyFrame:
+    user = ("app_id", "user_id")
+    before = pl.col("created_at").shift(1).over(user, order_by="created_at")
+    silence = (pl.col("created_at") - before).dt.total_microseconds()
+    begins = before.is_null() | (silence > SESSION_GAP_S * _MICROS)
     return (
         turns.filter(pl.col("user_id").is_not_null())
-        .group_by("app_id", "user_id")
+        .with_columns(begins.alias("begins"))
+        .group_by(user)
         .agg(
             pl.len().alias("turns"),
+            (pl.col("status") == "error").sum().alias("errors"),
+            pl.col("begins").sum().alias("sessions"),
             pl.col("created_at").min().alias("first_at"),
             pl.col("created_at").max().alias("last_at"),
         )
-        .with_columns(pl.lit("users").alias("kind"))
+        .with_columns(pl.lit(day, dtype=pl.Date).alias("day"))
+    )
+
+
+def _user_models(turns: pl.LazyFrame) -> pl.LazyFrame:
+    return (
+        turns.filter(pl.col("user_id").is_not_null())
+        .group_by("user_id", *_COUNT_KEYS)
+        .agg(
+            pl.len().alias("turns"),
+            known_sum(pl.col("message_tokens")).alias("message_tokens"),
+            known_sum(pl.col("answer_tokens")).alias("answer_tokens"),
+            known_sum(pl.col("total_price")).alias("cost"),
+        )
     )
 
 
@@ -189,7 +347,7 @@ def _sketch(turns: pl.LazyFrame, name: str) -> pl.LazyFrame:
         .with_columns(bucket(pl.col(name)).alias("bucket"))
         .group_by("app_id", "model_provider", "model_id", "bucket")
         .agg(pl.len().alias("turns"))
-        .with_columns(pl.lit("sketch").alias("kind"), pl.lit(name).alias("metric"))
+        .with_columns(pl.lit(name).alias("metric"))
     )
 
 

@@ -95,6 +95,16 @@ _PER_MILLE = {
     "latency": {"p50": 500, "p90": 900, "p95": 950, "p99": 990},
     "time_to_first_token": {"p50": 500, "p95": 950},
 }
+NOT_IN_SQL = frozenset(
+    {"conversations_active", "turns_per_conversation", "conversations_1_2", "conversations_3_5",
+     "conversations_6_10", "conversations_11_20", "conversations_21_up", "continued_conversations",
+     "continued_rate", "abandoned_conversations", "abandonment_rate", "handed_off_conversations",
+     "handoff_rate", "containment_rate", "daily_active_users", "stickiness", "sessions",
+     "turns_per_session", "regenerations", "regeneration_rate", "rephrases", "rephrase_rate",
+     "cost_per_conversation", "cost_per_active_user", "cost_per_satisfied_conversation",
+     "satisfied_conversations"}
+)  # fmt: skip
+"""Metrics that only the oracle in Python computes."""
 IN_SEVENTH_PLACES = frozenset(
     {"error_rate", "empty_answer_rate", "cost", "cost_per_1k_tokens", "satisfaction",
      "rating_coverage", "likes_per_1000_turns"}
