@@ -470,14 +470,14 @@ def _summary(settings: Settings, first: dt.date, last: dt.date, seconds: float) 
     from rich.console import Console  # noqa: PLC0415 - import budget
     from rich.table import Table  # noqa: PLC0415
 
-    from conversation_analytics.core import schemas  # noqa: PLC0415
+    from conversation_analytics.core import tables  # noqa: PLC0415
     from conversation_analytics.resources.connections import open_lake  # noqa: PLC0415
 
     lake = open_lake(settings)
     wanted = {day.isoformat() for day in days_between(first, last)}
     table = Table("table", "days", "rows", title=f"{first} to {last}")
     table.columns[0].overflow = "fold"
-    for schema in schemas.TABLES:
+    for schema in tables.TABLES:
         if schema.name.startswith(("undated", "raw_undated")):
             count = lake.row_count(schema, None) if lake.exists(schema, None) else 0
             table.add_row(schema.name, "-", f"{count:,}")
@@ -507,13 +507,13 @@ def status() -> None:
     from rich.console import Console  # noqa: PLC0415 - import budget
     from rich.table import Table  # noqa: PLC0415
 
-    from conversation_analytics.core import schemas  # noqa: PLC0415
+    from conversation_analytics.core import tables  # noqa: PLC0415
     from conversation_analytics.resources.connections import open_lake  # noqa: PLC0415
 
     lake = open_lake(_settings())
     table = Table("table", "days", "first", "last", "missing between", "rows")
     table.columns[0].overflow = "fold"
-    for schema in schemas.TABLES:
+    for schema in tables.TABLES:
         if schema.name.startswith(("undated", "raw_undated")):
             present = lake.exists(schema, None)
             rows = lake.row_count(schema, None) if present else 0

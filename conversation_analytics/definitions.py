@@ -14,8 +14,10 @@ from conversation_analytics.assets.curated import curated_assets
 from conversation_analytics.assets.documents import document_assets
 from conversation_analytics.assets.lineage import made_from, steps_of
 from conversation_analytics.assets.partitions import DailyChain, daily_chain
+from conversation_analytics.assets.periods import period_assets
 from conversation_analytics.assets.raw import raw_assets
 from conversation_analytics.assets.reports import report_assets
+from conversation_analytics.core.period_report import NAMES, PERIOD_REPORTS
 from conversation_analytics.core.source import Source
 from conversation_analytics.documents.store import DocumentStore
 from conversation_analytics.executors.local import build_executor
@@ -34,6 +36,7 @@ from conversation_analytics.schedules.daily_close import daily_close
 from conversation_analytics.sensors.nocodb_changes import nocodb_changes
 from conversation_analytics.sensors.run_failures import run_failures
 from conversation_analytics.sensors.stale_days import repair_stale
+from conversation_analytics.sensors.stale_periods import merge_periods
 from conversation_analytics.settings import Settings, load_settings
 
 _LATE, _OVERDUE = dt.timedelta(hours=26), dt.timedelta(hours=36)
@@ -55,8 +58,9 @@ def build_definitions(
     """
     chain = daily_chain(settings)
     assets = _assets(chain)
-    daily = [asset for asset in assets if asset.partitions_def is not None]
+    daily = _daily(chain, assets)
     undated = [asset for asset in assets if asset.partitions_def is None]
+    merged = {period: period_assets(chain, period) for period in PERIOD_REPORTS}
     daily_job = dg.define_asset_job(
         "daily",
         selection=dg.AssetSelection.assets(*daily),
@@ -67,16 +71,25 @@ def build_definitions(
         selection=dg.AssetSelection.assets(*undated),
         description="Rows that have no time of creation, from the source to the documents.",
     )
+    period_jobs = {
+        period: dg.define_asset_job(
+            NAMES[period],
+            selection=dg.AssetSelection.assets(*of_period),
+            description=f"The report of one {period.value} (or several), merged from its days.",
+        )
+        for period, of_period in merged.items()
+    }
     definitions = dg.Definitions(
-        assets=assets,
+        assets=[*assets, *(one for of_period in merged.values() for one in of_period)],
         asset_checks=daily_checks(
             chain, DeadLetterLimit(settings.dead_letter_share, settings.dead_letter_rows)
         ),
-        jobs=[daily_job, undated_job],
+        jobs=[daily_job, undated_job, *period_jobs.values()],
         schedules=[daily_close(daily_job, settings)],
         sensors=[
             nocodb_changes(daily_job, undated_job, settings),
             repair_stale(daily_job, made_from(daily), steps_of(daily), settings),
+            merge_periods(period_jobs, settings),
             run_failures(_webhook(settings), settings.dagster_ui_url),
         ],
         executor=build_executor(settings),
@@ -93,6 +106,10 @@ def _with_freshness(spec: dg.AssetSpec) -> dg.AssetSpec:
     return dg.apply_freshness_policy(spec, policy)
 
 
+def _daily(chain: DailyChain, assets: list[dg.AssetsDefinition]) -> list[dg.AssetsDefinition]:
+    return [asset for asset in assets if asset.partitions_def is chain.partitions]
+
+
 def _assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
     return [
         *raw_assets(chain),
@@ -104,13 +121,14 @@ def _assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
 
 def daily_graph(settings: Settings) -> dict[str, tuple[str, ...]]:
     """Return the inputs of each daily asset by name, every asset after its inputs."""
-    return made_from(_assets(daily_chain(settings)))
+    chain = daily_chain(settings)
+    return made_from(_daily(chain, _assets(chain)))
 
 
 def daily_steps(settings: Settings) -> tuple[frozenset[str], ...]:
     """Return the names of the daily assets that are made together, step by step."""
-    assets = _assets(daily_chain(settings))
-    return steps_of(asset for asset in assets if asset.partitions_def is not None)
+    chain = daily_chain(settings)
+    return steps_of(_daily(chain, _assets(chain)))
 
 
 def _webhook(settings: Settings) -> WebhookConfig | None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from conversation_analytics.core.metrics import metrics_markdown
-from conversation_analytics.core.schemas import dictionary_markdown
+from conversation_analytics.core.tables import dictionary_markdown
 from conversation_analytics.settings import configuration_markdown, env_example
 
 ROOT = Path(__file__).parents[1]

@@ -103,6 +103,22 @@ def _ages(value: str) -> tuple[int, ...]:
     return tuple(sorted(ages))
 
 
+def _markers(value: str) -> tuple[str, ...]:
+    markers = tuple(part.strip() for part in value.split("|") if part.strip())
+    if not value.isprintable() or len(value) > _LONGEST_LIST:
+        raise _BadValueError
+    return tuple(sorted(set(markers)))
+
+
+def _keys(value: str) -> tuple[str, ...]:
+    keys = tuple(part.strip() for part in value.split(",") if part.strip())
+    if len(value) > _LONGEST_LIST or not all(re.fullmatch(r"[\w.-]{1,64}", key) for key in keys):
+        raise _BadValueError
+    if reserved := sorted(_REPORTED_ANYWAY.intersection(keys)):
+        raise _BadValueError(f"{', '.join(reserved)} is reported already: leave it out")
+    return tuple(sorted(set(keys)))
+
+
 def _choice(*choices: str) -> Parser:
     def parse(value: str) -> str:
         if value.lower() not in choices:
@@ -196,6 +212,8 @@ def _optional_path(value: str) -> Path | None:
 
 
 _LONGEST_TEXT = 255
+_LONGEST_LIST = 2000
+_REPORTED_ANYWAY = frozenset({"model", "provider"})
 _LONGEST_PATH = 4000
 _LAST_PORT = 65535
 _FIRST_YEAR, _LAST_YEAR = 1970, 2999
@@ -357,6 +375,11 @@ SETTINGS: tuple[Setting, ...] = (
              "a partition is a calendar day of this zone", _zone),
     _setting(_WORK, "ANALYTICS_START_DATE", "2025-01-01", "YYYY-MM-DD, 1970 or later",
              "first partition", _date),
+    _setting(_WORK, "HANDOFF_MARKERS", "", "texts, separated by `|`, or empty",
+             "texts in an answer that hand the conversation over to a person; empty: hand-off and "
+             "containment are unknown", _markers),
+    _setting(_WORK, "METRIC_DIMENSIONS", "", "keys, separated by commas, or empty",
+             "keys of the apps' inputs to report by, beside app, model and provider", _keys),
     _setting(_WORK, "SOURCE_FRESH_HOURS", "48", "hours, 0 to 8760",
              "the check `source_is_alive` warns where the newest message held is older; 0: never",
              _integer(0, 8760)),

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from conversation_analytics.assets.partitions import MAX_DAYS_PER_RUN, origin
-from conversation_analytics.core.schemas import TABLES
+from conversation_analytics.core.errors import OutdatedPartitionError
 from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
+from conversation_analytics.core.tables import TABLES
 from conversation_analytics.core.zones import DAILY
 from conversation_analytics.io_managers.document_io import inputs_of_documents
 
@@ -147,7 +148,12 @@ def _stored(name: str, lake: Lake, documents: DocumentStore, key: str) -> Stored
         schema = _TABLES[name]
         if not lake.exists(schema, key):
             return None
-        info = lake.stat(schema, key)
+        try:
+            info = lake.stat(schema, key)
+        except OutdatedPartitionError:
+            if name.startswith("raw_"):
+                raise  # what was read stays readable, or is an error
+            return StoredPartition(None, {}, outdated=True)
         return StoredPartition(info.sha256, info.inputs)
     inputs: Mapping[str, str] | None
     if name == FILES:

@@ -14,8 +14,12 @@ from conversation_analytics.assets.report_types import report_frame_type
 from conversation_analytics.core import daily_report as report_core
 from conversation_analytics.core import schemas
 from conversation_analytics.core.hourly import hourly_turns
+from conversation_analytics.core.model_performance import MODEL_PERFORMANCE
+from conversation_analytics.core.model_performance import model_performance as performance_of
+from conversation_analytics.core.partials import PartialOptions
 from conversation_analytics.core.partials import daily_partials as partials_of
 from conversation_analytics.core.partitions import Partitioned
+from conversation_analytics.core.rephrases import rephrased_turns
 from conversation_analytics.core.zones import DAILY
 from conversation_analytics.io_managers.lake_io import column_schema
 from conversation_analytics.io_managers.read_log import ReadLog, attempt_of
@@ -26,6 +30,9 @@ from conversation_analytics.lake.store import Lake
 def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
     """Return partials, the daily report and its HTML, Markdown and CSV files."""
     zone = chain.settings.analytics_timezone
+    options = PartialOptions(
+        zone.key, chain.settings.handoff_markers, chain.settings.metric_dimensions
+    )
 
     @dg.asset(
         name=schemas.DAILY_PARTIALS.name,
@@ -44,7 +51,11 @@ def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
 
         def partials(key: str, conversations: pl.DataFrame) -> pl.DataFrame:
             ratings = None if feedbacks is None else feedbacks[key].lazy()
-            return partials_of(conversations.lazy(), messages[key].lazy(), ratings).collect()
+            turns = messages[key].lazy()
+            return partials_of(
+                conversations.lazy(), turns, ratings, day=dt.date.fromisoformat(key),
+                rephrases=rephrased_turns(turns).lazy(), options=options,
+            ).collect()  # fmt: skip
 
         return days["conversations"].map(partials)
 
@@ -54,7 +65,7 @@ def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         io_manager_key="lake_io",
         ins=lake_ins(schemas.DAILY_PARTIALS),
         kinds={"pandas", "parquet"},
-        dagster_type=report_frame_type(),
+        dagster_type=report_frame_type(schemas.DAILY_REPORT),
         description="Every metric of the registry by day and app, and over all apps. The plot of "
         "each day is in the materialization's metadata.",
         metadata={"dagster/column_schema": column_schema(schemas.DAILY_REPORT)},
@@ -78,6 +89,23 @@ def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
             )
             days.append(report)
         return pl.concat(days).to_pandas()
+
+    @dg.asset(
+        name=MODEL_PERFORMANCE.name,
+        group_name="reports",
+        io_manager_key="lake_io",
+        ins=lake_ins(schemas.DAILY_PARTIALS),
+        kinds={"polars", "parquet"},
+        dagster_type=dg.Any,
+        description=f"{MODEL_PERFORMANCE.description} Volume, latency, speed, cost, errors, "
+        "regenerations and satisfaction.",
+        metadata={"dagster/column_schema": column_schema(MODEL_PERFORMANCE)},
+        **chain.asset,
+    )
+    def model_performance(daily_partials: Partitioned[pl.DataFrame]) -> Partitioned[pl.DataFrame]:
+        return daily_partials.map(
+            lambda key, partials: performance_of(partials.lazy(), dt.date.fromisoformat(key))
+        )
 
     @dg.asset(
         name="daily_report_files",
@@ -126,7 +154,7 @@ def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
                 partition_key=key,
             )
 
-    return [daily_partials, daily_report, daily_report_files]
+    return [daily_partials, daily_report, model_performance, daily_report_files]
 
 
 def _headline(report: pl.DataFrame) -> dict[str, float]:

@@ -158,18 +158,24 @@ def report_document(
         period: `daily`, `weekly` or `monthly`.
         day: first day of the period, ISO date.
         app_id: the app; None is the report over all apps.
-        rows: metrics with `metric`, `unit`, `currency`, `value`, as in `schemas.DAILY_REPORT`.
+        rows: metrics with `metric`, `unit`, `currency`, `value`, as in `schemas.DAILY_REPORT`;
+            of weeks and months with `previous`, `dimension` and `label` as well.
     """
     metrics: list[Document] = [
         {
             "name": _value(row["metric"]),
             "unit": _value(row["unit"]),
             "currency": _value(row["currency"]),
-            "value": row["value"],
+            **{name: row[name] for name in ("value", "previous") if name in row},
+            **{name: _value(row[name]) for name in ("dimension", "label") if row.get(name)},
         }
         for row in rows
     ]
-    metrics.sort(key=lambda metric: (metric["name"], metric["currency"] or ""))
+    metrics.sort(
+        key=lambda metric: [
+            str(metric.get(name) or "") for name in ("dimension", "label", "name", "currency")
+        ]
+    )
     # Quoting keeps an app that is called "*" apart from all apps.
     app = "*" if app_id is None else quote(clean_text(app_id), safe="")
     return {
@@ -181,22 +187,28 @@ def report_document(
     }
 
 
-def report_documents(report: pl.DataFrame, day: str) -> list[Document]:
-    """Return the documents of a day's `schemas.DAILY_REPORT`: all apps first, then each app.
+def report_documents(report: pl.DataFrame, day: str, period: str = "daily") -> list[Document]:
+    """Return the documents of a report: all apps first, then each app.
+
+    Args:
+        report: schema of the daily, weekly or monthly report, of one partition.
+        day: the day, or the first day of the period.
+        period: `daily`, `weekly` or `monthly`.
 
     Raises:
         ContractError: a row is of another day.
     """
     groups: dict[str | None, list[Mapping[str, object]]] = {}
+    first = report.columns[0]
     for row in report.iter_rows(named=True):
-        if row["day"].isoformat() != day:
+        if row[first].isoformat() != day:
             raise ContractError(
-                f"daily_report of {day}: a row is of {row['day'].isoformat()}; "
+                f"{period}_report of {day}: a row is of {row[first].isoformat()}; "
                 "rebuild the report's partition"
             )
         groups.setdefault(row["app_id"], []).append(row)
     return [
-        report_document("daily", day, app_id, groups[app_id])
+        report_document(period, day, app_id, groups[app_id])
         for app_id in sorted(groups, key=lambda app: (app is not None, app or ""))
     ]
 

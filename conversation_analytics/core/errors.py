@@ -44,6 +44,10 @@ class LakeError(PermanentError):
     """A lake object is missing, torn, or not of the pinned schema."""
 
 
+class OutdatedPartitionError(LakeError):
+    """A lake object was written for another version of its table's schema."""
+
+
 class LakeUnavailableError(TransientError):
     """The lake's storage did not answer."""
 

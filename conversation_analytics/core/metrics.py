@@ -303,6 +303,24 @@ METRICS: tuple[Metric, ...] = (
 
 METRICS_BY_NAME: dict[str, Metric] = {metric.name: metric for metric in METRICS}
 
+MODEL, PROVIDER = "model", "provider"
+"""Dimensions that every deployment has; keys of inputs come by configuration."""
+
+_MODEL_LABEL = (
+    pl.when(pl.col("model_provider").is_null())
+    .then(pl.col("model_id"))
+    .otherwise(pl.col("model_provider") + "/" + pl.col("model_id"))
+)
+_OF_TURNS = frozenset(
+    {"turns", "errors", "empty_answers", "regenerations", "rephrases", "message_tokens",
+     "answer_tokens", "cost", "latency_answer_tokens", "latency_sum_s", "likes", "dislikes",
+     *(f"{name}_{label}" for name in _SKETCH_COLUMNS.values() for label in _QUANTILES)}
+)  # fmt: skip
+DIMENSION_METRICS: tuple[Metric, ...] = tuple(
+    metric for metric in METRICS if _OF_TURNS.issuperset(metric.expression.meta.root_names())
+)
+"""Metrics that have a value for each model: those of turns, not of users or conversations."""
+
 
 def metric_values(partials: pl.LazyFrame, *, days: int) -> pl.LazyFrame:
     """Compute every metric of the registry, by app and over all apps.
@@ -320,19 +338,88 @@ def metric_values(partials: pl.LazyFrame, *, days: int) -> pl.LazyFrame:
     scoped = _scoped(partials)
     apps = app_sums(scoped, days)
     frames = {Grain.APP: apps, Grain.APP_CURRENCY: money_sums(scoped, apps)}
+    values = pl.concat(
+        [_long(frame, grain, ["app_id"], METRICS) for grain, frame in frames.items()]
+    )
+    return _with_units(values).select("app_id", "metric", "currency", "unit", "value")
+
+
+def dimension_values(partials: pl.LazyFrame) -> pl.LazyFrame:
+    """Compute the metrics of turns by the value of each dimension.
+
+    Args:
+        partials: schema `schemas.DAILY_PARTIALS`, of any number of days.
+
+    Returns:
+        Columns `app_id` (as in `metric_values`), `dimension` (`MODEL`, `PROVIDER`, or a key of
+        the app's inputs), `label` (its value; null where a turn has none), `metric`,
+        `currency`, `unit`, `value`. Metrics of conversations and users are not among them:
+        these have no single model. A value without turns has no rows.
+    """
+    scoped = _scoped(partials).filter(pl.col("kind").is_in(["counts", "dimensions", "sketch"]))
+    named = pl.concat(
+        [
+            scoped.filter(pl.col("kind") == "dimensions"),
+            *(
+                scoped.filter(pl.col("kind") != "dimensions").with_columns(
+                    pl.lit(dimension).alias("dimension"), label.alias("label")
+                )
+                for dimension, label in (
+                    (MODEL, _MODEL_LABEL),
+                    (PROVIDER, pl.col("model_provider")),
+                )
+            ),
+        ]
+    )
+    keys = ["app_id", "dimension", "label"]
+    counts = named.filter(pl.col("kind") != "sketch")
+    sums = [
+        counts.group_by(keys).agg(additive_sums()),
+        *(
+            quantiles(
+                named.filter((pl.col("kind") == "sketch") & (pl.col("metric") == sketched)),
+                keys,
+                {f"{name}_{label}": q for label, q in _QUANTILES.items()},
+            )
+            for sketched, name in _SKETCH_COLUMNS.items()
+        ),
+    ]
+    merged = (
+        pl.concat(sums, how="diagonal")
+        .group_by(keys)
+        .agg(pl.all().max())
+        .filter(pl.col("turns") > 0)
+        .with_columns(pl.lit(None, dtype=pl.String).alias("currency"))
+    )
+    money = (
+        counts.group_by(*keys, "currency")
+        .agg(
+            known_sum(pl.col(name)).alias(name)
+            for name in ("cost", "message_tokens", "answer_tokens")
+        )
+        .filter(pl.col("cost").is_not_null())
+    )
+    frames = {Grain.APP: merged, Grain.APP_CURRENCY: money}
+    return _with_units(
+        pl.concat([_long(frame, grain, keys, DIMENSION_METRICS) for grain, frame in frames.items()])
+    ).select(*keys, "metric", "currency", "unit", "value")
+
+
+def _with_units(values: pl.LazyFrame) -> pl.LazyFrame:
     units = pl.LazyFrame({"metric": list(METRICS_BY_NAME), "unit": [m.unit for m in METRICS]})
-    values = pl.concat([_long(frame, grain) for grain, frame in frames.items()])
-    return values.join(units, on="metric").select("app_id", "metric", "currency", "unit", "value")
+    return values.join(units, on="metric")
 
 
-def _long(sums: pl.LazyFrame, grain: Grain) -> pl.LazyFrame:
-    metrics = [metric for metric in METRICS if metric.grain is grain]
+def _long(
+    sums: pl.LazyFrame, grain: Grain, keys: list[str], metrics: tuple[Metric, ...]
+) -> pl.LazyFrame:
+    metrics = tuple(metric for metric in metrics if metric.grain is grain)
     # Computed wide, then turned: one plan per metric takes ten times as long to optimise.
     return sums.select(
-        "app_id", "currency", *(m.expression.cast(MONEY).alias(m.name) for m in metrics)
+        *keys, "currency", *(m.expression.cast(MONEY).alias(m.name) for m in metrics)
     ).unpivot(
         on=[m.name for m in metrics],
-        index=["app_id", "currency"],
+        index=[*keys, "currency"],
         variable_name="metric",
         value_name="value",
     )

@@ -1,7 +1,8 @@
 """The pinned schema of every lake table: columns, types, keys and order.
 
 The data dictionary in the docs, the Parquet files and the Dagster UI are all made
-from these definitions. Column meanings follow Dify's models (`api/models/model.py`).
+from these definitions (`tables.TABLES` lists them). Column meanings follow Dify's models
+(`api/models/model.py`).
 """
 
 from __future__ import annotations
@@ -328,38 +329,32 @@ DAILY_REPORT = TableSchema(
     description="One metric of one app (or of all apps) on one day.",
 )
 
-TABLES: tuple[TableSchema, ...] = (
-    RAW_CONVERSATIONS, RAW_MESSAGES, RAW_FEEDBACKS,
-    RAW_UNDATED_CONVERSATIONS, RAW_UNDATED_MESSAGES, RAW_UNDATED_FEEDBACKS,
-    CONVERSATIONS, MESSAGES, FEEDBACKS,
-    CONVERSATION_DEAD_LETTERS, MESSAGE_DEAD_LETTERS, FEEDBACK_DEAD_LETTERS,
-    UNDATED_CONVERSATIONS, UNDATED_MESSAGES, UNDATED_FEEDBACKS,
-    UNDATED_CONVERSATION_DEAD_LETTERS, UNDATED_MESSAGE_DEAD_LETTERS,
-    UNDATED_FEEDBACK_DEAD_LETTERS,
-    DAILY_PARTIALS, DAILY_REPORT,
-)  # fmt: skip
+APP = Column("app_id", pl.String(), "app; null is the row over all apps, '' no app",
+              low_cardinality=True)  # fmt: skip
 
 
-def dictionary_markdown() -> str:
-    """Render `docs/data-dictionary.md`: every table of the lake with its columns."""
-    lines = [
-        "# Data dictionary",
-        "",
-        "Every table of the lake. Times are UTC, money is exact decimal, unknown is null and",
-        "never 0. Generated from `conversation_analytics/core/schemas.py` by `make docs`.",
-    ]
-    for table in TABLES:
-        lines += [
-            "",
-            f"## {table.name}",
-            "",
-            f"{table.description} Sorted by {', '.join(table.sort_by)}.",
-            "",
-            "| column | type | required | meaning |",
-            "|---|---|---|---|",
-        ]
-        lines += [
-            f"| `{c.name}` | {c.dtype} | {'yes' if c.required else ''} | {c.description} |"
-            for c in table.columns
-        ]
-    return "\n".join(lines) + "\n"
+def _period_report(name: str, what: str, first: str) -> TableSchema:
+    return TableSchema(
+        name=name,
+        columns=(
+            Column("start", pl.Date(), f"first day of the {what}: {first}", required=True),
+            APP,
+            Column("dimension", pl.String(),
+                   "`model`, `provider` or a key of the app's inputs; null: the whole app",
+                   low_cardinality=True),
+            Column("label", pl.String(), "value of the dimension", low_cardinality=True),
+            Column("metric", pl.String(), "name in the metric registry", required=True,
+                   low_cardinality=True),
+            Column("currency", pl.String(), "currency of a money metric", low_cardinality=True),
+            Column("unit", pl.String(), "unit of the value", required=True, low_cardinality=True),
+            Column("value", MONEY, "value; null is unknown, never 0"),
+            Column("previous", MONEY, f"value of the {what} before, as `value`"),
+        ),
+        sort_by=("start", "app_id", "dimension", "label", "metric", "currency"),
+        description=f"One metric of one app (or of all apps), or of one of its models, in one "
+        f"{what}.",
+    )  # fmt: skip
+
+
+WEEKLY_REPORT = _period_report("weekly_report", "ISO week", "a Monday")
+MONTHLY_REPORT = _period_report("monthly_report", "month", "the 1st")

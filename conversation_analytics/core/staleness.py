@@ -21,10 +21,12 @@ class StoredPartition:
     Attributes:
         sha256: digest of its content; None where it has none (files, documents).
         inputs: digest of each input at the time it was made, by the input's name.
+        outdated: whether it was written for another version of its table.
     """
 
     sha256: str | None
     inputs: Mapping[str, str]
+    outdated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ def stale_assets(
         upstream = [name for name in inputs if name in found]
         if partition is None:
             found[asset] = "missing"
+        elif partition.outdated:
+            found[asset] = "made by another version"
         elif upstream:
             found[asset] = f"{upstream[0]} is to be made again"
         elif not inputs and dict(partition.inputs) != dict(origin):

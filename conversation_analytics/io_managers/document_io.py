@@ -35,7 +35,9 @@ class DocumentIOManager(dg.IOManager):
     """Writes documents of a partition so that the collection holds exactly these.
 
     The asset's definition metadata says where: `collection`, and `documents` = `replace`
-    (a list of documents) or `merge` (a list of `ConversationSlice`).
+    (a list of documents) or `merge` (a list of `ConversationSlice`). Where `period` is given the
+    partition of the documents is called `<period>/<key>`: a week begins on a day that has documents
+    of its own.
     """
 
     def __init__(
@@ -79,12 +81,14 @@ class DocumentIOManager(dg.IOManager):
         if collection in self._missing:
             self._store.ensure(self._missing[collection])
             del self._missing[collection]
-        since = self._store.begin(collection, key)  # before the lake is read for the documents
+        period = context.definition_metadata.get("period")
+        target = f"{period}/{key}" if period else key
+        since = self._store.begin(collection, target)  # before the lake is read for the documents
         value = compute()
         if context.definition_metadata["documents"] == "merge":
-            outcome = self._store.merge_conversations(collection, key, value, since)
+            outcome = self._store.merge_conversations(collection, target, value, since)
         else:
-            outcome = self._store.replace_partition(collection, key, value, since)
+            outcome = self._store.replace_partition(collection, target, value, since)
         asset = context.asset_key.path[-1]
         partition = key if context.has_asset_partitions else None
         name = _name(asset, key)

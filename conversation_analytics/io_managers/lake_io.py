@@ -12,7 +12,8 @@ from dagster._core.execution.plan.outputs import StepOutputHandle
 
 from conversation_analytics.core.errors import ContractError
 from conversation_analytics.core.partitions import Described, Partitioned
-from conversation_analytics.core.schemas import TABLES, TableSchema
+from conversation_analytics.core.schemas import TableSchema
+from conversation_analytics.core.tables import TABLES
 from conversation_analytics.io_managers.partition_metadata import add_partition_metadata
 from conversation_analytics.io_managers.read_log import ReadLog, StepAttempt, attempt_of
 from conversation_analytics.io_managers.retries import retry_if_transient
@@ -149,8 +150,9 @@ def _by_partition(obj: Any, keys: list[str], schema: TableSchema) -> Mapping[str
     if isinstance(obj, pl.DataFrame | Described) and len(keys) == 1:
         return {keys[0]: obj}
     frame = pl.from_pandas(obj, schema_overrides=dict(schema.polars))
-    # pandas frames of reports carry their day
-    days = {key: frame.filter(pl.col("day") == dt.date.fromisoformat(key)) for key in keys}
+    # pandas frames of reports carry their day, or the first one of their period
+    first = pl.col(schema.columns[0].name)
+    days = {key: frame.filter(first == dt.date.fromisoformat(key)) for key in keys}
     if (lost := frame.height - sum(part.height for part in days.values())) > 0:
         raise ContractError(
             f"{schema.name}: expected rows of the days {keys[0]} to {keys[-1]} of this run, got "

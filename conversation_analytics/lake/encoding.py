@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from conversation_analytics.core.errors import LakeError, SettingsError
+from conversation_analytics.core.errors import LakeError, OutdatedPartitionError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -251,6 +251,19 @@ def read_footer(data: bytes, schema: TableSchema, name: str) -> Footer:
     problems = _differences(expected, got)
     if pairs.get("table") != schema.name:
         problems.insert(0, f"table: expected {schema.name}, got {pairs.get('table', 'no name')}")
+    if (
+        pairs.get("table") == schema.name
+        and pairs.get("schema_sha256")
+        not in {
+            None,
+            schema_sha256(schema),
+        }
+        and problems
+    ):
+        raise OutdatedPartitionError(
+            f"{name} was written for another version of {schema.name}: {'; '.join(problems)}; "
+            "`conversation-analytics repair` makes it again"
+        )
     if problems:
         raise LakeError(
             f"{name} is not of the pinned schema of {schema.name}: {'; '.join(problems)}; "

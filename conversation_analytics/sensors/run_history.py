@@ -35,11 +35,17 @@ class RunsUnderWay:
     ranges: tuple[tuple[str, str], ...]
     unpartitioned: frozenset[str]
 
-    def cover(self, day: dt.date | None, unpartitioned_job: str) -> bool:
-        """Say whether the day (None: the rows without a time) is being materialised."""
+    def cover(
+        self, day: dt.date | None, unpartitioned_job: str, last_day: dt.date | None = None
+    ) -> bool:
+        """Say whether the day (None: the rows without a time) is being materialised.
+
+        With `last_day`: whether any day from one to the other is.
+        """
         if day is None:
             return unpartitioned_job in self.unpartitioned
-        return any(first <= day.isoformat() <= last for first, last in self.ranges)
+        end = (last_day or day).isoformat()
+        return any(first <= end and day.isoformat() <= last for first, last in self.ranges)
 
 
 @contextlib.contextmanager
@@ -124,6 +130,7 @@ class WantedRun:
         digest: of why it is wanted; another reason, another digest.
         why: the reason for people, e.g. "3 rows differ".
         assets: those to make; None for all of the job.
+        last: last day that the run reads, where these are several; None: `day` alone.
     """
 
     job: str
@@ -131,6 +138,7 @@ class WantedRun:
     digest: str
     why: str
     assets: tuple[str, ...] | None = None
+    last: dt.date | None = None
 
     @property
     def name(self) -> str:
@@ -160,7 +168,7 @@ def plan_runs(
     under_way = runs_under_way(instance) if wanted else RunsUnderWay((), frozenset())
     for run in wanted:
         reason = f"{run.day or 'undated'}:{run.digest}"
-        if under_way.cover(run.day, run.job):
+        if under_way.cover(run.day, run.job, run.last):
             waiting.append(f"{run.name}: {run.why}, a run is under way")
             continue
         attempts = earlier_attempts(instance, reason, interval)

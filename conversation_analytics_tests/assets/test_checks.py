@@ -108,7 +108,9 @@ def zones(tmp_path: Path) -> Iterator[Zones]:
         frames[schema.name] = typed.frame
     conversations, messages = frames["conversations"], frames["messages"]
     partials = schemas.DAILY_PARTIALS.conform(
-        daily_partials(conversations.lazy(), messages.lazy(), frames["feedbacks"].lazy()).collect()
+        daily_partials(
+            conversations.lazy(), messages.lazy(), frames["feedbacks"].lazy(), day=DAY
+        ).collect()
     )
     report = daily_report(partials.lazy(), DAY)
     lake.write(schemas.DAILY_PARTIALS, KEY, partials)

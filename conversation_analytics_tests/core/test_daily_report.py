@@ -5,13 +5,11 @@ from polars.testing import assert_frame_equal
 
 from conversation_analytics.core.daily_report import daily_report
 from conversation_analytics.core.metrics import METRICS
-from conversation_analytics.core.partials import daily_partials
 from conversation_analytics.core.schemas import DAILY_PARTIALS, DAILY_REPORT
 from conversation_analytics_tests.core.metric_rows import (
     DAY,
     conversation,
-    conversations_frame,
-    messages_frame,
+    partials_of,
     turn,
 )
 
@@ -29,9 +27,7 @@ def test_a_day_without_rows_has_zero_counts_and_unknown_rates() -> None:
 
 def test_the_report_has_schema_and_order_of_the_lake_table() -> None:
     messages = [turn(app_id=app, currency=money) for app in ("b", "a") for money in ("USD", "EUR")]
-    report = daily_report(
-        daily_partials(conversations_frame([conversation()]), messages_frame(messages)), DAY
-    )
+    report = daily_report(partials_of([conversation()], messages), DAY)
     assert report.schema == DAILY_REPORT.polars
     assert_frame_equal(report, DAILY_REPORT.conform(report))
     assert report["day"].unique().to_list() == [DAY]
@@ -45,7 +41,7 @@ def test_the_caller_chooses_the_engine() -> None:
         plans.append(plan)
         return plan.collect(engine="streaming")
 
-    partials = daily_partials(conversations_frame([]), messages_frame([turn(), turn()]))
+    partials = partials_of([], [turn(), turn()])
     report = daily_report(partials, DAY, collect=collect)
     assert len(plans) == 1
     assert_frame_equal(report, daily_report(partials, DAY), check_exact=True)

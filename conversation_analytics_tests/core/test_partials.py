@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from conversation_analytics.core.daily_report import daily_report_plan
-from conversation_analytics.core.partials import daily_partials, implausible, merge_partials
+from conversation_analytics.core.partials import (
+    COLUMNS_OF,
+    PartialOptions,
+    daily_partials,
+    implausible,
+    merge_partials,
+    partials_of_days,
+)
+from conversation_analytics.core.period_report import period_report_plan
+from conversation_analytics.core.periods import Period
 from conversation_analytics.core.schemas import (
     CONVERSATIONS,
     DAILY_PARTIALS,
@@ -18,14 +27,14 @@ from conversation_analytics.core.schemas import (
 )
 from conversation_analytics_tests.core.metric_rows import (
     DAY,
+    MARKERS,
     Row,
     conversation,
     conversation_rows,
-    conversations_frame,
     feedback_rows,
-    feedbacks_frame,
     message_rows,
     messages_frame,
+    partials_of,
     turn,
 )
 
@@ -34,11 +43,13 @@ Day = tuple[list[Row], list[Row], list[Row] | None]
 
 
 def partials(
-    conversations: list[Row], messages: list[Row], feedbacks: list[Row] | None = None
+    conversations: list[Row],
+    messages: list[Row],
+    feedbacks: list[Row] | None = None,
+    day: dt.date = DAY,
 ) -> pl.DataFrame:
-    plan = daily_partials(
-        conversations_frame(conversations), messages_frame(messages), feedbacks_frame(feedbacks)
-    )
+    options = PartialOptions(handoff_markers=MARKERS, input_dimensions=("shop.name",))
+    plan = partials_of(conversations, messages, feedbacks, day=day, options=options)
     return DAILY_PARTIALS.conform(plan.collect())
 
 
@@ -47,7 +58,7 @@ def counts(conversations: list[Row], messages: list[Row]) -> list[Row]:
 
 
 def test_the_plan_has_the_pinned_schema_even_without_rows() -> None:
-    plan = daily_partials(CONVERSATIONS.empty().lazy(), MESSAGES.empty().lazy())
+    plan = daily_partials(CONVERSATIONS.empty().lazy(), MESSAGES.empty().lazy(), day=DAY)
     assert plan.collect_schema() == DAILY_PARTIALS.polars
     assert plan.collect().is_empty()
     assert merge_partials(plan).collect_schema() == DAILY_PARTIALS.polars
@@ -68,40 +79,54 @@ def test_partials_do_not_depend_on_the_order_of_rows(
     )
 
 
-@settings(deadline=None, max_examples=40)
-@given(*[st.tuples(conversation_rows, message_rows, feedback_rows)] * 2)
-def test_merging_days_equals_the_partials_of_all_rows(one: Day, other: Day) -> None:
-    days = pl.concat([partials(*one), partials(*other)])
-    merged = DAILY_PARTIALS.conform(merge_partials(days.lazy()).collect())
-    ratings = None if one[2] is None and other[2] is None else (one[2] or []) + (other[2] or [])
-    both = partials(one[0] + other[0], one[1] + other[1], ratings)
-    if (one[2] is None) != (other[2] is None):
-        # Known on one of the days only: 0 and unknown cannot be told apart by group.
-        rated = ("likes", "dislikes")
-        merged, both = (frame.with_columns(pl.col(rated).fill_null(0)) for frame in (merged, both))
-    assert_frame_equal(merged, both, check_exact=True)
+def as_day(number: int, rows: list[Row]) -> list[Row]:
+    """Return the rows a number of days later, under ids of their own."""
+    later = dt.timedelta(days=number)
+    return [
+        row | {"created_at": row["created_at"] + later}
+        | ({"id": f"{number}-{row['id']}"} if "id" in row else {})
+        for row in rows
+    ]  # fmt: skip
 
 
 @settings(deadline=None, max_examples=25)
-@given(conversation_rows, message_rows, st.randoms(use_true_random=False))
-def test_any_order_and_grouping_of_merges_equals_all_rows_at_once(
-    conversations: list[Row], messages: list[Row], rng: random.Random
+@given(
+    st.lists(st.tuples(conversation_rows, message_rows, feedback_rows), min_size=2, max_size=4),
+    st.randoms(use_true_random=False),
+)
+def test_any_order_and_grouping_of_merges_is_the_same(
+    given_days: list[Day], rng: random.Random
 ) -> None:
     days = [
-        partials(
-            [row for row, day in zip(conversations, of_conversations, strict=True) if day == part],
-            [row for row, day in zip(messages, of_messages, strict=True) if day == part],
-        )
-        for of_conversations in [[rng.randrange(5) for _ in conversations]]
-        for of_messages in [[rng.randrange(5) for _ in messages]]
-        for part in range(5)
+        partials(as_day(n, one), as_day(n, two), three, DAY + dt.timedelta(n))
+        for n, (one, two, three) in enumerate(given_days)
     ]
+    at_once = DAILY_PARTIALS.conform(merge_partials(pl.concat(days).lazy()).collect())
+    assert at_once.select(DAILY_PARTIALS.sort_by).is_unique().all()
     while len(days) > 1:
         some = [
             days.pop(rng.randrange(len(days))) for _ in range(rng.randint(2, min(3, len(days))))
         ]
         days.append(DAILY_PARTIALS.conform(merge_partials(pl.concat(some).lazy()).collect()))
-    assert_frame_equal(days[0], partials(conversations, messages), check_exact=True)
+    assert_frame_equal(days[0], at_once, check_exact=True)
+
+
+@settings(deadline=None, max_examples=25)
+@given(conversation_rows, message_rows, feedback_rows)
+def test_each_kind_has_its_columns_and_no_other(
+    conversations: list[Row], messages: list[Row], feedbacks: list[Row] | None
+) -> None:
+    day = partials(conversations, messages, feedbacks)
+    assert set(day["kind"]) <= COLUMNS_OF.keys()
+    for kind, columns in COLUMNS_OF.items():
+        others = day.filter(pl.col("kind") == kind).drop("kind", *columns)
+        assert sum(others.count().row(0)) == 0, kind
+    narrowed = DAILY_PARTIALS.conform(partials_of_days([day, day]).collect())
+    assert_frame_equal(narrowed, DAILY_PARTIALS.conform(pl.concat([day, day])), check_exact=True)
+
+
+def test_no_days_are_no_partials() -> None:
+    assert_frame_equal(partials_of_days([]).collect(), DAILY_PARTIALS.empty())
 
 
 def test_each_key_has_one_row() -> None:
@@ -181,7 +206,7 @@ def test_streaming_gives_the_same_bytes_as_in_memory() -> None:
         )
         for _ in range(2000)
     ]
-    plan = daily_partials(conversations_frame([]), messages_frame(messages))
+    plan = partials_of([], messages)
     in_memory, streaming = (
         DAILY_PARTIALS.conform(frame)
         for frame in (plan.collect(), plan.collect(engine="streaming"))
@@ -193,9 +218,15 @@ def test_every_plan_translates_to_the_gpu() -> None:
     translate = pytest.importorskip("cudf_polars.dsl.translate", reason="needs the gpu extra")
     lazy = DAILY_PARTIALS.empty().lazy()
     plans = (
-        daily_partials(CONVERSATIONS.empty().lazy(), MESSAGES.empty().lazy()),
-        daily_partials(*(table.empty().lazy() for table in (CONVERSATIONS, MESSAGES, FEEDBACKS))),
+        daily_partials(CONVERSATIONS.empty().lazy(), MESSAGES.empty().lazy(), day=DAY),
+        daily_partials(
+            *(table.empty().lazy() for table in (CONVERSATIONS, MESSAGES, FEEDBACKS)),
+            day=DAY,
+            rephrases=MESSAGES.empty().lazy().select("id"),
+            options=PartialOptions("Europe/Berlin", ("[HUMAN]", "Kollegin"), ("shop",)),
+        ),
         merge_partials(lazy),
+        period_report_plan(lazy, lazy, Period.MONTH, DAY),
         daily_report_plan(lazy, DAY),
     )
     for plan in plans:

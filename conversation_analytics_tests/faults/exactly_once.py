@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 
 from conversation_analytics.assets.checks import reconcile
-from conversation_analytics.core import schemas
+from conversation_analytics.core import tables
 from conversation_analytics.core.source import SourceTable
 from conversation_analytics.core.zones import DAILY
 from conversation_analytics.io_managers.document_io import UNDATED
@@ -180,7 +180,7 @@ def require_readable(settings: Settings) -> int:
     for path in parquet_files(settings.parquet_base_dir):
         pq.ParquetFile(path).read()
     count = 0
-    for schema in schemas.TABLES:
+    for schema in tables.TABLES:
         undated = schema.name.startswith(("undated", "raw_undated"))
         keys: list[str | None] = [None] if undated else [*lake.keys(schema)]
         for key in keys:
@@ -193,7 +193,7 @@ def require_readable(settings: Settings) -> int:
 def read_one(settings: Settings, chance: random.Random) -> None:
     """Read one partition of the days there are, as an analyst does while a run goes on."""
     lake = open_lake(settings)
-    schema = chance.choice([s for s in schemas.TABLES if "undated" not in s.name])
+    schema = chance.choice([s for s in tables.TABLES if "undated" not in s.name])
     if keys := lake.keys(schema):
         lake.read(schema, chance.choice(keys))
 

@@ -15,10 +15,10 @@ from conversation_analytics.core.schemas import (
     CONVERSATIONS,
     MESSAGES,
     RAW_MESSAGES,
-    TABLES,
     Column,
     TableSchema,
 )
+from conversation_analytics.core.tables import TABLES
 from conversation_analytics.lake.encoding import (
     ParquetOptions,
     decode,

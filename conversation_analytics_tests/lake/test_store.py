@@ -15,9 +15,9 @@ from conversation_analytics.core.schemas import (
     CONVERSATIONS,
     MESSAGES,
     RAW_MESSAGES,
-    TABLES,
     UNDATED_MESSAGES,
 )
+from conversation_analytics.core.tables import TABLES
 from conversation_analytics.lake.encoding import ParquetOptions, encode_partition
 from conversation_analytics.lake.objects import LocalObjects
 from conversation_analytics.lake.s3 import S3Objects

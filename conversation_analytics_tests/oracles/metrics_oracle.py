@@ -105,7 +105,8 @@ def rating_metrics(ratings: list[Row], turns: int, *, known: bool) -> dict[str, 
 
 def local_day(row: Row, zone: str) -> dt.date:
     """Return the day of the turn where the platform's clocks hang."""
-    return row["created_at"].astimezone(ZoneInfo(zone)).date()
+    created_at: dt.datetime = row["created_at"]
+    return created_at.astimezone(ZoneInfo(zone)).date()
 
 
 def mark_regenerated(messages: list[Row], zone: str) -> None:

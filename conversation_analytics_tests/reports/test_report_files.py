@@ -14,14 +14,13 @@ import pytest
 from conversation_analytics.assets.report_types import report_frame_type
 from conversation_analytics.core.daily_report import daily_report
 from conversation_analytics.core.metrics import METRICS
-from conversation_analytics.core.partials import daily_partials
+from conversation_analytics.core.schemas import DAILY_REPORT
 from conversation_analytics.reports import charts
 from conversation_analytics.reports.daily import daily_csv, daily_html, daily_markdown
 from conversation_analytics.reports.plot import plot_png
 from conversation_analytics_tests.core.metric_rows import (
     Row,
-    conversations_frame,
-    messages_frame,
+    partials_of,
     turn,
 )
 
@@ -35,7 +34,7 @@ METRIC_LINES = len(METRICS)  # over all apps, in one currency
 
 
 def report_of(rows: list[Row]) -> pl.DataFrame:
-    return daily_report(daily_partials(conversations_frame([]), messages_frame(rows)), DAY)
+    return daily_report(partials_of([], rows), DAY)
 
 
 @pytest.fixture(scope="module")
@@ -168,13 +167,13 @@ def test_five_hundred_apps_have_their_rows_and_small_charts() -> None:
 def test_a_negative_price_is_told_and_takes_no_report_with_it() -> None:
     report = report_of([turn(total_price=Decimal("-0.5"))])
     assert "USD -0.500" in daily_html(report, None, generated_for=DAY)
-    checked = dg.check_dagster_type(report_frame_type(), report.to_pandas())
+    checked = dg.check_dagster_type(report_frame_type(DAILY_REPORT), report.to_pandas())
     assert checked.success, checked.description
 
 
 def test_a_negative_count_is_still_refused() -> None:
     report = report_of([turn()]).with_columns(value=-pl.col("value"))
-    assert not dg.check_dagster_type(report_frame_type(), report.to_pandas()).success
+    assert not dg.check_dagster_type(report_frame_type(DAILY_REPORT), report.to_pandas()).success
 
 
 def test_a_day_without_a_known_latency_has_a_plot_that_says_so() -> None:

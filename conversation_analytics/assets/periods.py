@@ -1,0 +1,210 @@
+"""Weekly and monthly reports: merges of the daily partials of their days."""
+
+import datetime as dt
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from conversation_analytics.assets.lineage import stored_day
+from conversation_analytics.assets.partitions import DailyChain, lake_in
+from conversation_analytics.assets.report_types import report_frame_type
+from conversation_analytics.core.documents import report_documents
+from conversation_analytics.core.partials import partials_of_days
+from conversation_analytics.core.partitions import Partitioned
+from conversation_analytics.core.period_report import NAMES, PERIOD_REPORTS, period_report
+from conversation_analytics.core.periods import Period
+from conversation_analytics.core.schemas import DAILY_PARTIALS
+from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
+from conversation_analytics.documents.store import DocumentStore
+from conversation_analytics.io_managers.lake_io import column_schema
+from conversation_analytics.io_managers.read_log import ReadLog, StepAttempt, attempt_of
+from conversation_analytics.io_managers.retries import retry_if_transient
+from conversation_analytics.lake.store import Lake
+
+_PERIODS_PER_RUN = 12
+
+
+@dataclass(frozen=True, slots=True)
+class StalePeriod:
+    """A week or month with assets to make again, upstream first."""
+
+    period: Period
+    start: dt.date
+    assets: tuple[StaleAsset, ...]
+
+    @property
+    def key(self) -> str:
+        """The partition key."""
+        return self.start.isoformat()
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        return self.period.label(self.start)
+
+
+def period_partitions(chain: DailyChain, period: Period) -> dg.TimeWindowPartitionsDefinition:
+    """Return the weeks or months of the chain's days, the current one included.
+
+    The first one is that of the first day, though some of its days may have no partition.
+    """
+    start = period.start_of(chain.settings.analytics_start_date).isoformat()
+    zone = chain.settings.analytics_timezone.key
+    if period is Period.WEEK:
+        return dg.WeeklyPartitionsDefinition(start, day_offset=1, timezone=zone, end_offset=1)
+    return dg.MonthlyPartitionsDefinition(start, timezone=zone, end_offset=1)
+
+
+def period_assets(chain: DailyChain, period: Period) -> list[dg.AssetsDefinition]:
+    """Return the report of weeks or months and its documents."""
+    common: dict[str, Any] = {
+        "partitions_def": period_partitions(chain, period),
+        "backfill_policy": dg.BackfillPolicy.multi_run(_PERIODS_PER_RUN),
+    }
+    return [_report(period, common), _documents(chain, period, common)]
+
+
+def stale_periods(
+    lake: Lake, documents: DocumentStore, period: Period, days: Iterable[dt.date]
+) -> tuple[StalePeriod, ...]:
+    """Return the periods of `days` with a report that is missing or of other days than are held.
+
+    Args:
+        lake: the lake.
+        documents: the document store.
+        period: week or month.
+        days: days that may have changed. A period without partials of its own is left out.
+
+    Raises:
+        AnalyticsError: a storage does not answer, or partials are of another version: their
+            days come first.
+    """
+    held = frozenset(lake.keys(DAILY_PARTIALS))
+    touched = {one for day in days if day.isoformat() in held for one in _told_by(period, day)}
+    digests: dict[str, StoredPartition | None] = {}
+    stale = []
+    for start in sorted(touched):
+        own, before = period.days_of(start), period.days_of(period.before(start))
+        if not held.intersection(day.isoformat() for day in own):
+            continue
+        inputs = [day.isoformat() for day in (*before, *own) if day.isoformat() in held]
+        for day in inputs:
+            if _name(day) not in digests:
+                info = lake.stat(DAILY_PARTIALS, day)
+                digests[_name(day)] = StoredPartition(info.sha256, info.inputs)
+        report, copies = PERIOD_REPORTS[period].name, f"{NAMES[period]}_report_documents"
+        graph = {report: tuple(map(_name, inputs)), copies: (report,)}
+        stored = stored_day(graph, lake, documents, start.isoformat())
+        if found := stale_assets(digests | stored, graph, {}):
+            stale.append(StalePeriod(period, start, found))
+    return tuple(stale)
+
+
+def _told_by(period: Period, day: dt.date) -> tuple[dt.date, dt.date]:
+    """Return the periods whose reports tell of a day: its own, and the next as the one before."""
+    start = period.start_of(day)
+    return start, period.end_of(start) + dt.timedelta(days=1)
+
+
+def _name(day: str) -> str:
+    return f"{DAILY_PARTIALS.name}/{day}"
+
+
+def _report(period: Period, common: dict[str, Any]) -> dg.AssetsDefinition:
+    schema = PERIOD_REPORTS[period]
+
+    @dg.asset(
+        name=schema.name,
+        group_name="reports",
+        io_manager_key="lake_io",
+        deps=[
+            dg.AssetDep(
+                DAILY_PARTIALS.name,
+                partition_mapping=dg.TimeWindowPartitionMapping(
+                    start_offset=-1, allow_nonexistent_upstream_partitions=True
+                ),
+            )
+        ],
+        kinds={"pandas", "parquet"},
+        dagster_type=report_frame_type(schema),
+        description=f"Every metric of the registry by {period.value} and app, over all apps, and "
+        f"by model, provider and dimension, beside the {period.value} before. Merged from daily "
+        "partials; days without partials count as days without turns, and are told.",
+        metadata={"dagster/column_schema": column_schema(schema)},
+        **common,
+    )
+    def report(  # type: ignore[no-untyped-def]  # noqa: ANN202 - pandas is imported only where a report is made
+        context: dg.AssetExecutionContext,
+        lake: dg.ResourceParam[Lake],
+        reads: dg.ResourceParam[ReadLog],
+    ):
+        attempt = attempt_of(context.get_step_execution_context())
+        held = frozenset(lake.keys(DAILY_PARTIALS))
+        reports = []
+        for key in sorted(context.partition_keys):
+            start = dt.date.fromisoformat(key)
+            days = [day for day in period.days_of(start) if day.isoformat() in held]
+            partials, before = (
+                partials_of_days(_read(lake, reads, attempt, key, wanted, held))
+                for wanted in (period.days_of(start), period.days_of(period.before(start)))
+            )
+            reports.append(period_report(partials, before, period, start))
+            context.add_asset_metadata(
+                {
+                    "period": period.label(start),
+                    "days": f"{len(days)} of {len(period.days_of(start))}",
+                },
+                partition_key=key,
+            )
+        return pl.concat(reports).to_pandas()
+
+    return report
+
+
+def _documents(chain: DailyChain, period: Period, common: dict[str, Any]) -> dg.AssetsDefinition:
+    name = NAMES[period]
+
+    @dg.asset(
+        name=f"{name}_report_documents",
+        group_name="documents",
+        io_manager_key="document_io",
+        ins={"reports": lake_in(PERIOD_REPORTS[period])},
+        kinds={"mongodb" if chain.settings.mongodb_uri else "sqlite"},
+        dagster_type=dg.Any,
+        description=f"One document per {period.value} and app, and one over all apps, with every "
+        "metric, its value before, and those of models and dimensions.",
+        metadata={
+            "collection": chain.settings.mongodb_analytics_reports_collection,
+            "documents": "replace",
+            "period": name,
+        },
+        **common,
+    )
+    def documents(reports: Partitioned[pl.DataFrame]) -> Partitioned[list[dict[str, Any]]]:
+        return reports.map(lambda key, frame: report_documents(frame, key, name))
+
+    return documents
+
+
+def _read(
+    lake: Lake,
+    reads: ReadLog,
+    attempt: StepAttempt,
+    key: str,
+    days: tuple[dt.date, ...],
+    held: frozenset[str],
+) -> Iterator[pl.DataFrame]:
+    """Yield the partials of the days that are held, and note that the period was made of them."""
+
+    @retry_if_transient()
+    def read(day: str) -> pl.DataFrame:
+        frame, info = lake.read_with_info(DAILY_PARTIALS, day)
+        reads.add(attempt, key, _name(day), info.sha256)
+        return frame
+
+    for day in days:
+        if day.isoformat() in held:
+            yield read(day.isoformat())

@@ -1,0 +1,93 @@
+"""Reports of weeks and months: merges of daily partials, beside the period before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from conversation_analytics.core.metrics import dimension_values, metric_values
+from conversation_analytics.core.periods import Period
+from conversation_analytics.core.schemas import MONTHLY_REPORT, WEEKLY_REPORT, TableSchema
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable, Mapping
+
+PERIOD_REPORTS: Mapping[Period, TableSchema] = {
+    Period.WEEK: WEEKLY_REPORT,
+    Period.MONTH: MONTHLY_REPORT,
+}
+NAMES: Mapping[Period, str] = {Period.WEEK: "weekly", Period.MONTH: "monthly"}
+"""What documents, files and jobs of a period are called."""
+_VALUE = ("app_id", "dimension", "label", "metric", "currency")
+
+
+def period_values(partials: pl.LazyFrame, *, days: int) -> pl.LazyFrame:
+    """Compute every metric by app and, where it has them, by model, provider and dimension.
+
+    Args:
+        partials: schema `schemas.DAILY_PARTIALS`, of the days of a period.
+        days: calendar days of the period.
+
+    Returns:
+        Columns `app_id`, `dimension`, `label`, `metric`, `currency`, `unit`, `value`;
+        `dimension` is null in the rows of `metric_values`.
+    """
+    nothing = pl.lit(None, dtype=pl.String)
+    whole = metric_values(partials, days=days).with_columns(
+        nothing.alias("dimension"), nothing.alias("label")
+    )
+    columns = (*_VALUE, "unit", "value")
+    return pl.concat([whole.select(columns), dimension_values(partials).select(columns)])
+
+
+def period_report_plan(
+    partials: pl.LazyFrame, before: pl.LazyFrame, period: Period, start: dt.date
+) -> pl.LazyFrame:
+    """Plan the report of one week or month.
+
+    Args:
+        partials: schema `schemas.DAILY_PARTIALS`, of the days of the period that are there.
+        before: the same of the period before.
+        period: week or month.
+        start: first day of the period.
+
+    Returns:
+        Schema of `PERIOD_REPORTS[period]`, rows in no particular order. `previous` is the value
+        of the period before, null where it is not known; a value that was known then and is
+        not now has a row, too.
+    """
+    now = period_values(partials, days=len(period.days_of(start)))
+    then = period_values(before, days=len(period.days_of(period.before(start))))
+    both = now.join(
+        then.rename({"value": "previous"}),
+        on=[*_VALUE, "unit"], how="full", coalesce=True, nulls_equal=True,
+    )  # fmt: skip
+    return both.select(
+        pl.lit(start, dtype=pl.Date).alias("start"), *PERIOD_REPORTS[period].polars.names()[1:]
+    )
+
+
+def period_report(
+    partials: pl.LazyFrame,
+    before: pl.LazyFrame,
+    period: Period,
+    start: dt.date,
+    *,
+    collect: Callable[[pl.LazyFrame], pl.DataFrame] = pl.LazyFrame.collect,
+) -> pl.DataFrame:
+    """Compute the report of one week or month; see `period_report_plan`.
+
+    Args:
+        partials: of the period.
+        before: of the period before.
+        period: week or month.
+        start: first day of the period.
+        collect: runs the plan on the engine of the caller's choice.
+
+    Returns:
+        Schema and row order of `PERIOD_REPORTS[period]`.
+    """
+    plan = period_report_plan(partials, before, period, start)
+    return PERIOD_REPORTS[period].conform(collect(plan))

@@ -1,0 +1,70 @@
+"""Every table of the lake, and the data dictionary made from them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from conversation_analytics.core.model_performance import MODEL_PERFORMANCE
+from conversation_analytics.core.schemas import (
+    CONVERSATION_DEAD_LETTERS,
+    CONVERSATIONS,
+    DAILY_PARTIALS,
+    DAILY_REPORT,
+    FEEDBACK_DEAD_LETTERS,
+    FEEDBACKS,
+    MESSAGE_DEAD_LETTERS,
+    MESSAGES,
+    MONTHLY_REPORT,
+    RAW_CONVERSATIONS,
+    RAW_FEEDBACKS,
+    RAW_MESSAGES,
+    RAW_UNDATED_CONVERSATIONS,
+    RAW_UNDATED_FEEDBACKS,
+    RAW_UNDATED_MESSAGES,
+    UNDATED_CONVERSATION_DEAD_LETTERS,
+    UNDATED_CONVERSATIONS,
+    UNDATED_FEEDBACK_DEAD_LETTERS,
+    UNDATED_FEEDBACKS,
+    UNDATED_MESSAGE_DEAD_LETTERS,
+    UNDATED_MESSAGES,
+    WEEKLY_REPORT,
+)
+
+if TYPE_CHECKING:
+    from conversation_analytics.core.schemas import TableSchema
+
+TABLES: tuple[TableSchema, ...] = (
+    RAW_CONVERSATIONS, RAW_MESSAGES, RAW_FEEDBACKS,
+    RAW_UNDATED_CONVERSATIONS, RAW_UNDATED_MESSAGES, RAW_UNDATED_FEEDBACKS,
+    CONVERSATIONS, MESSAGES, FEEDBACKS,
+    CONVERSATION_DEAD_LETTERS, MESSAGE_DEAD_LETTERS, FEEDBACK_DEAD_LETTERS,
+    UNDATED_CONVERSATIONS, UNDATED_MESSAGES, UNDATED_FEEDBACKS,
+    UNDATED_CONVERSATION_DEAD_LETTERS, UNDATED_MESSAGE_DEAD_LETTERS,
+    UNDATED_FEEDBACK_DEAD_LETTERS,
+    DAILY_PARTIALS, DAILY_REPORT, WEEKLY_REPORT, MONTHLY_REPORT, MODEL_PERFORMANCE,
+)  # fmt: skip
+
+
+def dictionary_markdown() -> str:
+    """Render `docs/data-dictionary.md`: every table of the lake with its columns."""
+    lines = [
+        "# Data dictionary",
+        "",
+        "Every table of the lake. Times are UTC, money is exact decimal, unknown is null and",
+        "never 0. Generated from `conversation_analytics/core` by `make docs`.",
+    ]
+    for table in TABLES:
+        lines += [
+            "",
+            f"## {table.name}",
+            "",
+            f"{table.description} Sorted by {', '.join(table.sort_by)}.",
+            "",
+            "| column | type | required | meaning |",
+            "|---|---|---|---|",
+        ]
+        lines += [
+            f"| `{c.name}` | {c.dtype} | {'yes' if c.required else ''} | {c.description} |"
+            for c in table.columns
+        ]
+    return "\n".join(lines) + "\n"
