@@ -60,7 +60,7 @@ test-slow: setup-dev ## the tests that are too long for CI, the whole real data 
 	@$(BIN)/python -m pytest -m slow
 
 chaos: setup-dev ## what may happen to it, many times, into docs/faults.md
-	@CHAOS_ROUNDS=200 CHAOS_TABLE=docs/faults.md $(BIN)/python -m pytest -p no:randomly \
+	@CHAOS_ROUNDS=40 CHAOS_KILLS=200 CHAOS_TABLE=docs/faults.md $(BIN)/python -m pytest -p no:randomly \
 	  --timeout=7200 conversation_analytics_tests/faults
 
 dev: setup ## Dagster UI on 127.0.0.1:3000 (PORT=...) with daemon, sensor and schedule

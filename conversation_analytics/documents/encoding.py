@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import functools
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -95,12 +96,18 @@ _SCALARS: Final[dict[type, Callable[[Any], Any]]] = {
 }
 
 
+@functools.lru_cache(maxsize=4096)
+def _field_name(key: object) -> str:
+    if not isinstance(key, str) or not key or key[0] == "$" or "." in key or "\0" in key:
+        raise UnstorableError("field name with '$', '.', NUL or without text")
+    return _text(key)
+
+
 def _mapping(value: Mapping[Any, Any], depth: int) -> Document:
     fields: Document = {}
     for key, item in value.items():
-        if not isinstance(key, str) or not key or key[0] == "$" or "." in key or "\0" in key:
-            raise UnstorableError("field name with '$', '.', NUL or without text")
-        fields[_text(key)] = storable(item, depth + 1)
+        convert = _SCALARS.get(type(item))
+        fields[_field_name(key)] = storable(item, depth + 1) if convert is None else convert(item)
     return fields
 
 

@@ -468,8 +468,8 @@ def _json_only(body: bytes) -> bytes:
 
 def _listing(body: bytes) -> Listing:
     listing = take_apart(body)
-    if not listing.rows and listing.is_last is False:
-        raise _PassingError("HTTP 200 with an empty page whose pageInfo says that more rows follow")
+    if not listing.rows and (listing.is_last is False or (listing.counted or 0) > 0):
+        raise _PassingError("HTTP 200 with an empty page whose pageInfo says that there are rows")
     return listing
 
 

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conversation_analytics_tests.faults.ledger import TABLE_VARIABLE, Ledger, chaos_rounds
+from conversation_analytics_tests.faults.ledger import (
+    TABLE_VARIABLE,
+    Ledger,
+    chaos_kills,
+    chaos_rounds,
+)
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -45,3 +50,9 @@ def ledger(pytestconfig: pytest.Config) -> Ledger:
 def rounds() -> int:
     """How many tries are wanted."""
     return chaos_rounds()
+
+
+@pytest.fixture(scope="session")
+def kills() -> int:
+    """How often a run is to be killed."""
+    return chaos_kills()

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from conversation_analytics_tests.faults.exactly_once import Verdict
 
 ROUNDS_VARIABLE = "CHAOS_ROUNDS"
-"""How many tries: `make chaos` sets it to 200."""
+"""How many tries of a fault, more or less: a fault that takes long is tried a part of that."""
+
+KILLS_VARIABLE = "CHAOS_KILLS"
+"""How many times a run is killed."""
 
 TABLE_VARIABLE = "CHAOS_TABLE"
 """A file to write the table to."""
@@ -32,6 +35,11 @@ version and writes nothing. The tests are in `conversation_analytics_tests/fault
 def chaos_rounds() -> int:
     """Return how many tries are wanted."""
     return int(os.environ.get(ROUNDS_VARIABLE) or _FEW_ROUNDS)
+
+
+def chaos_kills() -> int:
+    """Return how often a run is to be killed."""
+    return int(os.environ.get(KILLS_VARIABLE) or chaos_rounds())
 
 
 @dataclass

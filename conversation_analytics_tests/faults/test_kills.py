@@ -155,12 +155,12 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
 
 @pytest.mark.parametrize("aimed", [False, True], ids=["anywhere", "while publishing"])
 def test_runs_that_are_killed_end_like_undisturbed_ones(
-    tmp_path: Path, ledger: Ledger, rounds: int, undisturbed: Undisturbed, *, aimed: bool
+    tmp_path: Path, ledger: Ledger, kills: int, undisturbed: Undisturbed, *, aimed: bool
 ) -> None:
     tally = ledger.tally(
         "kill -9 as a file of the lake is written" if aimed else "kill -9 at a random moment"
     )
-    chance, kills = random.Random(SEED + aimed), (rounds + 1) // 2
+    chance, wanted_kills = random.Random(SEED + aimed), (kills + 1) // 2
     hit = tmp_path / "hit"
     settings, values = settings_of(hit, LARGE), environment(hit, LARGE, undisturbed.home)
     wanted = rows_of(settings)
@@ -171,7 +171,7 @@ def test_runs_that_are_killed_end_like_undisturbed_ones(
         else:
             hit.mkdir()
         changes_left, killed = undisturbed.changes, True
-        for _ in range(min(KILLS_A_ROUND, kills - tally.tries)):
+        for _ in range(min(KILLS_A_ROUND, wanted_kills - tally.tries)):
             if aimed:
                 # What is written already is not written again: there is less to aim at.
                 number = chance.randint(1, max(changes_left // 2, 1))
@@ -191,7 +191,7 @@ def test_runs_that_are_killed_end_like_undisturbed_ones(
         verdict.require_nothing()
         assert digests(hit / "lake") == undisturbed.expected
         assert strays(hit / "lake") == []
-        if tally.tries >= kills:
+        if tally.tries >= wanted_kills:
             break
         shutil.rmtree(hit)
     tally.outcome = "every file as after an undisturbed run; readable at any time; no strays"

@@ -118,14 +118,15 @@ def test_no_retry_after_keeps_a_client_longer_than_five_minutes(text: str) -> No
         assert 1.0 <= server.slept[0] <= 300.0
 
 
-def test_an_empty_page_before_the_last_one_is_asked_again() -> None:
-    more = Answer(body=b'{"list": [], "pageInfo": {"pageSize": 25, "isLastPage": false}}')
+@pytest.mark.parametrize("says", ['"isLastPage": false', '"isLastPage": true, "totalRows": 7'])
+def test_an_empty_page_that_says_that_there_are_rows_is_asked_again(says: str) -> None:
+    more = Answer(body=b'{"list": [], "pageInfo": {"pageSize": 25, %b}}' % says.encode())
     with asking(more, GOOD) as (server, client):
         assert len(client.get_list(PATH).rows) == 1
         assert server.slept == [1.0]
     with (
         asking(more, max_retries=0) as (_, client),
-        pytest.raises(SourceUnavailableError, match="more rows follow"),
+        pytest.raises(SourceUnavailableError, match="there are rows"),
     ):
         client.get_list(PATH)
 
