@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import fcntl
+import functools
 import io
 import os
+import shutil
 import signal
 import sys
+import textwrap
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,10 +25,12 @@ from conversation_analytics.settings import Settings, load_settings, unknown_set
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import BinaryIO
 
     import dagster as dg
 
     from conversation_analytics.assets.lineage import RangeOfDays
+    from conversation_analytics.lake.sql import Rows
     from conversation_analytics.lake.store import Lake
 
 _DEFAULT_HOME = Path("data/dagster")
@@ -541,6 +546,139 @@ def _dead_letters(lake: Lake) -> int:
     return sum(lake.row_count(s, key) for s in daily for key in lake.keys(s)) + sum(
         lake.row_count(s, None) for s in undated if lake.exists(s, None)
     )
+
+
+@cli.command()
+@click.argument("sql", required=False)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "json", "jsonl", "parquet", "markdown"]),
+    help="Default: by the ending of --output, else a table on a terminal and csv in a pipe.",
+)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write this file, whole or not at all, instead of printing.",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    default=40,
+    show_default=True,
+    help="Rows that a table shows at most; files have all.",
+)
+@click.option("--raw", is_flag=True, help="CSV: leave text that a spreadsheet would run as it is.")
+@click.option("--tables", is_flag=True, help="List the views, as without SQL.")
+def query(
+    sql: str | None, form: str | None, output: Path | None, limit: int, *, raw: bool, tables: bool
+) -> None:
+    """Ask the lake: one SQL statement of DuckDB that reads, with a view for each table.
+
+    Without SQL: the views there are. `-` reads the statement from standard input. Bounds on
+    partition_day decide which days are opened at all.
+    Example: conversation-analytics query "SELECT partition_day, count(*) FROM messages GROUP BY 1"
+    """
+    from conversation_analytics.lake.sql import open_sql  # noqa: PLC0415 - import budget
+    from conversation_analytics.resources.connections import open_lake  # noqa: PLC0415
+
+    if sql is not None and tables:
+        raise click.UsageError("--tables lists the views and takes no SQL")
+    if sql == "-":
+        sql = _typed_sql()
+    form = form or _format_of(output)
+    if form == "table" and output is not None:
+        raise click.UsageError("--output takes a format for files: csv, json, jsonl, parquet, ...")
+    if form == "parquet" and output is None and sys.stdout.isatty():
+        raise click.UsageError("Parquet on a terminal is noise: give --output FILE")
+    with open_sql(open_lake(_settings())) as lake_sql:
+        rows = lake_sql.overview() if sql is None else lake_sql.query(sql)
+        if form != "table":
+            _write_query(rows, form, output, raw=raw)
+        elif sql is None:
+            _print_views(rows)
+        else:
+            _print_table(rows, limit, functools.partial(lake_sql.count, sql))
+
+
+_ENDINGS = {
+    ".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl",
+    ".parquet": "parquet", ".md": "markdown",
+}  # fmt: skip
+
+
+def _typed_sql() -> str:
+    try:
+        return sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise click.UsageError("SQL from standard input: expected UTF-8 text") from error
+
+
+def _format_of(output: Path | None) -> str:
+    if output is None:
+        return "table" if sys.stdout.isatty() else "csv"
+    if (form := _ENDINGS.get(output.suffix.lower())) is None:
+        raise click.UsageError(
+            f"--output {output.name}: expected a name with {', '.join(_ENDINGS)}, or --format"
+        )
+    return form
+
+
+def _print_table(rows: Rows, limit: int, total: Callable[[], int]) -> None:
+    """Print the first rows and how many there are."""
+    from rich.console import Console  # noqa: PLC0415 - import budget
+
+    from conversation_analytics.reports.rows import show_rows  # noqa: PLC0415
+
+    shown, more = show_rows(rows.schema, rows.batches, Console(), limit)
+    if more:
+        click.echo(f"{total():,} rows, the first {shown:,} shown (--limit)")
+    else:
+        click.echo(f"{shown:,} row{'' if shown == 1 else 's'}")
+
+
+def _print_views(rows: Rows) -> None:
+    """Print each view with what it holds, and its columns below."""
+    indent = "    "
+    width = max(40, shutil.get_terminal_size().columns)
+    for view in (row for batch in rows.batches for row in batch.to_pylist()):
+        held = f"{view['rows']:,} row{'' if view['rows'] == 1 else 's'}"
+        if view["days"]:
+            held += f", {view['days']} days, {view['first_day']} to {view['last_day']}"
+        click.echo(f"{view['view']}: {held}")
+        click.echo(
+            textwrap.fill(
+                view["columns"], width, initial_indent=indent, subsequent_indent=indent,
+                break_long_words=False, break_on_hyphens=False,
+            )
+        )  # fmt: skip
+
+
+def _write_query(rows: Rows, form: str, output: Path | None, *, raw: bool) -> None:
+    from conversation_analytics.reports.rows import FILE_FORMATS, write_rows  # noqa: PLC0415
+
+    form_of_file = next(one for one in FILE_FORMATS if one == form)
+    with _replaced(output) if output else contextlib.nullcontext(sys.stdout.buffer) as sink:
+        write_rows(form_of_file, rows.schema, rows.batches, sink, raw=raw)
+        sink.flush()
+
+
+@contextlib.contextmanager
+def _replaced(output: Path) -> Iterator[BinaryIO]:
+    """Give a file beside `output` that takes its place at the end, or leaves no trace."""
+    target = output.resolve()
+    if target.exists() and not target.is_file():  # a pipe or a device is written as it is
+        with target.open("wb") as sink:
+            yield sink
+        return
+    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with beside.open("xb") as sink:
+            yield sink
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 @cli.command()

@@ -62,3 +62,7 @@ class DocumentStoreUnavailableError(TransientError):
 
 class RecordsError(PermanentError):
     """The orchestrator's own records could not be written or read."""
+
+
+class QueryError(PermanentError):
+    """SQL over the lake is wrong, may not be done there, or failed on its rows."""

@@ -1,0 +1,413 @@
+"""SQL over the lake: DuckDB with one read-only view per table.
+
+Everything DuckDB reads comes through `lake://`, the lake's current objects; its own access to
+files, the network and extensions is switched off, so that SQL can read the lake and nothing else.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import re
+import shutil
+import tempfile
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import duckdb
+import polars as pl
+
+from conversation_analytics.core.errors import AnalyticsError, LakeError, QueryError
+from conversation_analytics.core.schemas import INSTANT, MONEY, TABLES
+from conversation_analytics.core.zones import UNDATED
+from conversation_analytics.lake.objects import LocalObjects
+from conversation_analytics.lake.snapshot import NO_DAY, PROTOCOL, Snapshot, SnapshotFiles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+    from typing import Self
+
+    import pyarrow as pa
+
+    from conversation_analytics.core.schemas import Column, TableSchema
+    from conversation_analytics.lake.store import Lake
+
+_Result = TypeVar("_Result")
+
+DAY_COLUMN: Final = "partition_day"
+_DAY_MEANING: Final = (
+    "day of the partition, in ANALYTICS_TIMEZONE: bound it to read those days only"
+)
+_UNDATED: Final = frozenset(
+    table.name for zone in UNDATED.values() for table in (zone.raw, zone.curated, zone.dead_letters)
+)
+_TYPES: Final[dict[pl.DataType | type[pl.DataType], str]] = {
+    pl.String(): "VARCHAR",
+    pl.Int64(): "BIGINT",
+    pl.Float64(): "DOUBLE",
+    pl.Boolean(): "BOOLEAN",
+    pl.Date(): "DATE",
+    INSTANT: "TIMESTAMPTZ",
+    MONEY: "DECIMAL(20,7)",
+}
+_READING: Final = frozenset({"SELECT", "EXPLAIN", "MULTI"})  # MULTI is what PIVOT becomes
+_ONLY_READS: Final = (
+    "SQL here reads the lake's views and nothing else (SELECT, FROM, WITH, VALUES, PIVOT, "
+    "DESCRIBE, SUMMARIZE, SHOW, EXPLAIN): no other files, no settings, no extensions"
+)
+_BATCH_ROWS: Final = 8_192
+_SIGNAL_POLL_S: Final = 0.2
+_S3_THREADS: Final = 8  # they wait for answers, not for a core
+_PLANNING: Final = (
+    duckdb.ParserException,
+    duckdb.SyntaxException,
+    duckdb.BinderException,
+    duckdb.CatalogException,
+)
+# What fails on rows may quote them; these words say as much and quote nothing.
+_ON_ROWS: Final[tuple[tuple[type[duckdb.Error], str], ...]] = (
+    (duckdb.ConversionException, "a value cannot be converted; TRY_CAST gives NULL there"),
+    (duckdb.OutOfRangeException, "a value is out of range; TRY(...) gives NULL there"),
+    (duckdb.InvalidInputException, "a function was given a value that it does not take"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SqlLimits:
+    """What a query may use.
+
+    Attributes:
+        memory: of DuckDB, as it writes sizes (`4GB`, `50%` of the machine's).
+        spill: disk below the system's temporary folder, for what exceeds the memory.
+    """
+
+    memory: str = "50%"
+    spill: str = "20GB"
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The result of a query, computed while it is read, once.
+
+    Attributes:
+        schema: columns in order; names may repeat.
+        batches: the rows. Raises what `LakeSql.query` raises.
+    """
+
+    schema: pa.Schema
+    batches: Iterator[pa.RecordBatch]
+
+
+class LakeSql:
+    """A DuckDB over the lake's tables; a context manager, which removes what was spilled.
+
+    A view per table of `core.schemas.TABLES`, of the same name and columns, also where nothing
+    is stored of it yet. Tables of day partitions have `partition_day DATE` at the end: bounds on
+    it decide which objects are opened. Columns that older partitions lack have there what
+    `Column.absent` says. Times are shown in UTC. What a table holds is looked up at its first
+    use, and stays that for as long as this object lives.
+    """
+
+    def __init__(self, lake: Lake, limits: SqlLimits | None = None) -> None:
+        limits = limits or SqlLimits()
+        self._snapshot = Snapshot(lake)
+        self._files = SnapshotFiles(self._snapshot)
+        self._spill = tempfile.mkdtemp(prefix="conversation-analytics-sql-")
+        self._limits = limits
+        # Python hears Ctrl-C only where its main thread is not inside DuckDB.
+        self._thread = ThreadPoolExecutor(1, "lake-sql")
+        threads = os.cpu_count() or 1
+        if not isinstance(lake.objects, LocalObjects):
+            threads = max(threads, _S3_THREADS)
+        self._connection = duckdb.connect(
+            config={
+                "memory_limit": limits.memory,
+                "temp_directory": self._spill,
+                "max_temp_directory_size": limits.spill,
+                "threads": str(threads),
+                "autoinstall_known_extensions": "false",
+                "autoload_known_extensions": "false",
+                "python_enable_replacements": "false",
+                "errors_as_json": "true",
+            }
+        )
+        self._connection.register_filesystem(self._files)
+        for schema in TABLES:
+            self._connection.execute(_view(schema))
+        for statement in (
+            "SET TimeZone = 'UTC'",
+            f"SET allowed_directories = ['{PROTOCOL}://']",
+            "SET enable_external_access = false",
+            "SET lock_configuration = true",
+        ):
+            self._connection.execute(statement)
+        self._files.go_live()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def close(self) -> None:
+        """End what runs, and remove what was spilled."""
+        self._connection.interrupt()
+        self._thread.shutdown()
+        self._connection.close()
+        shutil.rmtree(self._spill, ignore_errors=True)
+
+    def query(self, sql: str) -> Rows:
+        """Run one statement that reads.
+
+        Raises:
+            QueryError: it is no SQL, not one statement, does more than read, names what there
+                is not, fails on the rows, or needs more than the limits. The text quotes the
+                statement at most, never a row.
+            LakeError: an object is torn, or not of the pinned schema.
+            LakeUnavailableError: the storage does not answer, or a partition was replaced while
+                it was read.
+        """
+        cursor = self._connection.cursor()
+        self._require_reading(cursor, sql)
+        reader = self._do(cursor, sql, lambda: cursor.sql(sql).to_arrow_reader(_BATCH_ROWS))
+        return Rows(reader.schema, self._batches(cursor, sql, reader))
+
+    def count(self, sql: str) -> int:
+        """Return how many rows `query` gives, reading no more columns than that takes.
+
+        Raises what `query` raises.
+        """
+        cursor = self._connection.cursor()
+        self._require_reading(cursor, sql)
+        inner = sql.rstrip().rstrip(";")
+        rows = self.query(f"SELECT count(*) FROM (\n{inner}\n)")
+        return sum(batch.column(0)[0].as_py() for batch in rows.batches)
+
+    def overview(self) -> Rows:
+        """Return a row for each view: view, days, first_day, last_day, rows, columns.
+
+        Days are null for a table without partitions, columns are `name TYPE, ...`. Looks at the
+        footer of every object.
+
+        Raises:
+            LakeError: an object is torn, or not of the pinned schema.
+            LakeUnavailableError: the storage does not answer.
+        """
+        import pyarrow as pa  # noqa: PLC0415  (import budget)
+
+        return Rows(
+            _overview_schema(),
+            iter(
+                [
+                    pa.RecordBatch.from_pylist(
+                        [self._overview(schema) for schema in TABLES], schema=_overview_schema()
+                    )
+                ]
+            ),
+        )
+
+    def _overview(self, schema: TableSchema) -> dict[str, object]:
+        days: list[str] | None = None
+        if schema.name not in _UNDATED:
+            names = self._snapshot.names(schema.name)
+            keys = dict.fromkeys(name.split("/")[2] for name in names)
+            days = [key for key in keys if key != NO_DAY]
+        return {
+            "view": schema.name,
+            "days": None if days is None else len(days),
+            "first_day": dt.date.fromisoformat(days[0]) if days else None,
+            "last_day": dt.date.fromisoformat(days[-1]) if days else None,
+            "rows": self.count(f"FROM {schema.name}"),
+            "columns": ", ".join(f"{name} {kind}" for name, kind in _columns(schema)),
+        }
+
+    def _require_reading(self, cursor: duckdb.DuckDBPyConnection, sql: str) -> None:
+        statements = self._do(cursor, sql, lambda: cursor.extract_statements(sql))
+        if len(statements) != 1:
+            raise QueryError(f"SQL: expected one statement, got {len(statements)}")
+        if (kind := statements[0].type.name) not in _READING:
+            raise QueryError(f"SQL: expected a statement that reads, got {kind}; {_ONLY_READS}")
+
+    def _batches(
+        self, cursor: duckdb.DuckDBPyConnection, sql: str, reader: pa.RecordBatchReader
+    ) -> Iterator[pa.RecordBatch]:
+        def following() -> pa.RecordBatch | None:
+            try:
+                return reader.read_next_batch()
+            except StopIteration:
+                return None
+
+        while (batch := self._do(cursor, sql, following)) is not None:
+            yield batch
+
+    def _do(
+        self, cursor: duckdb.DuckDBPyConnection, sql: str, work: Callable[[], _Result]
+    ) -> _Result:
+        self._snapshot.failure = None
+        future = self._thread.submit(work)
+        try:
+            # A signal may reach another thread than this one, which it then does not wake.
+            while not wait([future], _SIGNAL_POLL_S).done:
+                pass
+            return future.result()
+        except (duckdb.Error, OSError, ValueError) as error:
+            if not future.done() or future.exception() is not error:
+                raise
+            raise self._told(error, sql) from None
+        except BaseException:  # Ctrl-C
+            cursor.interrupt()
+            raise
+
+    def _told(self, error: Exception, sql: str) -> AnalyticsError:
+        """Return an error of DuckDB in a sentence that quotes no row."""
+        failure = self._snapshot.failure
+        if isinstance(failure, AnalyticsError):
+            return failure
+        if isinstance(failure, FileNotFoundError | PermissionError):
+            return QueryError(f"SQL: {_ONLY_READS}")
+        if failure is not None:
+            raise failure
+        if isinstance(error, duckdb.OutOfMemoryException):
+            return QueryError(
+                f"the query needs more than {self._limits.memory} of memory and "
+                f"{self._limits.spill} of disk: name the columns you need, and bound {DAY_COLUMN}"
+            )
+        if isinstance(error, duckdb.PermissionException):
+            return QueryError(f"SQL: {_ONLY_READS}")
+        if isinstance(error, duckdb.BinderException | duckdb.CatalogException):
+            # A relation's error lacks the place; nothing is read before it comes again.
+            error = self._again(error, sql)
+        return QueryError(_sentence(error, sql, self._is_of_the_plan(error, sql)))
+
+    def _again(self, error: duckdb.Error, sql: str) -> duckdb.Error:
+        try:
+            self._connection.cursor().execute(sql)
+        except (duckdb.BinderException, duckdb.CatalogException) as placed:
+            return placed
+        return error
+
+    def _is_of_the_plan(self, error: Exception, sql: str) -> bool:
+        """Say whether it comes before a row is read, so that it cannot quote one."""
+        if isinstance(error, _PLANNING):
+            return True
+        try:
+            self._connection.cursor().execute(f"EXPLAIN\n{sql}")
+        except duckdb.Error as planning:
+            return type(planning) is type(error)
+        return False
+
+
+def _overview_schema() -> pa.Schema:
+    import pyarrow as pa  # noqa: PLC0415  (import budget)
+
+    types: dict[str, pa.DataType] = {
+        "view": pa.string(),
+        "days": pa.int64(),
+        "first_day": pa.date32(),
+        "last_day": pa.date32(),
+        "rows": pa.int64(),
+        "columns": pa.string(),
+    }
+    return pa.schema(types)
+
+
+def open_sql(lake: Lake, limits: SqlLimits | None = None) -> LakeSql:
+    """Return SQL over the lake; nothing is read yet."""
+    return LakeSql(lake, limits)
+
+
+def _columns(schema: TableSchema) -> tuple[tuple[str, str], ...]:
+    columns = tuple((column.name, _sql_type(schema, column)) for column in schema.columns)
+    return columns if schema.name in _UNDATED else (*columns, (DAY_COLUMN, "DATE"))
+
+
+def _sql_type(schema: TableSchema, column: Column) -> str:
+    if column.dtype not in _TYPES:
+        raise LakeError(f"{schema.name}.{column.name}: {column.dtype} has no SQL type")
+    return _TYPES[column.dtype]
+
+
+def _view(schema: TableSchema) -> str:
+    """Return the statement that makes the view of a table."""
+    fields = ", ".join(
+        f"'{column.name}': {{name: '{column.name}', type: '{_sql_type(schema, column)}', "
+        f"default_value: {_literal(column.absent)}}}"
+        for column in schema.columns
+    )
+    selected = [f'"{column.name}"' for column in schema.columns]
+    if schema.name not in _UNDATED:
+        # DuckDB evaluates bounds on it per file name, before it opens a file.
+        selected.append(f"TRY_CAST(split_part(filename, '/', -2) AS DATE) AS {DAY_COLUMN}")
+    return (
+        f'CREATE VIEW "{schema.name}" AS SELECT {", ".join(selected)} FROM read_parquet('
+        f"'{PROTOCOL}://{schema.name}/*.parquet', schema = MAP {{{fields}}}, filename = true)"
+    )
+
+
+def _literal(value: str | bool | None) -> str:  # noqa: FBT001 - a cell
+    """Return a default as text, which DuckDB casts: all defaults of a table are of one type."""
+    if value is None:
+        return "NULL::VARCHAR"
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def _sentence(error: Exception, sql: str, of_the_plan: bool) -> str:  # noqa: FBT001
+    details = _details(error)
+    text = " ".join(str(details.get("exception_message", "")).split("\n")[0].split()).rstrip(".!")
+    where = _place(details, sql)
+    if details.get("error_subtype") == "MISSING_ENTRY" and details.get("type") == "Table":
+        there = ", ".join(schema.name for schema in TABLES)
+        return f"{where}: there is no table {details.get('name')}; there are {there}"
+    if details.get("error_subtype") == "COLUMN_NOT_FOUND":
+        return f"{where}: there is no column {details.get('name')}{_columns_there(details, sql)}"
+    if of_the_plan and text:
+        return f"{where}: {text}"
+    for kind, words in _ON_ROWS:
+        if isinstance(error, kind):
+            return f"{where}: {words} (the value is not shown here)"
+    return f"{where}: DuckDB gave up with {type(error).__name__} while it read the rows"
+
+
+def _details(error: Exception) -> dict[str, Any]:
+    """Return DuckDB's own description of an error."""
+    text = str(error)
+    start = text.find("{")
+    if start >= 0:
+        try:
+            found = json.loads(text[start:])
+        except ValueError:
+            found = None
+        if isinstance(found, dict):
+            return found
+    return {"exception_message": text.partition("Error: ")[2] or text}
+
+
+def _place(details: dict[str, Any], sql: str) -> str:
+    position = str(details.get("position", ""))
+    if not position.isdigit():
+        return "SQL"
+    before = sql.encode()[: int(position)].decode(errors="ignore")
+    line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+    return f"SQL, line {line}, column {column}"
+
+
+def _columns_there(details: dict[str, Any], sql: str) -> str:
+    """Name the columns of the tables that the statement names, else DuckDB's candidates."""
+    words = set(re.findall(r"\w+", sql.lower()))
+    named = [schema for schema in TABLES if schema.name in words]
+    if not named:
+        candidates = details.get("candidates")
+        return f"; there are {candidates}" if candidates else ""
+    return "".join(
+        f"; {schema.name} has {', '.join(name for name, _ in _columns(schema))}" for schema in named
+    )
