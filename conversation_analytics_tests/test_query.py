@@ -20,7 +20,8 @@ import polars as pl
 import pytest
 from rich.cells import cell_len
 
-from conversation_analytics.core.schemas import MESSAGES, TABLES
+from conversation_analytics.core.schemas import MESSAGES
+from conversation_analytics.core.tables import TABLES
 from conversation_analytics.lake.sql import open_sql
 from conversation_analytics.lake.store import open_lake
 from conversation_analytics.reports.rows import _text

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fsspec import AbstractFileSystem  # type: ignore[import-untyped]
 
 from conversation_analytics.core.errors import AnalyticsError, LakeError, LakeUnavailableError
-from conversation_analytics.core.schemas import TABLES
+from conversation_analytics.core.tables import TABLES
 from conversation_analytics.lake.encoding import encode, read_footer
 from conversation_analytics.lake.objects import LocalObjects
 from conversation_analytics.lake.s3 import S3Objects

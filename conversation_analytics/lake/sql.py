@@ -20,7 +20,8 @@ import duckdb
 import polars as pl
 
 from conversation_analytics.core.errors import AnalyticsError, LakeError, QueryError
-from conversation_analytics.core.schemas import INSTANT, MONEY, TABLES
+from conversation_analytics.core.schemas import INSTANT, MONEY
+from conversation_analytics.core.tables import TABLES
 from conversation_analytics.core.zones import UNDATED
 from conversation_analytics.lake.objects import LocalObjects
 from conversation_analytics.lake.snapshot import NO_DAY, PROTOCOL, Snapshot, SnapshotFiles

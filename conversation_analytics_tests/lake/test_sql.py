@@ -20,9 +20,9 @@ from conversation_analytics.core.schemas import (
     DAILY_REPORT,
     MESSAGES,
     RAW_MESSAGES,
-    TABLES,
     UNDATED_MESSAGES,
 )
+from conversation_analytics.core.tables import TABLES
 from conversation_analytics.lake import snapshot
 from conversation_analytics.lake.encoding import ParquetOptions
 from conversation_analytics.lake.objects import LocalObjects
