@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import fcntl
 import functools
 import io
 import os
@@ -13,34 +12,30 @@ import signal
 import sys
 import textwrap
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from conversation_analytics.core.errors import AnalyticsError, RecordsError, SettingsError
+from conversation_analytics.core.errors import AnalyticsError, SettingsError
 from conversation_analytics.core.windows import days_between
 from conversation_analytics.logs import configure_logs
 from conversation_analytics.settings import Settings, load_settings, unknown_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
     from typing import BinaryIO
 
-    import dagster as dg
-
-    from conversation_analytics.assets.lineage import RangeOfDays
     from conversation_analytics.lake.sql import Rows
     from conversation_analytics.lake.store import Lake
+    from conversation_analytics.materialize import PlannedRun
 
-_DEFAULT_HOME = Path("data/dagster")
-_HOME_LOCK = ".conversation-analytics.lock"
 _ENV_FILE = Path(".env")
 _EXIT_FAILED = 1
 _EXIT_WRONG_SETTINGS = 2
 _EXIT_INTERRUPTED = 130
 _MOST_DAYS = 100_000
-_REPORT_FILES = "daily_report_files"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -55,6 +50,8 @@ def main() -> None:
     1: something failed. 2: wrong settings or arguments. 130: interrupted (SIGINT, SIGTERM).
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Dagster says so of backfill policies and partitioned checks, and nobody can act on it.
+    warnings.filterwarnings("ignore", message=".* is currently in (beta|preview)")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a path may hold what an ASCII terminal cannot
             stream.reconfigure(errors="backslashreplace")
@@ -159,28 +156,30 @@ def repair(first: dt.date | None, last: dt.date | None, *, dry_run: bool) -> Non
     FIRST and LAST bound the days; without them every day that has been read is looked at.
     Example: conversation-analytics repair --dry-run
     """
-    from conversation_analytics.assets import lineage  # noqa: PLC0415 - import budget
-    from conversation_analytics.definitions import daily_graph, daily_steps  # noqa: PLC0415
-    from conversation_analytics.resources import connections  # noqa: PLC0415
+    from conversation_analytics import materialize  # noqa: PLC0415 - import budget
+    from conversation_analytics.assets.lineage import days_held  # noqa: PLC0415
+    from conversation_analytics.resources.connections import open_lake  # noqa: PLC0415
 
     settings = _settings()
-    lake = connections.open_lake(settings)
-    keys = _between(lineage.days_held(lake), first, last)
-    with contextlib.closing(connections.open_documents(settings)) as documents:
-        stale = list(lineage.stale_days(daily_graph(settings), lake, documents, settings, keys))
+    keys = _between(days_held(open_lake(settings)), first, last)
+    days = [dt.date.fromisoformat(key) for key in keys]
+    stale = materialize.look_for_stale_days(settings, keys)
     for day in stale:
         first_stale = day.assets[0]
         click.echo(
             f"{day.key}: {len(day.assets)} stale, first {first_stale.asset}: {first_stale.reason}"
         )
     click.echo(f"{len(stale)} of {len(keys)} days have something to make again")
-    if dry_run or not stale:
+    merges = materialize.look_for_stale_periods(settings, days)
+    for one in merges:
+        click.echo(f"{one.label}: {one.assets[0].asset}: {one.assets[0].reason}")
+    click.echo(
+        f"{len(merges)} weeks and months have something to merge again"
+        + (", beside those of these days" if stale else "")
+    )
+    if dry_run or not (stale or merges):
         return
-    steps = daily_steps(settings)
-    wanted = {
-        day.key: lineage.whole_steps([one.asset for one in day.assets], steps) for day in stale
-    }
-    _with_progress(settings, list(lineage.ranges_to_make(wanted)), undated=False)
+    _materialize(settings, materialize.runs_of_stale_days(settings, stale), days)
 
 
 @cli.command()
@@ -195,6 +194,7 @@ def replay(first: dt.date | None, last: dt.date | None) -> None:
     from conversation_analytics.assets import lineage  # noqa: PLC0415 - import budget
     from conversation_analytics.core import zones  # noqa: PLC0415
     from conversation_analytics.definitions import daily_graph, daily_steps  # noqa: PLC0415
+    from conversation_analytics.materialize import runs_of  # noqa: PLC0415
     from conversation_analytics.resources.connections import open_lake  # noqa: PLC0415
 
     settings = _settings()
@@ -219,7 +219,8 @@ def replay(first: dt.date | None, last: dt.date | None) -> None:
         )
         for key, names in tables_of.items()
     }
-    _with_progress(settings, list(lineage.ranges_to_make(wanted)), undated=False)
+    runs = runs_of(lineage.ranges_to_make(wanted))
+    _materialize(settings, runs, map(dt.date.fromisoformat, wanted))
     by_name = {table.name: table for table in tables}
     left = sum(lake.row_count(by_name[name], key) for name, key in dead)
     click.echo(f"{sum(dead.values()) - left} rows landed, {left} dead letters are left")
@@ -232,33 +233,10 @@ def home() -> None:
     Its daemon and web server would race for the database, and bury a wrong setting in a page
     of text.
     """
+    from conversation_analytics.materialize import prepare_home  # noqa: PLC0415 - import budget
+
     _settings()
-    _prepare_home()
-
-
-def _prepare_home() -> None:
-    import dagster as dg  # noqa: PLC0415 - import budget
-
-    folder = Path(os.environ.get("DAGSTER_HOME") or _DEFAULT_HOME)
-    try:
-        folder = folder.expanduser().absolute()
-        folder.mkdir(parents=True, exist_ok=True)
-        os.environ["DAGSTER_HOME"] = str(folder)
-        with (folder / _HOME_LOCK).open("a") as lock:
-            # Dagster makes its database at the first use, and of two first users one fails.
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            config = folder / "dagster.yaml"
-            if not config.exists():
-                # No telemetry, and no dialog that asks for an address at the first visit.
-                config.write_text("telemetry:\n  enabled: false\nnux:\n  enabled: false\n")
-            with _records_kept(), dg.DagsterInstance.get():
-                pass
-    except (OSError, RuntimeError) as error:  # RuntimeError: `~name` of a user there is not
-        reason = error.strerror if isinstance(error, OSError) else str(error).rstrip(".")
-        raise SettingsError(
-            f"cannot make the folder of Dagster's records, {folder}: {reason}; set DAGSTER_HOME "
-            "to a folder that this user may write to"
-        ) from error
+    prepare_home()
 
 
 def _today(settings: Settings) -> dt.date:
@@ -278,197 +256,29 @@ def _run_range(settings: Settings, first: dt.date, last: dt.date) -> None:
             f"{last} is in the future: the last day there is, is {today} "
             f"({settings.analytics_timezone.key})"
         )
-    from conversation_analytics.assets.lineage import RangeOfDays  # noqa: PLC0415 - import budget
-    from conversation_analytics.assets.partitions import MAX_DAYS_PER_RUN  # noqa: PLC0415
+    from conversation_analytics.assets.lineage import ranges_to_make  # noqa: PLC0415
+    from conversation_analytics.definitions import daily_graph  # noqa: PLC0415
+    from conversation_analytics.materialize import UNDATED, runs_of  # noqa: PLC0415
 
-    days = list(days_between(first, last))
-    parts = (days[i : i + MAX_DAYS_PER_RUN] for i in range(0, len(days), MAX_DAYS_PER_RUN))
-    _with_progress(settings, [RangeOfDays(part[0], part[-1]) for part in parts], undated=True)
-
-
-def _with_progress(settings: Settings, ranges: list[RangeOfDays], *, undated: bool) -> None:
-    _prepare_home()
-
-    from rich.progress import (  # noqa: PLC0415 - import budget of the other commands
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    with _records_kept(), Progress(
-        TextColumn("{task.description:<34}"), BarColumn(), MofNCompleteColumn(),
-        TimeElapsedColumn(), TimeRemainingColumn(),
-    ) as progress:  # fmt: skip
-        _materialize(settings, ranges, progress, undated=undated)
-
-
-@contextlib.contextmanager
-def _records_kept() -> Iterator[None]:
-    """Turn a failure of Dagster's own database into one sentence.
-
-    Raises:
-        RecordsError: it could not be written or read.
-    """
-    import sqlalchemy.exc  # noqa: PLC0415 - import budget
-
-    try:
-        yield
-    except sqlalchemy.exc.DBAPIError as error:
-        raise RecordsError(
-            f"Dagster's records in DAGSTER_HOME ({os.environ['DAGSTER_HOME']}) cannot be written "
-            f"or read: {error.orig}. Free space on its disk and repeat the command; what is stored "
-            "of the days is whole"
-        ) from error
+    days, every = list(days_between(first, last)), tuple(daily_graph(settings))
+    ranges = ranges_to_make({day.isoformat(): every for day in days})
+    _materialize(settings, [UNDATED, *runs_of(ranges)], days)
 
 
 def _materialize(
-    settings: Settings, ranges: list[RangeOfDays], progress: object, *, undated: bool
+    settings: Settings, runs: Iterable[PlannedRun], changed: Iterable[dt.date]
 ) -> None:
-    import warnings  # noqa: PLC0415
+    """Run, then merge the weeks and months again that tell of the days that may have changed."""
+    from conversation_analytics.materialize import (  # noqa: PLC0415 - import budget
+        materialize,
+        merges_of,
+    )
 
-    import dagster as dg  # noqa: PLC0415 - import budget
-    from rich.progress import Progress  # noqa: PLC0415
-
-    from conversation_analytics.definitions import build_definitions  # noqa: PLC0415
-    from conversation_analytics.sensors.run_history import living_process  # noqa: PLC0415
-
-    assert isinstance(progress, Progress)  # noqa: S101 - narrows the lazily imported type
-    for category in (dg.BetaWarning, dg.PreviewWarning):
-        warnings.simplefilter("ignore", category)  # backfill policies, partitioned checks
-    bar = progress.add_task("starting", total=None)
-
-    def on_partition(asset: str, key: str | None) -> None:
-        progress.update(bar, advance=1, description=f"{asset} {key or ''}")
-
-    definitions = build_definitions(settings, on_partition)
-    other = definitions.resolve_job_def("undated")
-    daily = definitions.resolve_job_def("daily")
-    every = len(set(daily.asset_layer.executable_asset_keys))
-    total = sum((len(part.assets) or every) * part.days for part in ranges)
-    if undated:
-        total += len(set(other.asset_layer.executable_asset_keys))
-    progress.update(bar, total=total)
-    failures: list[str] = []
-    with (
-        _signals_heard() as interrupted,
-        dg.DagsterInstance.get() as instance,
-        living_process(instance) as process,
-    ):
-        for result, rows in _results(daily, ranges, other if undated else None, instance, process):
-            failures += _failures(result, rows)
-            for event in result.get_asset_materialization_events():
-                # The one asset without an IO manager, which would report each day it stores.
-                if event.asset_key == dg.AssetKey(_REPORT_FILES):
-                    on_partition(_REPORT_FILES, event.partition)
-            if interrupted():
-                raise click.Abort
+    failures = materialize(settings, runs, lambda: merges_of(settings, changed))
+    for failure in failures:
+        click.echo(f"failed: {failure}", err=True)
     if failures:
-        progress.stop()
-        for failure in failures:
-            click.echo(f"failed: {failure}", err=True)
         sys.exit(_EXIT_FAILED)
-    progress.update(bar, description="done")
-
-
-def _results(
-    daily: dg.JobDefinition,
-    ranges: Iterable[RangeOfDays],
-    other: dg.JobDefinition | None,
-    instance: dg.DagsterInstance,
-    process: Mapping[str, str],
-) -> Iterator[tuple[dg.ExecuteInProcessResult, str]]:
-    """Run `other`, then each range in order; yield each result and which rows it is about.
-
-    Every run has the tags `process`.
-    """
-    import dagster as dg  # noqa: PLC0415 - import budget
-
-    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-    if other is not None:
-        result = other.execute_in_process(
-            quiet, instance=instance, tags=dict(process), raise_on_error=False
-        )
-        yield result, "rows without a time"
-    for part in ranges:
-        tags = {
-            **process,
-            "dagster/asset_partition_range_start": part.first.isoformat(),
-            "dagster/asset_partition_range_end": part.last.isoformat(),
-        }
-        result = daily.execute_in_process(
-            quiet, instance=instance, tags=tags, raise_on_error=False,
-            asset_selection=[dg.AssetKey(name) for name in part.assets] or None,
-        )  # fmt: skip
-        yield result, f"{part.first} to {part.last}"
-
-
-@contextlib.contextmanager
-def _signals_heard() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether SIGINT or SIGTERM came since.
-
-    Dagster takes a signal for the failure of a step, or between two steps forgets it: the rest of
-    the range would go on. Python writes every signal here, whoever handles it.
-    """
-    reader, writer = os.pipe()
-    for end in (reader, writer):
-        os.set_blocking(end, False)
-    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    heard: set[int] = set()
-
-    def interrupted() -> bool:
-        with contextlib.suppress(BlockingIOError):  # nothing came
-            heard.update(os.read(reader, 4096))
-        return not heard.isdisjoint({signal.SIGINT, signal.SIGTERM})
-
-    try:
-        yield interrupted
-    finally:
-        signal.set_wakeup_fd(before)
-        os.close(reader)
-        os.close(writer)
-
-
-def _failures(result: dg.ExecuteInProcessResult, rows: str) -> list[str]:
-    """Return what failed in a run, each in a sentence: which step, of which rows, and why.
-
-    Raises:
-        click.Abort: it did not fail but was interrupted, which Dagster makes a failure.
-    """
-    told = []
-    for event in result.get_step_failure_events():
-        error = event.step_failure_data.error
-        chain = []
-        while error is not None:
-            chain.append(error)
-            error = error.cause
-        if any(one.cls_name == "DagsterExecutionInterruptedError" for one in chain):
-            raise click.Abort
-        if any(one.cls_name == "DagsterAssetCheckFailedError" for one in chain):
-            continue  # the checks themselves say more
-        # Ours say what to do; where there is none, the cause of all causes says most.
-        ours = [one for one in chain if one.cls_name in _our_errors()]
-        text = (ours or chain)[0 if ours else -1].message.strip() if chain else "no error recorded"
-        text = text.removeprefix(f"{AnalyticsError.__module__}.")
-        told.append(f"{event.step_key} ({rows}): {text}")
-    for check in result.get_asset_check_evaluations():
-        if not check.passed and check.severity.value == "ERROR":
-            of = check.partition or rows
-            told.append(
-                f"{check.asset_key.to_user_string()} ({of}): check {check.check_name}: "
-                f"{check.description}"
-            )
-    return told or ([] if result.success else [f"run {result.run_id} ({rows}): no step failed"])
-
-
-def _our_errors() -> frozenset[str]:
-    """Return the names of this package's error classes: Dagster keeps errors as text."""
-    classes = [AnalyticsError]
-    for one in classes:
-        classes.extend(one.__subclasses__())
-    return frozenset(one.__name__ for one in classes)
 
 
 def _summary(settings: Settings, first: dt.date, last: dt.date, seconds: float) -> None:
@@ -476,17 +286,20 @@ def _summary(settings: Settings, first: dt.date, last: dt.date, seconds: float) 
     from rich.table import Table  # noqa: PLC0415
 
     from conversation_analytics.core import tables  # noqa: PLC0415
+    from conversation_analytics.core.periods import starts_of  # noqa: PLC0415
     from conversation_analytics.resources.connections import open_lake  # noqa: PLC0415
 
     lake = open_lake(settings)
-    wanted = {day.isoformat() for day in days_between(first, last)}
-    table = Table("table", "days", "rows", title=f"{first} to {last}")
+    days = list(days_between(first, last))
+    table = Table("table", "partitions", "rows", title=f"{first} to {last}")
     table.columns[0].overflow = "fold"
     for schema in tables.TABLES:
-        if schema.name.startswith(("undated", "raw_undated")):
+        period = tables.period_of(schema)
+        if period is None:
             count = lake.row_count(schema, None) if lake.exists(schema, None) else 0
             table.add_row(schema.name, "-", f"{count:,}")
             continue
+        wanted = {start.isoformat() for start in starts_of(period, days)}
         keys = sorted(wanted.intersection(lake.keys(schema)))
         rows = sum(lake.row_count(schema, key) for key in keys)
         table.add_row(schema.name, str(len(keys)), f"{rows:,}")
@@ -508,18 +321,20 @@ def _summary(settings: Settings, first: dt.date, last: dt.date, seconds: float) 
 
 @cli.command()
 def status() -> None:
-    """Show per table which days the lake holds, the gaps between them, and dead letters."""
+    """Show per table which days, weeks and months the lake holds, the gaps, and dead letters."""
     from rich.console import Console  # noqa: PLC0415 - import budget
     from rich.table import Table  # noqa: PLC0415
 
     from conversation_analytics.core import tables  # noqa: PLC0415
+    from conversation_analytics.core.periods import starts_of  # noqa: PLC0415
     from conversation_analytics.resources.connections import open_lake  # noqa: PLC0415
 
     lake = open_lake(_settings())
-    table = Table("table", "days", "first", "last", "missing between", "rows")
+    table = Table("table", "partitions", "first", "last", "missing between", "rows")
     table.columns[0].overflow = "fold"
     for schema in tables.TABLES:
-        if schema.name.startswith(("undated", "raw_undated")):
+        period = tables.period_of(schema)
+        if period is None:
             present = lake.exists(schema, None)
             rows = lake.row_count(schema, None) if present else 0
             table.add_row(schema.name, "-", "-", "-", "-", f"{rows:,}" if present else "none yet")
@@ -529,7 +344,7 @@ def status() -> None:
             table.add_row(schema.name, "0", "-", "-", "-", "none yet")
             continue
         span = days_between(dt.date.fromisoformat(keys[0]), dt.date.fromisoformat(keys[-1]))
-        missing = sum(1 for _ in span) - len(keys)
+        missing = len(starts_of(period, span)) - len(keys)
         rows = sum(lake.row_count(schema, key) for key in keys)
         table.add_row(schema.name, str(len(keys)), keys[0], keys[-1], str(missing), f"{rows:,}")
     Console().print(table)

@@ -12,15 +12,11 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-import dagster as dg
 import polars as pl
 import pytest
 
-from conversation_analytics import cli as program
 from conversation_analytics.assets.partitions import origin
 from conversation_analytics.core import schemas
-from conversation_analytics.core.errors import LakeError
 from conversation_analytics.definitions import build_definitions
 from conversation_analytics.documents.store import SqliteConfig, open_store
 from conversation_analytics.lake.objects import LocalObjects
@@ -155,37 +151,6 @@ def test_a_failed_run_tells_what_to_do_not_the_cause_of_causes(tmp_path: Path) -
         r"failed: raw_messages \(\S+ to \S+\): LakeError: .*: move it away", result.stderr
     )
     assert "NotADirectoryError" not in result.stderr
-
-
-def test_a_blocking_check_says_what_it_found() -> None:
-    @dg.asset
-    def table() -> None:
-        """Nothing."""
-
-    @dg.asset_check(asset=table, blocking=True)
-    def rows_agree() -> dg.AssetCheckResult:
-        return dg.AssetCheckResult(passed=False, description="raw 3, curated 2")
-
-    definitions = dg.Definitions([table], asset_checks=[rows_agree])
-    result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
-        raise_on_error=False
-    )
-    assert program._failures(result, "a day") == [
-        "table (a day): check rows_agree: raw 3, curated 2"
-    ]
-
-
-@pytest.mark.parametrize("interrupted", [False, True])
-def test_an_interrupted_run_is_no_failed_one(interrupted: bool) -> None:  # noqa: FBT001 - a case
-    @dg.asset
-    def table() -> None:
-        if interrupted:
-            raise dg._core.errors.DagsterExecutionInterruptedError
-        raise LakeError("no space") from OSError("cause")
-
-    result = dg.materialize([table], raise_on_error=False)
-    with pytest.raises(click.Abort) if interrupted else contextlib.nullcontext():
-        assert program._failures(result, "a day") == ["table (a day): LakeError: no space"]
 
 
 def test_ctrl_c_ends_a_backfill_of_several_runs_and_its_days_can_be_made_again(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from conversation_analytics.assets.partitions import MAX_DAYS_PER_RUN, origin
 from conversation_analytics.core.errors import OutdatedPartitionError
+from conversation_analytics.core.periods import Period
 from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
 from conversation_analytics.core.tables import TABLES
 from conversation_analytics.core.zones import DAILY
@@ -62,49 +63,57 @@ def whole_steps(names: Iterable[str], steps: Sequence[frozenset[str]]) -> tuple[
 
 
 @dataclass(frozen=True, slots=True)
-class RangeOfDays:
-    """Consecutive days of which the same assets are to be made, in one run.
+class PartitionRange:
+    """Consecutive partitions of which the same assets are to be made, in one run.
 
     Attributes:
-        first: first day.
-        last: last day, included.
-        assets: names, sorted; none stands for all of the daily job.
+        first: first day of the first one, which is its key.
+        last: first day of the last one, included.
+        partitions: how many there are.
+        assets: names, sorted; none stands for all of the job.
+        period: what a partition is.
     """
 
     first: dt.date
     last: dt.date
+    partitions: int
     assets: tuple[str, ...] = ()
+    period: Period = Period.DAY
 
     @property
-    def days(self) -> int:
-        """How many days there are."""
-        return (self.last - self.first).days + 1
+    def label(self) -> str:
+        """What people call it."""
+        first, last = self.period.label(self.first), self.period.label(self.last)
+        return first if first == last else f"{first} to {last}"
 
 
 def ranges_to_make(
-    wanted: Mapping[str, tuple[str, ...]], max_days: int = MAX_DAYS_PER_RUN
-) -> tuple[RangeOfDays, ...]:
-    """Put days together that follow each other and want the same assets.
+    wanted: Mapping[str, tuple[str, ...]],
+    period: Period = Period.DAY,
+    max_partitions: int = MAX_DAYS_PER_RUN,
+) -> tuple[PartitionRange, ...]:
+    """Put partitions together that follow each other and want the same assets.
 
     Args:
-        wanted: assets to make by partition key; days without any are left out.
-        max_days: of a range.
+        wanted: assets to make by partition key; partitions without any are left out.
+        period: what a partition is.
+        max_partitions: of a range.
     """
-    ranges: list[RangeOfDays] = []
+    ranges: list[PartitionRange] = []
     for key, assets in sorted(wanted.items()):
-        day = dt.date.fromisoformat(key)
+        start = dt.date.fromisoformat(key)
         if not assets:
             continue
-        last = ranges[-1] if ranges else None
+        before = ranges[-1] if ranges else None
         if (
-            last is not None
-            and last.assets == assets
-            and day - last.last == dt.timedelta(days=1)
-            and (day - last.first).days < max_days
+            before is not None
+            and before.assets == assets
+            and before.last == period.before(start)
+            and before.partitions < max_partitions
         ):
-            ranges[-1] = replace(last, last=day)
+            ranges[-1] = replace(before, last=start, partitions=before.partitions + 1)
         else:
-            ranges.append(RangeOfDays(day, day, assets))
+            ranges.append(PartitionRange(start, start, 1, assets, period))
     return tuple(ranges)
 
 

@@ -24,7 +24,7 @@ from conversation_analytics.io_managers.read_log import ReadLog, StepAttempt, at
 from conversation_analytics.io_managers.retries import retry_if_transient
 from conversation_analytics.lake.store import Lake
 
-_PERIODS_PER_RUN = 12
+PERIODS_PER_RUN = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def period_assets(chain: DailyChain, period: Period) -> list[dg.AssetsDefinition
     """Return the report of weeks or months and its documents."""
     common: dict[str, Any] = {
         "partitions_def": period_partitions(chain, period),
-        "backfill_policy": dg.BackfillPolicy.multi_run(_PERIODS_PER_RUN),
+        "backfill_policy": dg.BackfillPolicy.multi_run(PERIODS_PER_RUN),
     }
     return [_report(period, common), _documents(chain, period, common)]
 

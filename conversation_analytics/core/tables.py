@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from conversation_analytics.core.model_performance import MODEL_PERFORMANCE
+from conversation_analytics.core.periods import Period
 from conversation_analytics.core.schemas import (
     CONVERSATION_DEAD_LETTERS,
     CONVERSATIONS,
@@ -43,6 +44,14 @@ TABLES: tuple[TableSchema, ...] = (
     UNDATED_FEEDBACK_DEAD_LETTERS,
     DAILY_PARTIALS, DAILY_REPORT, WEEKLY_REPORT, MONTHLY_REPORT, MODEL_PERFORMANCE,
 )  # fmt: skip
+
+_PERIODS = {WEEKLY_REPORT.name: Period.WEEK, MONTHLY_REPORT.name: Period.MONTH}
+_WHOLE = frozenset(table.name for table in TABLES if "undated" in table.name)
+
+
+def period_of(table: TableSchema) -> Period | None:
+    """Return what a partition of a table is of; None: the table has no partitions."""
+    return None if table.name in _WHOLE else _PERIODS.get(table.name, Period.DAY)
 
 
 def dictionary_markdown() -> str:

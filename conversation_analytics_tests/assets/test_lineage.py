@@ -130,7 +130,7 @@ def test_days_that_follow_each_other_and_want_the_same_are_one_run() -> None:
         "2026-11-03": a, "2026-11-02": a, "2026-11-04": b, "2026-11-05": (), "2026-11-06": b,
         "2026-11-07": b, "2026-11-08": b,
     }  # fmt: skip
-    found = ranges_to_make(wanted, max_days=2)
+    found = ranges_to_make(wanted, max_partitions=2)
     assert [(r.first.day, r.last.day, r.assets) for r in found] == [
         (2, 3, a), (4, 4, b), (6, 7, b), (8, 8, b),
     ]  # fmt: skip

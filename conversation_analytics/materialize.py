@@ -1,0 +1,329 @@
+"""Runs of the platform's jobs in this process, with progress on the terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dagster as dg
+import sqlalchemy.exc
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from conversation_analytics.assets.lineage import PartitionRange, ranges_to_make, stale_days
+from conversation_analytics.assets.lineage import whole_steps as whole
+from conversation_analytics.assets.periods import PERIODS_PER_RUN, stale_periods
+from conversation_analytics.core.errors import AnalyticsError, RecordsError, SettingsError
+from conversation_analytics.core.period_report import NAMES, PERIOD_REPORTS
+from conversation_analytics.core.periods import Period
+from conversation_analytics.definitions import build_definitions, daily_graph, daily_steps
+from conversation_analytics.resources.connections import open_documents, open_lake
+from conversation_analytics.sensors.run_history import living_process
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from conversation_analytics.assets.lineage import StaleDay
+    from conversation_analytics.assets.periods import StalePeriod
+    from conversation_analytics.settings import Settings
+
+_DEFAULT_HOME = Path("data/dagster")
+_HOME_LOCK = ".conversation-analytics.lock"
+_UNDATED = "undated"
+_JOBS = {Period.DAY: "daily", **NAMES}
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """One run of a job.
+
+    Attributes:
+        job: its name.
+        partitions: what to make of which partitions; None for a job without partitions.
+    """
+
+    job: str
+    partitions: PartitionRange | None = None
+
+    @property
+    def label(self) -> str:
+        """Which rows it is about."""
+        return "rows without a time" if self.partitions is None else self.partitions.label
+
+
+UNDATED = PlannedRun(_UNDATED)
+"""The rows without a time, from the source to the documents."""
+
+
+def runs_of(ranges: Iterable[PartitionRange]) -> list[PlannedRun]:
+    """Return a run for each range, of the job of its period."""
+    return [PlannedRun(_JOBS[one.period], one) for one in ranges]
+
+
+def look_for_stale_days(settings: Settings, keys: Sequence[str]) -> list[StaleDay]:
+    """Return the days among `keys` that have assets to make again.
+
+    Raises:
+        AnalyticsError: a storage does not answer, or what is stored cannot be read.
+    """
+    with contextlib.closing(open_documents(settings)) as documents:
+        return list(
+            stale_days(daily_graph(settings), open_lake(settings), documents, settings, keys)
+        )
+
+
+def look_for_stale_periods(settings: Settings, days: Iterable[dt.date]) -> list[StalePeriod]:
+    """Return the weeks and months that tell of `days` and have assets to make again.
+
+    Raises:
+        AnalyticsError: a storage does not answer, or what is stored cannot be read.
+    """
+    lake, wanted = open_lake(settings), list(days)
+    with contextlib.closing(open_documents(settings)) as documents:
+        return [
+            one
+            for period in PERIOD_REPORTS
+            for one in stale_periods(lake, documents, period, wanted)
+        ]
+
+
+def runs_of_stale_days(settings: Settings, stale: Iterable[StaleDay]) -> list[PlannedRun]:
+    """Return the runs that make the stale assets of days, and what is made with them."""
+    steps = daily_steps(settings)
+    wanted = {day.key: whole([one.asset for one in day.assets], steps) for day in stale}
+    return runs_of(ranges_to_make(wanted))
+
+
+def merges_of(settings: Settings, days: Iterable[dt.date]) -> list[PlannedRun]:
+    """Return the runs that merge the weeks and months again that tell of changed `days`.
+
+    Raises:
+        AnalyticsError: a storage does not answer, or what is stored cannot be read.
+    """
+    stale = look_for_stale_periods(settings, days)
+    runs = []
+    for period in PERIOD_REPORTS:
+        wanted = {
+            one.key: tuple(sorted(asset.asset for asset in one.assets))
+            for one in stale
+            if one.period is period
+        }
+        runs += runs_of(ranges_to_make(wanted, period, PERIODS_PER_RUN))
+    return runs
+
+
+def prepare_home() -> None:
+    """Create DAGSTER_HOME and its database.
+
+    Raises:
+        SettingsError: the folder cannot be made.
+        RecordsError: the database cannot be made.
+    """
+    folder = Path(os.environ.get("DAGSTER_HOME") or _DEFAULT_HOME)
+    try:
+        folder = folder.expanduser().absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        os.environ["DAGSTER_HOME"] = str(folder)
+        with (folder / _HOME_LOCK).open("a") as lock:
+            # Dagster makes its database at the first use, and of two first users one fails.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            config = folder / "dagster.yaml"
+            if not config.exists():
+                # No telemetry, and no dialog that asks for an address at the first visit.
+                config.write_text("telemetry:\n  enabled: false\nnux:\n  enabled: false\n")
+            with _records_kept(), dg.DagsterInstance.get():
+                pass
+    except (OSError, RuntimeError) as error:  # RuntimeError: `~name` of a user there is not
+        reason = error.strerror if isinstance(error, OSError) else str(error).rstrip(".")
+        raise SettingsError(
+            f"cannot make the folder of Dagster's records, {folder}: {reason}; set DAGSTER_HOME "
+            "to a folder that this user may write to"
+        ) from error
+
+
+def materialize(
+    settings: Settings,
+    runs: Iterable[PlannedRun],
+    then: Callable[[], Iterable[PlannedRun]] = list,
+) -> list[str]:
+    """Run `runs` in order, then those that `then` finds after them.
+
+    Args:
+        settings: of this process.
+        runs: the first runs.
+        then: asked once the first runs are done.
+
+    Returns:
+        What failed, each in a sentence; a failed run does not keep the others from running.
+
+    Raises:
+        KeyboardInterrupt: SIGINT or SIGTERM came.
+        RecordsError: Dagster's database could not be written or read.
+    """
+    prepare_home()
+    failures: list[str] = []
+    with _records_kept(), Progress(
+        TextColumn("{task.description:<34}"), BarColumn(), MofNCompleteColumn(),
+        TimeElapsedColumn(), TimeRemainingColumn(),
+    ) as progress:  # fmt: skip
+        bar = progress.add_task("starting", total=None)
+
+        def on_partition(asset: str, key: str | None) -> None:
+            progress.update(bar, advance=1, description=f"{asset} {key or ''}")
+
+        definitions = build_definitions(settings, on_partition)
+        with (
+            _signals_heard() as interrupted,
+            dg.DagsterInstance.get() as instance,
+            living_process(instance) as process,
+        ):
+
+            def run_all(planned: Sequence[PlannedRun], done: int = 0) -> int:
+                total = done + sum(_size(definitions, run) for run in planned)
+                progress.update(bar, total=total)
+                for run in planned:
+                    result = _execute(definitions, run, instance, process)
+                    failures.extend(failures_of(result, run.label))
+                    _tell_of_files(result, on_partition)
+                    if interrupted():
+                        raise KeyboardInterrupt
+                return total
+
+            done = run_all(list(runs))
+            try:
+                run_all(list(then()), done)
+            except AnalyticsError as error:
+                failures.append(str(error))
+        progress.update(bar, description="done" if not failures else "failed")
+    return failures
+
+
+def _tell_of_files(
+    result: dg.ExecuteInProcessResult, on_partition: Callable[[str, str | None], None]
+) -> None:
+    """Report the files stored: the assets without an IO manager, which would do so itself."""
+    for event in result.get_asset_materialization_events():
+        name = event.asset_key.path[-1] if event.asset_key else ""
+        if name.endswith("_report_files"):
+            on_partition(name, event.partition)
+
+
+def _size(definitions: dg.Definitions, run: PlannedRun) -> int:
+    every = len(set(definitions.resolve_job_def(run.job).asset_layer.executable_asset_keys))
+    if run.partitions is None:
+        return every
+    return (len(run.partitions.assets) or every) * run.partitions.partitions
+
+
+def _execute(
+    definitions: dg.Definitions,
+    run: PlannedRun,
+    instance: dg.DagsterInstance,
+    process: Mapping[str, str],
+) -> dg.ExecuteInProcessResult:
+    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    tags = dict(process)
+    assets: tuple[str, ...] = ()
+    if run.partitions is not None:
+        tags["dagster/asset_partition_range_start"] = run.partitions.first.isoformat()
+        tags["dagster/asset_partition_range_end"] = run.partitions.last.isoformat()
+        assets = run.partitions.assets
+    return definitions.resolve_job_def(run.job).execute_in_process(
+        quiet, instance=instance, tags=tags, raise_on_error=False,
+        asset_selection=[dg.AssetKey(name) for name in assets] or None,
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _records_kept() -> Iterator[None]:
+    """Turn a failure of Dagster's own database into one sentence.
+
+    Raises:
+        RecordsError: it could not be written or read.
+    """
+    try:
+        yield
+    except sqlalchemy.exc.DBAPIError as error:
+        raise RecordsError(
+            f"Dagster's records in DAGSTER_HOME ({os.environ['DAGSTER_HOME']}) cannot be written "
+            f"or read: {error.orig}. Free space on its disk and repeat the command; what is stored "
+            "of the days is whole"
+        ) from error
+
+
+@contextlib.contextmanager
+def _signals_heard() -> Iterator[Callable[[], bool]]:
+    """Yield a function that tells whether SIGINT or SIGTERM came since.
+
+    Dagster takes a signal for the failure of a step, or between two steps forgets it: the rest of
+    the range would go on. Python writes every signal here, whoever handles it.
+    """
+    reader, writer = os.pipe()
+    for end in (reader, writer):
+        os.set_blocking(end, False)
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    heard: set[int] = set()
+
+    def interrupted() -> bool:
+        with contextlib.suppress(BlockingIOError):  # nothing came
+            heard.update(os.read(reader, 4096))
+        return not heard.isdisjoint({signal.SIGINT, signal.SIGTERM})
+
+    try:
+        yield interrupted
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(reader)
+        os.close(writer)
+
+
+def failures_of(result: dg.ExecuteInProcessResult, rows: str) -> list[str]:
+    """Return what failed in a run, each in a sentence: which step, of which rows, and why.
+
+    Raises:
+        KeyboardInterrupt: it did not fail but was interrupted, which Dagster makes a failure.
+    """
+    told = []
+    for event in result.get_step_failure_events():
+        error = event.step_failure_data.error
+        chain = []
+        while error is not None:
+            chain.append(error)
+            error = error.cause
+        if any(one.cls_name == "DagsterExecutionInterruptedError" for one in chain):
+            raise KeyboardInterrupt
+        if any(one.cls_name == "DagsterAssetCheckFailedError" for one in chain):
+            continue  # the checks themselves say more
+        # Ours say what to do; where there is none, the cause of all causes says most.
+        ours = [one for one in chain if one.cls_name in _our_errors()]
+        text = (ours or chain)[0 if ours else -1].message.strip() if chain else "no error recorded"
+        text = text.removeprefix(f"{AnalyticsError.__module__}.")
+        told.append(f"{event.step_key} ({rows}): {text}")
+    for check in result.get_asset_check_evaluations():
+        if not check.passed and check.severity.value == "ERROR":
+            of = check.partition or rows
+            told.append(
+                f"{check.asset_key.to_user_string()} ({of}): check {check.check_name}: "
+                f"{check.description}"
+            )
+    return told or ([] if result.success else [f"run {result.run_id} ({rows}): no step failed"])
+
+
+def _our_errors() -> frozenset[str]:
+    """Return the names of this package's error classes: Dagster keeps errors as text."""
+    classes = [AnalyticsError]
+    for one in classes:
+        classes.extend(one.__subclasses__())
+    return frozenset(one.__name__ for one in classes)
