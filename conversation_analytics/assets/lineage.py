@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from conversation_analytics.assets.partitions import MAX_DAYS_PER_RUN, origin
+from conversation_analytics.assets.partitions import MAX_DAYS_PER_RUN, origins
 from conversation_analytics.core.errors import OutdatedPartitionError
 from conversation_analytics.core.periods import Period
 from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
@@ -190,6 +190,7 @@ def stale_days(
         keys: partition keys.
     """
     for key in keys:
-        stale = stale_assets(stored_day(graph, lake, documents, key), graph, origin(settings, key))
+        stored = stored_day(graph, lake, documents, key)
+        stale = stale_assets(stored, graph, origins(settings, graph, key))
         if stale:
             yield StaleDay(key, stale)

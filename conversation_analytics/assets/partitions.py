@@ -5,15 +5,22 @@ Parent and child only share a run when both are the same objects.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
+import hashlib
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from conversation_analytics.core.partials import PARTIALS_VERSION, PartialOptions
+from conversation_analytics.core.schemas import DAILY_PARTIALS
 from conversation_analytics.core.windows import day_window
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from conversation_analytics.core.schemas import TableSchema
     from conversation_analytics.settings import Settings
 
@@ -64,6 +71,33 @@ def origin(settings: Settings, key: str) -> dict[str, str]:
         "source": settings.source_kind,
         "window": f"{window.start.isoformat()}/{window.end.isoformat()}",
     }
+
+
+def partial_options(settings: Settings) -> PartialOptions:
+    """Return what the deployment adds to the partials."""
+    return PartialOptions(
+        settings.analytics_timezone.key, settings.handoff_markers, settings.metric_dimensions
+    )
+
+
+def computed_with(options: PartialOptions) -> dict[str, str]:
+    """Return what partials record of their settings; others make them stale."""
+    text = json.dumps([PARTIALS_VERSION, *dataclasses.astuple(options)])
+    return {"options": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def origins(
+    settings: Settings, assets: Mapping[str, tuple[str, ...]], key: str
+) -> dict[str, dict[str, str]]:
+    """Return what assets record of day `key` beside the digests of their inputs.
+
+    Args:
+        settings: of this process.
+        assets: the inputs of each; those without are read from the source.
+        key: partition key.
+    """
+    found = {name: origin(settings, key) for name, inputs in assets.items() if not inputs}
+    return found | {DAILY_PARTIALS.name: computed_with(partial_options(settings))}
 
 
 def lake_ins(*tables: TableSchema) -> dict[str, dg.AssetIn]:

@@ -9,16 +9,20 @@ import dagster as dg
 import polars as pl
 
 from conversation_analytics.assets.lineage import files_inputs_path
-from conversation_analytics.assets.partitions import DailyChain, lake_ins
+from conversation_analytics.assets.partitions import (
+    DailyChain,
+    computed_with,
+    lake_ins,
+    partial_options,
+)
 from conversation_analytics.assets.report_types import report_frame_type
 from conversation_analytics.core import daily_report as report_core
 from conversation_analytics.core import schemas
 from conversation_analytics.core.hourly import hourly_turns
 from conversation_analytics.core.model_performance import MODEL_PERFORMANCE
 from conversation_analytics.core.model_performance import model_performance as performance_of
-from conversation_analytics.core.partials import PartialOptions
 from conversation_analytics.core.partials import daily_partials as partials_of
-from conversation_analytics.core.partitions import Partitioned
+from conversation_analytics.core.partitions import Described, Partitioned
 from conversation_analytics.core.rephrases import rephrased_turns
 from conversation_analytics.core.zones import DAILY
 from conversation_analytics.io_managers.lake_io import column_schema
@@ -30,9 +34,7 @@ from conversation_analytics.lake.store import Lake
 def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
     """Return partials, the daily report and its HTML, Markdown and CSV files."""
     zone = chain.settings.analytics_timezone
-    options = PartialOptions(
-        zone.key, chain.settings.handoff_markers, chain.settings.metric_dimensions
-    )
+    options = partial_options(chain.settings)
 
     @dg.asset(
         name=schemas.DAILY_PARTIALS.name,
@@ -46,16 +48,19 @@ def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         metadata={"dagster/column_schema": column_schema(schemas.DAILY_PARTIALS)},
         **chain.asset,
     )
-    def daily_partials(**days: Partitioned[pl.DataFrame]) -> Partitioned[pl.DataFrame]:
+    def daily_partials(
+        **days: Partitioned[pl.DataFrame],
+    ) -> Partitioned[Described[pl.DataFrame]]:
         messages, feedbacks = days["messages"], days.get("feedbacks")
 
-        def partials(key: str, conversations: pl.DataFrame) -> pl.DataFrame:
+        def partials(key: str, conversations: pl.DataFrame) -> Described[pl.DataFrame]:
             ratings = None if feedbacks is None else feedbacks[key].lazy()
             turns = messages[key].lazy()
-            return partials_of(
+            frame = partials_of(
                 conversations.lazy(), turns, ratings, day=dt.date.fromisoformat(key),
                 rephrases=rephrased_turns(turns).lazy(), options=options,
             ).collect()  # fmt: skip
+            return Described(frame, {}, computed_with(options))
 
         return days["conversations"].map(partials)
 

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 KEYS = DAILY_PARTIALS.sort_by
 SKETCHED = ("latency_s", "time_to_first_token_s")
+PARTIALS_VERSION = 1
+"""To be raised where the same rows give other partials: stored ones are made again then."""
 SESSION_GAP_S = 30 * 60
 """A user who is silent for longer begins a new session with the next turn."""
 

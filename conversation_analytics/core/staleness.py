@@ -40,7 +40,7 @@ class StaleAsset:
 def stale_assets(
     stored: Mapping[str, StoredPartition | None],
     made_from: Mapping[str, tuple[str, ...]],
-    origin: Mapping[str, str],
+    origins: Mapping[str, Mapping[str, str]],
 ) -> tuple[StaleAsset, ...]:
     """Compare the stored partitions of one day with each other.
 
@@ -48,7 +48,8 @@ def stale_assets(
         stored: by asset; None where nothing is stored. All assets of `made_from` are in it.
         made_from: inputs of each asset, an asset after all of its inputs; none for assets
             that are read from the source.
-        origin: what assets without inputs must have recorded in place of inputs.
+        origins: what assets must have recorded beside the digests of their inputs: where rows
+            come from, or the settings they depend on; nothing for those that are not in it.
 
     Returns:
         Assets to make again, in the order of `made_from`: those that are not as they should
@@ -64,8 +65,12 @@ def stale_assets(
             found[asset] = "made by another version"
         elif upstream:
             found[asset] = f"{upstream[0]} is to be made again"
-        elif not inputs and dict(partition.inputs) != dict(origin):
-            found[asset] = "read from another source or for another time zone"
+        elif _beside(partition, inputs) != dict(origins.get(asset, {})):
+            found[asset] = (
+                "made of other inputs or with other settings"
+                if inputs
+                else "read from another source or for another time zone"
+            )
         else:
             changed = [
                 name
@@ -75,3 +80,7 @@ def stale_assets(
             if changed:
                 found[asset] = f"{changed[0]} has changed since"
     return tuple(StaleAsset(asset, reason) for asset, reason in found.items())
+
+
+def _beside(partition: StoredPartition, inputs: tuple[str, ...]) -> dict[str, str]:
+    return {name: value for name, value in partition.inputs.items() if name not in inputs}

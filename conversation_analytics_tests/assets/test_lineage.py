@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 DAYS = ["2026-11-02", "2026-11-03"]
 AFTER_RAW_MESSAGES = {
     "messages", "message_dead_letters", "daily_partials", "daily_report", "daily_report_files",
+    "model_performance",
     "message_documents", "conversation_documents", "report_documents", "dead_letter_documents",
 }  # fmt: skip
 
@@ -106,6 +107,22 @@ def test_another_time_zone_makes_every_day_stale(made: Settings, tmp_path: Path)
     found = stale(zone)
     assert set(found) == set(DAYS)
     assert "another time zone" in found[DAYS[0]]["raw_messages"]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"HANDOFF_MARKERS": "a human"}, {"METRIC_DIMENSIONS": "plan"}]
+)
+def test_other_settings_of_the_metrics_make_partials_again_and_nothing_before_them(
+    made: Settings, tmp_path: Path, changes: dict[str, str]
+) -> None:
+    other = settings_in(tmp_path, PARQUET_BASE_DIR=str(made.parquet_base_dir),
+                        SQLITE_PATH=str(made.sqlite_path), **changes)  # fmt: skip
+    found = stale(other)[DAYS[0]]
+    assert found["daily_partials"] == "made of other inputs or with other settings"
+    assert set(found) == {
+        "daily_partials", "daily_report", "daily_report_files", "model_performance",
+        "report_documents",
+    }  # fmt: skip
 
 
 def test_a_day_that_was_never_made_is_missing_whole(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ MADE_FROM: dict[str, tuple[str, ...]] = {
     "documents": ("messages", "report"),
 }
 ORIGIN = {"source": "nocodb", "window": "w"}
+ORIGINS = {"raw": ORIGIN}
 Stored = dict[str, StoredPartition | None]
 
 
@@ -39,7 +40,7 @@ WHOLE = make(dict.fromkeys(MADE_FROM), dict.fromkeys(MADE_FROM, "1"), list(MADE_
 
 
 def names(stored: Stored) -> list[str]:
-    return [stale.asset for stale in stale_assets(stored, MADE_FROM, ORIGIN)]
+    return [stale.asset for stale in stale_assets(stored, MADE_FROM, ORIGINS)]
 
 
 def test_a_day_just_made_is_not_stale() -> None:
@@ -47,13 +48,13 @@ def test_a_day_just_made_is_not_stale() -> None:
 
 
 def test_nothing_stored_is_all_missing() -> None:
-    stale = stale_assets(dict.fromkeys(MADE_FROM), MADE_FROM, ORIGIN)
+    stale = stale_assets(dict.fromkeys(MADE_FROM), MADE_FROM, ORIGINS)
     assert stale == tuple(StaleAsset(asset, "missing") for asset in MADE_FROM)
 
 
 def test_changed_rows_make_everything_after_them_stale() -> None:
     changed = make(WHOLE, dict.fromkeys(MADE_FROM, "2"), ["raw"])
-    assert stale_assets(changed, MADE_FROM, ORIGIN) == (
+    assert stale_assets(changed, MADE_FROM, ORIGINS) == (
         StaleAsset("messages", "raw has changed since"),
         StaleAsset("partials", "messages is to be made again"),
         StaleAsset("report", "partials is to be made again"),
@@ -76,6 +77,22 @@ def test_rows_of_another_source_or_zone_are_read_again(name: str) -> None:
     assert raw is not None
     other: Stored = {**WHOLE, "raw": replace(raw, inputs={**ORIGIN, name: "other"})}
     assert names(other) == list(MADE_FROM)
+
+
+def test_other_settings_make_the_asset_and_what_follows_stale() -> None:
+    partials = WHOLE["partials"]
+    assert partials is not None
+    with_options = replace(partials, inputs={**partials.inputs, "options": "a"})
+    for stored, options, stale in (
+        (partials, {}, []),
+        (with_options, {"options": "a"}, []),
+        (partials, {"options": "a"}, ["partials", "report", "documents"]),
+        (with_options, {"options": "b"}, ["partials", "report", "documents"]),
+        (with_options, {}, ["partials", "report", "documents"]),
+    ):
+        origins = {**ORIGINS, "partials": options}
+        found = stale_assets({**WHOLE, "partials": stored}, MADE_FROM, origins)
+        assert [one.asset for one in found] == stale
 
 
 @given(
