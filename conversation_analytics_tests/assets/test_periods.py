@@ -1,0 +1,160 @@
+"""Weeks and months: merged from days, made again where a day of theirs changed."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+import dagster as dg
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from conversation_analytics.assets.periods import stale_periods
+from conversation_analytics.core.partials import partials_of_days
+from conversation_analytics.core.period_report import NAMES, PERIOD_REPORTS, period_report
+from conversation_analytics.core.periods import Period
+from conversation_analytics.core.schemas import DAILY_PARTIALS
+from conversation_analytics.io_managers.document_io import MADE_FROM
+from conversation_analytics.materialize import merges_of, runs_of_stale_days
+from conversation_analytics.resources.connections import open_documents, open_lake
+from conversation_analytics.settings import Settings, parse_settings
+from conversation_analytics_tests.platform import run_job
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SUNDAY, MONDAY = dt.date(2026, 11, 1), dt.date(2026, 11, 2)
+LAST = dt.date(2026, 11, 10)
+WEEKS = [dt.date(2026, 10, 26), MONDAY, dt.date(2026, 11, 9)]
+
+
+def settings_in(folder: Path) -> Settings:
+    return parse_settings(
+        {
+            "PARQUET_BASE_DIR": str(folder / "lake"),
+            "SQLITE_PATH": str(folder / "documents.sqlite"),
+            "ANALYTICS_START_DATE": SUNDAY.isoformat(),
+            "SAMPLE_TURNS_PER_DAY": "20",
+        }
+    )
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as made:
+        yield made
+
+
+def stale(settings: Settings, *days: dt.date) -> dict[str, dict[str, str]]:
+    documents = open_documents(settings)
+    try:
+        return {
+            one.label: {asset.asset: asset.reason for asset in one.assets}
+            for period in PERIOD_REPORTS
+            for one in stale_periods(open_lake(settings), documents, period, days)
+        }
+    finally:
+        documents.close()
+
+
+def make(settings: Settings, period: Period, start: dt.date, instance: dg.DagsterInstance) -> None:
+    run_job(settings, NAMES[period], start.isoformat(), instance=instance)
+
+
+def test_weeks_and_months_are_merges_of_their_days_and_follow_them(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    settings = settings_in(tmp_path)
+    days = [SUNDAY + dt.timedelta(days=n) for n in range(10)]
+    assert stale(settings, *days) == {}  # nothing is held, so there is nothing to merge
+    run_job(settings, "daily", SUNDAY.isoformat(), LAST.isoformat(), instance=instance)
+    assert {label: next(iter(why.values())) for label, why in stale(settings, *days).items()} == {
+        "2026-W44": "missing", "2026-W45": "missing", "2026-W46": "missing", "2026-11": "missing",
+    }  # fmt: skip
+    run_job(settings, "weekly", WEEKS[0].isoformat(), WEEKS[-1].isoformat(), instance=instance)
+    make(settings, Period.MONTH, SUNDAY, instance)
+    assert stale(settings, *days) == {}
+
+    lake = open_lake(settings)
+    for period, start in ((Period.WEEK, MONDAY), (Period.MONTH, SUNDAY)):
+        now, before = (
+            partials_of_days(
+                lake.read(DAILY_PARTIALS, day.isoformat())
+                for day in period.days_of(one)
+                if lake.exists(DAILY_PARTIALS, day.isoformat())
+            )
+            for one in (start, period.before(start))
+        )
+        stored = lake.read(PERIOD_REPORTS[period], start.isoformat())
+        assert_frame_equal(stored, period_report(now, before, period, start), check_exact=True)
+        turns = stored.filter(
+            pl.col("app_id").is_null() & (pl.col("metric") == "turns")
+            & pl.col("dimension").is_null()
+        )  # fmt: skip
+        counted = now.filter(pl.col("kind") == "counts").select("turns").collect()
+        assert turns["value"].to_list() == [counted["turns"].sum()]
+
+    # A day changes: its week, the week after it (which compares with it) and its month.
+    key = MONDAY.isoformat()
+    partials = lake.stat(DAILY_PARTIALS, key)
+    fewer = lake.read(DAILY_PARTIALS, key).filter(pl.col("kind") != "hours")
+    lake.write(DAILY_PARTIALS, key, fewer, inputs=partials.inputs)
+    changed = f"daily_partials/{key} has changed since"
+    assert {label: next(iter(why.values())) for label, why in stale(settings, MONDAY).items()} == {
+        "2026-W45": changed, "2026-W46": changed, "2026-11": changed,
+    }  # fmt: skip
+    assert stale(settings, SUNDAY) == {"2026-W45": stale(settings, MONDAY)["2026-W45"]} | {
+        "2026-11": stale(settings, MONDAY)["2026-11"]
+    }
+    wanted = {run.job: run for run in merges_of(settings, [MONDAY])}
+    assert wanted.keys() == {"weekly", "monthly"}
+    assert wanted["weekly"].label == "2026-W45 to 2026-W46"
+    for run in wanted.values():
+        assert run.partitions is not None
+        first, last = run.partitions.first.isoformat(), run.partitions.last.isoformat()
+        run_job(settings, run.job, first, last, instance=instance)
+    assert stale(settings, *days) == {}
+    assert merges_of(settings, days) == []
+    assert runs_of_stale_days(settings, []) == []
+
+
+def test_a_new_day_makes_its_week_again_and_lost_documents_only_themselves(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    settings = settings_in(tmp_path)
+    run_job(settings, "daily", MONDAY.isoformat(), instance=instance)
+    make(settings, Period.WEEK, MONDAY, instance)
+    make(settings, Period.MONTH, SUNDAY, instance)
+    assert stale(settings, MONDAY) == {}
+    documents = open_documents(settings)
+    documents.replace_partition(MADE_FROM, f"weekly_report_documents/{MONDAY}", [])
+    documents.close()
+    assert set(stale(settings, MONDAY)["2026-W45"]) == {"weekly_report_documents"}
+
+    tuesday = MONDAY + dt.timedelta(days=1)
+    run_job(settings, "daily", tuesday.isoformat(), instance=instance)
+    assert stale(settings, tuesday)["2026-W45"]["weekly_report"] == (
+        f"daily_partials/{tuesday} has changed since"
+    )
+
+
+def test_the_partitions_of_weeks_and_months_are_made_of_days(tmp_path: Path) -> None:
+    from conversation_analytics.definitions import build_definitions  # noqa: PLC0415
+
+    repository = build_definitions(settings_in(tmp_path)).get_repository_def()
+    graph = repository.asset_graph
+    for name, start, day in (
+        ("weekly_report", "2026-11-09", "2026-11-02"),
+        ("monthly_report", "2026-11-01", "2026-11-09"),
+    ):
+        subset = graph.get(dg.AssetKey(name)).partitions_def
+        assert subset is not None
+        mapping = graph.get_partition_mapping(dg.AssetKey(name), dg.AssetKey("daily_partials"))
+        partials = graph.get(dg.AssetKey("daily_partials")).partitions_def
+        assert partials is not None
+        upstream = mapping.get_upstream_mapped_partitions_result_for_partitions(
+            subset.subset_with_partition_keys([start]), subset, partials
+        ).partitions_subset
+        assert day in set(upstream.get_partition_keys())
