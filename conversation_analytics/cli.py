@@ -386,35 +386,107 @@ def _dead_letters(lake: Lake) -> int:
 )
 @click.option("--raw", is_flag=True, help="CSV: leave text that a spreadsheet would run as it is.")
 @click.option("--tables", is_flag=True, help="List the views, as without SQL.")
+@click.option(
+    "--metric",
+    metavar="NAME",
+    help="Instead of SQL: the conversations behind a figure of a report, of --from to --to.",
+)
+@click.option("--from", "first", callback=_optional_day, metavar="DAY", help="Its first day.")
+@click.option("--to", "last", callback=_optional_day, metavar="DAY", help="Its last day [--from].")
+@click.option("--app", help="Its app; '' is no app. Without: all apps.")
+@click.option("--model", help="Its provider/model; '' is no model. Without: all models.")
+@click.option("--currency", help="Its currency; '' is none. Without: all, one below the other.")
+@click.option("--print-sql", is_flag=True, help="Print the statement of --metric and run nothing.")
 def query(
-    sql: str | None, form: str | None, output: Path | None, limit: int, *, raw: bool, tables: bool
+    sql: str | None,
+    form: str | None,
+    output: Path | None,
+    limit: int,
+    *,
+    raw: bool,
+    tables: bool,
+    metric: str | None,
+    first: dt.date | None,
+    last: dt.date | None,
+    app: str | None,
+    model: str | None,
+    currency: str | None,
+    print_sql: bool,
 ) -> None:
     """Ask the lake: one SQL statement of DuckDB that reads, with a view for each table.
 
     Without SQL: the views there are. `-` reads the statement from standard input. Bounds on
     partition_day decide which days are opened at all.
     Example: conversation-analytics query "SELECT partition_day, count(*) FROM messages GROUP BY 1"
+    Example: conversation-analytics query --metric error_rate --from 2026-11-16 --to 2026-11-22
     """
-    from conversation_analytics.lake.sql import open_sql  # noqa: PLC0415 - import budget
-    from conversation_analytics.resources.connections import open_lake  # noqa: PLC0415
-
     if sql is not None and tables:
         raise click.UsageError("--tables lists the views and takes no SQL")
     if sql == "-":
         sql = _typed_sql()
+    figure = (first, last, app, model, currency)
+    if metric is not None:
+        if sql is not None or tables:
+            raise click.UsageError("--metric makes its own SQL: leave out the SQL and --tables")
+        sql = _drill_down(metric, *figure)
+    elif print_sql or any(one is not None for one in figure):
+        raise click.UsageError(
+            "--from, --to, --app, --model, --currency and --print-sql take --metric; in SQL write "
+            "WHERE partition_day BETWEEN ... AND ..."
+        )
+    if print_sql:
+        click.echo(sql)
+    else:
+        _ask(sql, form, output, limit, raw=raw)
+
+
+def _ask(sql: str | None, form: str | None, output: Path | None, limit: int, *, raw: bool) -> None:
+    from conversation_analytics.lake.sql import open_sql  # noqa: PLC0415 - import budget
+    from conversation_analytics.resources.connections import open_lake  # noqa: PLC0415
+
     form = form or _format_of(output)
     if form == "table" and output is not None:
         raise click.UsageError("--output takes a format for files: csv, json, jsonl, parquet, ...")
     if form == "parquet" and output is None and sys.stdout.isatty():
         raise click.UsageError("Parquet on a terminal is noise: give --output FILE")
-    with open_sql(open_lake(_settings())) as lake_sql:
-        rows = lake_sql.overview() if sql is None else lake_sql.query(sql)
-        if form != "table":
-            _write_query(rows, form, output, raw=raw)
-        elif sql is None:
-            _print_views(rows)
-        else:
-            _print_table(rows, limit, functools.partial(lake_sql.count, sql))
+    try:
+        with open_sql(open_lake(_settings())) as lake_sql:
+            rows = lake_sql.overview() if sql is None else lake_sql.query(sql)
+            if form != "table":
+                _write_query(rows, form, output, raw=raw)
+            elif sql is None:
+                _print_views(rows)
+            else:
+                _print_table(rows, limit, functools.partial(lake_sql.count, sql))
+    except KeyboardInterrupt:
+        # One step of a query may hear nothing for minutes, and a usual exit waits for it.
+        click.echo(_INTERRUPTED, err=True)
+        os._exit(_EXIT_INTERRUPTED)
+
+
+def _drill_down(
+    name: str,
+    first: dt.date | None,
+    last: dt.date | None,
+    app: str | None,
+    model: str | None,
+    currency: str | None,
+) -> str:
+    """Return the SQL of the conversations behind a figure."""
+    import difflib  # noqa: PLC0415 - import budget
+
+    from conversation_analytics.core.drill_down import conversations_sql  # noqa: PLC0415
+    from conversation_analytics.core.metrics import METRICS_BY_NAME  # noqa: PLC0415
+
+    if (metric := METRICS_BY_NAME.get(name)) is None:
+        close = difflib.get_close_matches(name.lower().replace("-", "_"), METRICS_BY_NAME)
+        meant = f"meant {' or '.join(close)}? " if close else ""
+        raise click.UsageError(f"no metric {name!r}; {meant}There are {', '.join(METRICS_BY_NAME)}")
+    if first is None:
+        raise click.UsageError("--metric takes the days of the figure: --from DAY and --to DAY")
+    return conversations_sql(
+        metric, start=first, end=last or first, app_id=app, model=model, currency=currency
+    )
 
 
 _ENDINGS = {

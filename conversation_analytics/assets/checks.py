@@ -69,6 +69,8 @@ class Reconciliation:
     debugger_messages: int | None
     debugger_conversations: int | None
     partial_turns: int | None
+    partial_turns_by_conversation: int | None
+    partial_turns_by_hour: int | None
     partial_conversations: int | None
     report_turns: int | None
     report_conversations: int | None
@@ -105,6 +107,10 @@ class Reconciliation:
              self.curated_conversations, self.document_headers),
             ("curated messages - debugger rows = turns of the partials",
              reported_turns, self.partial_turns),
+            ("turns of the partials = their turns by conversation",
+             self.partial_turns, self.partial_turns_by_conversation),
+            ("turns of the partials = their turns by hour",
+             self.partial_turns, self.partial_turns_by_hour),
             ("curated conversations - debugger rows = new conversations of the partials",
              reported_conversations, self.partial_conversations),
             ("curated messages - debugger rows = turns of the report",
@@ -170,6 +176,8 @@ def reconcile(
         debugger_messages=_debugger_rows(messages),
         debugger_conversations=_debugger_rows(conversations),
         partial_turns=_partial_sum(partials, "turns"),
+        partial_turns_by_conversation=_partial_sum(partials, "turns", "conversations"),
+        partial_turns_by_hour=_partial_sum(partials, "turns", "hours"),
         partial_conversations=_partial_sum(partials, "conversations_new"),
         report_turns=_report_value(report, "turns", of_apps=False),
         report_conversations=_report_value(report, "conversations_new", of_apps=False),
@@ -561,10 +569,10 @@ def _debugger_rows(frame: pl.DataFrame | None) -> int | None:
     return None if frame is None else frame.filter(pl.col("invoke_from") == "debugger").height
 
 
-def _partial_sum(partials: pl.DataFrame | None, name: str) -> int | None:
+def _partial_sum(partials: pl.DataFrame | None, name: str, kind: str = "counts") -> int | None:
     if partials is None:
         return None
-    return int(partials.filter(pl.col("kind") == "counts")[name].sum())
+    return int(partials.filter(pl.col("kind") == kind)[name].sum())
 
 
 def _report_value(report: pl.DataFrame | None, metric: str, *, of_apps: bool) -> int | None:

@@ -12,14 +12,17 @@ import os
 import re
 import shutil
 import tempfile
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import duckdb
 import polars as pl
+from duckdb.func import ARROW, SPECIAL
+from rapidfuzz import fuzz, process
 
 from conversation_analytics.core.errors import AnalyticsError, LakeError, QueryError
+from conversation_analytics.core.rephrases import _comparable as comparable
 from conversation_analytics.core.schemas import INSTANT, MONEY
 from conversation_analytics.core.tables import TABLES
 from conversation_analytics.core.zones import UNDATED
@@ -61,6 +64,7 @@ _ONLY_READS: Final = (
 )
 _BATCH_ROWS: Final = 8_192
 _SIGNAL_POLL_S: Final = 0.2
+_LAST_WORDS_S: Final = 2.0  # what an interrupted query gets to end
 _S3_THREADS: Final = 8  # they wait for answers, not for a core
 _PLANNING: Final = (
     duckdb.ParserException,
@@ -120,6 +124,7 @@ class LakeSql:
         self._limits = limits
         # Python hears Ctrl-C only where its main thread is not inside DuckDB.
         self._thread = ThreadPoolExecutor(1, "lake-sql")
+        self._running: Future[Any] | None = None
         threads = os.cpu_count() or 1
         if not isinstance(lake.objects, LocalObjects):
             threads = max(threads, _S3_THREADS)
@@ -136,6 +141,10 @@ class LakeSql:
             }
         )
         self._connection.register_filesystem(self._files)
+        self._connection.create_function(
+            "likeness", _likeness, ["VARCHAR", "VARCHAR"], "DOUBLE", type=ARROW,
+            null_handling=SPECIAL,
+        )  # fmt: skip
         for schema in TABLES:
             self._connection.execute(_view(schema))
         for statement in (
@@ -161,11 +170,22 @@ class LakeSql:
         self.close()
 
     def close(self) -> None:
-        """End what runs, and remove what was spilled."""
-        self._connection.interrupt()
-        self._thread.shutdown()
-        self._connection.close()
-        shutil.rmtree(self._spill, ignore_errors=True)
+        """End what runs, and remove what was spilled.
+
+        A single step that hears nothing meanwhile (`repeat('x', 4000000000)`) is not waited for:
+        it goes on in its thread, which the end of the process then waits for.
+        """
+        try:
+            self._connection.interrupt()
+            self._thread.shutdown(wait=False, cancel_futures=True)
+            if self._is_idle():
+                self._connection.close()
+        finally:
+            shutil.rmtree(self._spill, ignore_errors=True)
+
+    def _is_idle(self) -> bool:
+        """Say whether what ran has ended, after a little patience."""
+        return self._running is None or wait([self._running], _LAST_WORDS_S).not_done == set()
 
     def query(self, sql: str) -> Rows:
         """Run one statement that reads.
@@ -178,7 +198,7 @@ class LakeSql:
             LakeUnavailableError: the storage does not answer, or a partition was replaced while
                 it was read.
         """
-        cursor = self._connection.cursor()
+        cursor = self._cursor()
         self._require_reading(cursor, sql)
         reader = self._do(cursor, sql, lambda: cursor.sql(sql).to_arrow_reader(_BATCH_ROWS))
         return Rows(reader.schema, self._batches(cursor, sql, reader))
@@ -188,8 +208,7 @@ class LakeSql:
 
         Raises what `query` raises.
         """
-        cursor = self._connection.cursor()
-        self._require_reading(cursor, sql)
+        self._require_reading(self._cursor(), sql)
         inner = sql.rstrip().rstrip(";")
         rows = self.query(f"SELECT count(*) FROM (\n{inner}\n)")
         return sum(batch.column(0)[0].as_py() for batch in rows.batches)
@@ -232,11 +251,21 @@ class LakeSql:
             "columns": ", ".join(f"{name} {kind}" for name, kind in _columns(schema)),
         }
 
+    def _cursor(self) -> duckdb.DuckDBPyConnection:
+        """Return a connection whose statements change nothing, EXPLAIN ANALYZE DROP neither."""
+        cursor = self._connection.cursor()
+        cursor.execute("BEGIN TRANSACTION READ ONLY")
+        return cursor
+
     def _require_reading(self, cursor: duckdb.DuckDBPyConnection, sql: str) -> None:
+        try:
+            sql.encode()
+        except UnicodeEncodeError as error:
+            raise QueryError("SQL: expected Unicode text, got other bytes in it") from error
         statements = self._do(cursor, sql, lambda: cursor.extract_statements(sql))
         if len(statements) != 1:
             raise QueryError(f"SQL: expected one statement, got {len(statements)}")
-        if (kind := statements[0].type.name) not in _READING:
+        if (kind := _kind(statements[0])) not in _READING:
             raise QueryError(f"SQL: expected a statement that reads, got {kind}; {_ONLY_READS}")
 
     def _batches(
@@ -255,7 +284,7 @@ class LakeSql:
         self, cursor: duckdb.DuckDBPyConnection, sql: str, work: Callable[[], _Result]
     ) -> _Result:
         self._snapshot.failure = None
-        future = self._thread.submit(work)
+        self._running = future = self._thread.submit(work)
         try:
             # A signal may reach another thread than this one, which it then does not wake.
             while not wait([future], _SIGNAL_POLL_S).done:
@@ -275,7 +304,7 @@ class LakeSql:
         if isinstance(failure, AnalyticsError):
             return failure
         if isinstance(failure, FileNotFoundError | PermissionError):
-            return QueryError(f"SQL: {_ONLY_READS}")
+            return QueryError(_ONLY_READS)
         if failure is not None:
             raise failure
         if isinstance(error, duckdb.OutOfMemoryException):
@@ -283,8 +312,8 @@ class LakeSql:
                 f"the query needs more than {self._limits.memory} of memory and "
                 f"{self._limits.spill} of disk: name the columns you need, and bound {DAY_COLUMN}"
             )
-        if isinstance(error, duckdb.PermissionException):
-            return QueryError(f"SQL: {_ONLY_READS}")
+        if isinstance(error, duckdb.PermissionException | duckdb.TransactionException):
+            return QueryError(_ONLY_READS)
         if isinstance(error, duckdb.BinderException | duckdb.CatalogException):
             # A relation's error lacks the place; nothing is read before it comes again.
             error = self._again(error, sql)
@@ -292,7 +321,7 @@ class LakeSql:
 
     def _again(self, error: duckdb.Error, sql: str) -> duckdb.Error:
         try:
-            self._connection.cursor().execute(sql)
+            self._cursor().execute(sql)
         except (duckdb.BinderException, duckdb.CatalogException) as placed:
             return placed
         return error
@@ -302,10 +331,35 @@ class LakeSql:
         if isinstance(error, _PLANNING):
             return True
         try:
-            self._connection.cursor().execute(f"EXPLAIN\n{sql}")
+            self._cursor().execute(f"EXPLAIN\n{sql}")
         except duckdb.Error as planning:
             return type(planning) is type(error)
         return False
+
+
+def _kind(statement: duckdb.Statement) -> str:
+    try:
+        return statement.type.name
+    except ValueError:  # one that DuckDB's Python does not know, which is none that reads
+        return "another"
+
+
+def _likeness(one: Any, other: Any) -> Any:  # DuckDB evaluates annotations: none of pyarrow
+    """Return how alike texts are, as `core.rephrases` does: 0 to 1, null without text."""
+    import pyarrow as pa  # noqa: PLC0415  (import budget)
+
+    texts = pl.DataFrame({"one": pl.Series(one), "other": pl.Series(other)}).select(
+        comparable(pl.col("one")), comparable(pl.col("other"))
+    )
+    scores = process.cpdist(
+        texts["one"].fill_null("").to_list(), texts["other"].fill_null("").to_list(),
+        scorer=fuzz.ratio, workers=1,
+    )  # fmt: skip
+    there = (texts["one"] != "") & (texts["other"] != "")
+    return pa.array(
+        [float(score) / 100 if known else None for score, known in zip(scores, there, strict=True)],
+        pa.float64(),
+    )
 
 
 def _overview_schema() -> pa.Schema:

@@ -172,6 +172,7 @@ def table(schema: schemas.TableSchema, row: pl.Expr | None = None) -> Callable[[
 
 OVER_ALL_APPS = pl.col("app_id").is_null()
 TURNS = pl.col("metric") == "turns"
+COUNTS = pl.col("kind") == "counts"
 DAMAGES: dict[str, tuple[Callable[[Zones], None], str]] = {
     "raw messages": (table(schemas.RAW_MESSAGES), "raw messages = curated + dead letters"),
     "raw conversations": (
@@ -190,7 +191,7 @@ DAMAGES: dict[str, tuple[Callable[[Zones], None], str]] = {
     "raw feedbacks": (table(schemas.RAW_FEEDBACKS), "raw feedbacks = curated + dead letters"),
     "feedbacks": (table(schemas.FEEDBACKS), "raw feedbacks = curated + dead letters"),
     "partials of ratings": (
-        table(schemas.DAILY_PARTIALS, pl.col("likes") > 0),
+        table(schemas.DAILY_PARTIALS, COUNTS & (pl.col("likes") > 0)),
         "ratings that count = likes + dislikes of the partials",
     ),
     "the ledger of dead letters": (
@@ -198,8 +199,16 @@ DAMAGES: dict[str, tuple[Callable[[Zones], None], str]] = {
         "dead letters = entries of the ledger that have not landed",
     ),
     "partials of turns": (
-        table(schemas.DAILY_PARTIALS, (pl.col("kind") == "counts") & (pl.col("turns") > 0)),
-        "turns of the partials",
+        table(schemas.DAILY_PARTIALS, COUNTS & (pl.col("turns") > 0)),
+        "debugger rows = turns of the partials",
+    ),
+    "partials of talks": (
+        table(schemas.DAILY_PARTIALS, pl.col("kind") == "conversations"),
+        "turns of the partials = their turns by conversation",
+    ),
+    "partials of hours": (
+        table(schemas.DAILY_PARTIALS, pl.col("kind") == "hours"),
+        "turns of the partials = their turns by hour",
     ),
     "partials of conversations": (
         table(schemas.DAILY_PARTIALS, pl.col("conversations_new") > 0),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,10 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from conversation_analytics.core.errors import LakeError, LakeUnavailableError, QueryError
+from conversation_analytics.core.rephrases import rephrased_turns
 from conversation_analytics.core.schemas import (
     DAILY_REPORT,
+    INSTANT,
     MESSAGES,
     RAW_MESSAGES,
     UNDATED_MESSAGES,
@@ -324,6 +327,19 @@ def test_an_object_of_other_columns_is_refused(local: Lake) -> None:
         "COPY messages TO 'lake://messages/x.csv'",
         "EXPLAIN ANALYZE COPY messages TO '{folder}/x.csv'",
         "EXPLAIN ANALYZE COPY messages TO 'lake://messages/x.parquet'",
+        "WITH x AS (COPY (SELECT 1) TO '{folder}/x.csv') FROM x",
+        "WITH x AS (COPY (SELECT 1) TO 'lake://messages/x.csv') FROM x",
+        "EXPLAIN ANALYZE DROP VIEW messages",
+        "EXPLAIN ANALYZE CREATE TABLE x AS SELECT 1",
+        "EXPLAIN ANALYZE CREATE OR REPLACE MACRO count() AS 1",
+        "FROM query('SELECT content FROM read_text(''/etc/passwd'')')",
+        "FROM json_execute_serialized_sql(json_serialize_sql("
+        "'SELECT content FROM read_text(''/etc/passwd'')'))",
+        "FROM read_parquet('lake://messages/2026-11-20/000.parquet')",
+        "FROM enable_logging(storage='file')",
+        "FROM read_csv('/dev/stdin')",
+        "UPDATE EXTENSIONS",
+        "SELECT '\udcff'",  # what a terminal in another encoding hands over
         "EXPORT DATABASE '{folder}/x'",
         "ATTACH '{folder}/x.db'",
         "ATTACH ':memory:' AS x",
@@ -418,6 +434,46 @@ def test_an_error_on_a_row_does_not_quote_it(local: Lake, expression: str, text:
     with open_sql(local) as sql, pytest.raises(QueryError, match=text) as error:
         ask(sql, f"SELECT {expression} FROM messages")
     assert "s3cret" not in str(error.value)
+
+
+TEXTS = st.none() | st.text(max_size=12) | st.sampled_from(
+    ["", " ", "\u00a0", "\u001c", "\u0085x", "Where is it?", "where is it", "İ", "ẞ", "x" * 2001]
+)  # fmt: skip
+
+
+@given(st.lists(st.tuples(TEXTS, TEXTS), max_size=20))
+@settings(max_examples=20, deadline=None)
+def test_likeness_finds_the_turns_that_the_partials_count(
+    pairs: list[tuple[str | None, str | None]],
+) -> None:
+    texts = [text for pair in pairs for text in pair]
+    turns = message_rows(len(texts)).with_columns(
+        query=pl.Series(texts, dtype=pl.String),
+        conversation_id=pl.Series([str(n // 2) for n in range(len(texts))], dtype=pl.String),
+        created_at=pl.lit(dt.datetime(2026, 11, 22, tzinfo=dt.UTC)).cast(INSTANT),
+    )
+    expected = set(rephrased_turns(turns.lazy())["id"])
+    with tempfile.TemporaryDirectory() as folder:
+        lake = open_lake(Path(folder))
+        lake.write(MESSAGES, DAYS[0], MESSAGES.conform(turns))
+        with open_sql(lake) as sql:
+            found = ask(sql, "SELECT b.id, likeness(a.query, b.query) FROM messages a "
+                             "JOIN messages b ON b.conversation_id = a.conversation_id "
+                             "AND b.id > a.id")  # fmt: skip
+    assert {one for one, likeness in found if likeness is not None and likeness >= 0.7} == expected
+    assert all(likeness is None or 0 <= likeness <= 1 for _, likeness in found)
+
+
+def test_what_hears_no_interrupt_is_not_waited_for(local: Lake) -> None:
+    sql = open_sql(local)
+    spill = Path(sql._spill)
+    rows = sql._thread.submit(time.sleep, 6)
+    sql._running = rows
+    began = time.monotonic()
+    sql.close()
+    assert time.monotonic() - began < 5
+    assert not spill.exists()
+    assert not rows.done()
 
 
 def test_what_needs_too_much_says_what_to_do(local: Lake) -> None:
