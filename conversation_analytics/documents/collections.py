@@ -36,25 +36,27 @@ def partition_index() -> Index:
 
 
 def conversations(name: str = "conversations") -> CollectionSpec:
-    """Conversations with their messages: by user, by app, by the days that own a part."""
+    """Conversations with their messages: by user, app, model, or the days that own a part."""
     return CollectionSpec(
         name,
         (
             _ascending("user_id", "created_at"),
             _ascending("app_id", "created_at"),
+            _ascending("models", "created_at"),
             _ascending("days"),
         ),
-        arrays=("days",),
+        arrays=("days", "models"),
     )
 
 
 def messages(name: str = "messages") -> CollectionSpec:
-    """Messages: by conversation, by user, by day."""
+    """Messages: by conversation, user, model or day."""
     return CollectionSpec(
         name,
         (
             _ascending("conversation_id", "created_at"),
             _ascending("user_id", "created_at"),
+            _ascending("model_id", "created_at"),
             partition_index(),
         ),
     )
@@ -73,5 +75,12 @@ def dead_letters(name: str = "dead_letters") -> CollectionSpec:
 
 
 def analytics_reports(name: str = "analytics_reports") -> CollectionSpec:
-    """Reports: by period, day and app."""
-    return CollectionSpec(name, (_ascending("period", "day", "app_id"), partition_index()))
+    """Reports: by period, then by day, or by app over the days."""
+    return CollectionSpec(
+        name,
+        (
+            _ascending("period", "day", "app_id"),
+            _ascending("period", "app_id", "day"),
+            partition_index(),
+        ),
+    )

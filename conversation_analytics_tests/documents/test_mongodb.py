@@ -127,7 +127,11 @@ def test_documented_queries_use_an_index(
 ) -> None:
     mongo_store.ensure(spec)
     sort: list[tuple[str, Any]] = [] if spec.name == "analytics_reports" else [("created_at", -1)]
-    by_time = sort if {"user_id", "app_id", "conversation_id"} & equals.keys() else []
+    by_time = (
+        sort
+        if {"user_id", "app_id", "conversation_id", "model_id", "models"} & equals.keys()
+        else []
+    )
     plan = mongo_store._cursor(spec.name, equals, by_time, 10).explain()["queryPlanner"]
     used = stages(plan["winningPlan"])
     assert used & {"IXSCAN", "IDHACK"}

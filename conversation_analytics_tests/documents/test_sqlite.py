@@ -104,6 +104,8 @@ QUERIES: list[tuple[collections.CollectionSpec, dict[str, Any]]] = [
     (collections.messages(), {"conversation_id": "c"}),
     (collections.messages(), {"user_id": "u"}),
     (collections.messages(), {"user_id": None}),
+    (collections.messages(), {"model_id": "m"}),
+    (collections.conversations(), {"models": "m"}),
     (collections.messages(), {"_partition": "d1"}),
     (collections.messages(), {"_id": "m"}),
     (collections.analytics_reports(), {"period": "daily", "day": "d1", "app_id": None}),
