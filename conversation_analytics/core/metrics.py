@@ -186,6 +186,16 @@ def _cost_per(name: str, title: str, unit: str, what: str, null_rule: str) -> Me
     )  # fmt: skip
 
 
+def _as_dify(
+    name: str, title: str, unit: str, kind: MetricType, formula: str, null_rule: str, value: pl.Expr
+) -> Metric:
+    """Return a figure of Dify's own statistics that stands beside ours, because it differs."""
+    return Metric(
+        name, title, unit, kind, formula, Grain.APP, Merge.RATIO_OF_SUMS, null_rule,
+        _DIFY_STATISTIC, value,
+    )  # fmt: skip
+
+
 LENGTHS: tuple[tuple[str, str, int, int | None], ...] = (
     ("conversations_1_2", "Conversations of 1-2 turns", 1, 2),
     ("conversations_3_5", "Conversations of 3-5 turns", 3, 5),
@@ -299,6 +309,17 @@ METRICS: tuple[Metric, ...] = (
            Merge.RATIO_OF_SUMS, "null without a latency above 0 or without token counts",
            _DIFY_STATISTIC,
            _ratio(pl.col("latency_answer_tokens"), pl.col("latency_sum_s").cast(MONEY))),
+    _as_dify("dify_total_price", "Total price, as Dify adds it up", "currencies added up",
+             MetricType.RATE, "sum(total_price), whatever the currency; Dify calls it USD",
+             "null without a price", pl.col("cost")),
+    _as_dify("dify_average_response_time", "Average response time, as Dify has it", "s",
+             MetricType.DURATION, "sum(latency_s) / turns, failed turns as 0 s",
+             "null without a latency above 0",
+             _ratio(pl.col("latency_sum_s").cast(MONEY), pl.col("turns"))),
+    _as_dify("dify_tokens_per_second", "Tokens per second, as Dify has them", "tokens/s",
+             MetricType.SPEED, "sum(answer_tokens) / sum(latency_s), turns without a latency too",
+             "null without a latency above 0 or without token counts",
+             _ratio(pl.col("answer_tokens"), pl.col("latency_sum_s").cast(MONEY))),
 )  # fmt: skip
 
 METRICS_BY_NAME: dict[str, Metric] = {metric.name: metric for metric in METRICS}
@@ -317,7 +338,10 @@ _OF_TURNS = frozenset(
      *(f"{name}_{label}" for name in _SKETCH_COLUMNS.values() for label in _QUANTILES)}
 )  # fmt: skip
 DIMENSION_METRICS: tuple[Metric, ...] = tuple(
-    metric for metric in METRICS if _OF_TURNS.issuperset(metric.expression.meta.root_names())
+    metric
+    for metric in METRICS
+    if _OF_TURNS.issuperset(metric.expression.meta.root_names())
+    and not metric.name.startswith("dify_")
 )
 """Metrics that have a value for each model: those of turns, not of users or conversations."""
 
@@ -425,6 +449,34 @@ def _long(
     )
 
 
+_BESIDE_DIFY = (
+    "",
+    "## Beside Dify's own statistics",
+    "",
+    f"Dify computes its figures per app in `{_DIFY_STATISTIC.removeprefix('Dify, ')}`. Where ours",
+    "differ on purpose:",
+    "",
+    "| Dify | here | why |",
+    "|---|---|---|",
+    "| messages, conversations, users: `invoke_from != 'debugger'` | `turns`, "
+    "`conversations_active`, `active_users` | SQL drops rows whose `invoke_from` is null (old "
+    "rows); here they count |",
+    "| total price, named USD | `cost` by currency; Dify's: `dify_total_price` | prices of "
+    "several currencies are added up as if they were one |",
+    "| average session interactions: turns per conversation, by the day of its creation | "
+    "`turns_per_conversation`, `turns_per_session` | a conversation that goes on changes the past; "
+    "here a day counts its own turns, and sessions end after 30 minutes of silence |",
+    "| user satisfaction rate: likes per 1000 messages, on the day of the message | "
+    "`satisfaction`, `rating_coverage`; Dify's: `likes_per_1000_turns`, on the day of the rating | "
+    "most turns are never rated, so that the figure is a rate of rating; a late like changes "
+    "the past |",
+    "| average response time | percentiles; Dify's: `dify_average_response_time` | a failed turn "
+    "has 0 s, so that errors make it look fast |",
+    "| tokens per second | `output_speed`; Dify's: `dify_tokens_per_second` | tokens of turns "
+    "without a measured time are divided by the time of others |",
+)
+
+
 def metrics_markdown() -> str:
     """Render `docs/metrics.md`: every metric with its definition."""
     lines = [
@@ -442,6 +494,7 @@ def metrics_markdown() -> str:
         f"| {m.null_rule} | {m.source} |"
         for m in METRICS
     ]
+    lines += _BESIDE_DIFY
     return "\n".join(lines) + "\n"
 
 

@@ -251,6 +251,14 @@ def app_metrics(conversations: list[Row], turns: list[Row]) -> dict[str, Any]:
         "message_tokens": known_sum(row["message_tokens"] for row in turns) if turns else 0,
         "answer_tokens": known_sum(row["answer_tokens"] for row in turns) if turns else 0,
         "output_speed": spoken / seconds if spoken is not None and seconds > 0 else None,
+        "dify_total_price": known_sum(row["total_price"] for row in turns),
+        "dify_average_response_time": seconds / len(turns) if timed else None,
+        "dify_tokens_per_second": (
+            told / seconds
+            if (told := known_sum(row["answer_tokens"] for row in turns)) is not None
+            and seconds > 0
+            else None
+        ),
         **{
             name: nearest_rank([row[column] for row in turns if is_time(row[column])], percent)
             for name, (column, percent) in PERCENTILES.items()

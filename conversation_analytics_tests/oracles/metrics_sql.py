@@ -102,7 +102,8 @@ NOT_IN_SQL = frozenset(
      "handoff_rate", "containment_rate", "daily_active_users", "stickiness", "sessions",
      "turns_per_session", "regenerations", "regeneration_rate", "rephrases", "rephrase_rate",
      "cost_per_conversation", "cost_per_active_user", "cost_per_satisfied_conversation",
-     "satisfied_conversations"}
+     "satisfied_conversations", "dify_total_price", "dify_average_response_time",
+     "dify_tokens_per_second"}
 )  # fmt: skip
 """Metrics that only the oracle in Python computes."""
 IN_SEVENTH_PLACES = frozenset(
