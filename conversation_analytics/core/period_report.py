@@ -58,15 +58,45 @@ def period_report_plan(
         of the period before, null where it is not known; a value that was known then and is
         not now has a row, too.
     """
-    now = period_values(partials, days=len(period.days_of(start)))
-    then = period_values(before, days=len(period.days_of(period.before(start))))
-    both = now.join(
-        then.rename({"value": "previous"}),
-        on=[*_VALUE, "unit"], how="full", coalesce=True, nulls_equal=True,
-    )  # fmt: skip
+    both = _beside(
+        period_values(partials, days=len(period.days_of(start))),
+        period_values(before, days=len(period.days_of(period.before(start)))),
+    )
     return both.select(
         pl.lit(start, dtype=pl.Date).alias("start"), *PERIOD_REPORTS[period].polars.names()[1:]
     )
+
+
+def _beside(now: pl.LazyFrame, then: pl.LazyFrame) -> pl.LazyFrame:
+    return now.join(
+        then.rename({"value": "previous"}),
+        on=[*_VALUE, "unit"], how="full", coalesce=True, nulls_equal=True,
+    )  # fmt: skip
+
+
+def days_before(first: dt.date, last: dt.date) -> tuple[dt.date, dt.date]:
+    """Return first and last day of as many days before `first` as there are up to `last`."""
+    return first - (last - first) - dt.timedelta(days=1), first - dt.timedelta(days=1)
+
+
+def range_report(
+    partials: pl.LazyFrame, before: pl.LazyFrame, first: dt.date, last: dt.date
+) -> pl.DataFrame:
+    """Compute the report of any days, from `first` to `last`, both included.
+
+    Args:
+        partials: schema `schemas.DAILY_PARTIALS`, of the days.
+        before: the same of the days of `days_before`.
+        first: first day.
+        last: last day.
+
+    Returns:
+        Schema and row order of `WEEKLY_REPORT`, `start` being `first`.
+    """
+    days = (last - first).days + 1
+    both = _beside(period_values(partials, days=days), period_values(before, days=days))
+    start = pl.lit(first, dtype=pl.Date).alias("start")
+    return WEEKLY_REPORT.conform(both.select(start, *WEEKLY_REPORT.polars.names()[1:]).collect())
 
 
 def period_report(

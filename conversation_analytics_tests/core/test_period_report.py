@@ -14,7 +14,12 @@ from polars.testing import assert_frame_equal
 
 from conversation_analytics.core.metrics import METRICS, MODEL, PROVIDER
 from conversation_analytics.core.partials import PartialOptions, partials_of_days
-from conversation_analytics.core.period_report import PERIOD_REPORTS, period_report
+from conversation_analytics.core.period_report import (
+    PERIOD_REPORTS,
+    days_before,
+    period_report,
+    range_report,
+)
 from conversation_analytics.core.periods import Period
 from conversation_analytics.core.schemas import DAILY_PARTIALS
 from conversation_analytics_tests.core.metric_rows import (
@@ -149,6 +154,21 @@ def test_models_and_providers_have_rows_of_their_own_that_add_up_to_the_app() ->
 
     assert of(MODEL) == {"openai/large": 2, "openai/small": 1, None: 1}
     assert of(PROVIDER) == {"openai": 3, None: 1}
+
+
+@pytest.mark.parametrize("start", [dt.date(2026, 3, 2), dt.date(2026, 3, 9)])
+def test_the_report_of_any_seven_days_is_the_week_of_them(start: dt.date) -> None:
+    now = partials_of([conversation()], [turn(), turn(user_id="u2")], day=start)
+    before = partials_of([], [turn(app_id="other")], day=start - dt.timedelta(days=3))
+    week = period_report(now, before, Period.WEEK, start)
+    end = Period.WEEK.end_of(start)
+    assert_frame_equal(range_report(now, before, start, end), week, check_exact=True)
+    assert days_before(start, end) == (Period.WEEK.before(start), start - dt.timedelta(days=1))
+
+
+def test_the_days_before_a_day_are_the_day_before() -> None:
+    day = dt.date(2026, 3, 2)
+    assert days_before(day, day) == (dt.date(2026, 3, 1), dt.date(2026, 3, 1))
 
 
 def test_the_caller_chooses_the_engine() -> None:
