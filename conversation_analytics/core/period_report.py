@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -11,7 +12,6 @@ from conversation_analytics.core.periods import Period
 from conversation_analytics.core.schemas import MONTHLY_REPORT, WEEKLY_REPORT, TableSchema
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Callable, Mapping
 
 PERIOD_REPORTS: Mapping[Period, TableSchema] = {
