@@ -18,13 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from conversation_analytics.core.schemas import MESSAGES
 from conversation_analytics.core.tables import TABLES
 from conversation_analytics.lake.sql import open_sql
 from conversation_analytics.lake.store import open_lake
-from conversation_analytics.reports.rows import _text
+from conversation_analytics.reports.rows import _text, _widths
 from conversation_analytics_tests.commands import CLI, ROOT, clean_environment, typed
 from conversation_analytics_tests.lake.frames import message_rows
 
@@ -115,7 +117,7 @@ def test_the_queries_of_the_documentation_find_rows(sample: Path, number: int) -
 def test_there_are_eight_queries_and_each_command_of_the_page_works(sample: Path) -> None:
     assert len(QUERIES) >= 8
     shown = re.findall(r"^    (conversation-analytics query .*)$", SQL_PAGE, re.MULTILINE)
-    assert len(shown) == 3
+    assert len(shown) == 7
     (sample / "question.sql").write_text(QUERIES[0])
     program = " ".join(CLI)
     for command in shown:
@@ -140,6 +142,57 @@ def test_the_example_of_the_readme_works(sample: Path) -> None:
         "│CNY│0│0│",
         "│USD│0│0│",
     ]
+
+
+def test_the_drill_down_of_the_readme_works(sample: Path) -> None:
+    found = re.search(
+        r"^\$ \S+/conversation-analytics query (--metric .*)\n(┌[^`]+)", README, re.MULTILINE
+    )
+    assert found is not None
+    words = found[1].split()
+    shown = asked(sample, "--format", "table", *words, COLUMNS="80").splitlines()
+    assert shown[:3] == found[2].splitlines()[:3]
+    assert all(re.match(r"│ [0-9a-f-]{36} │", line) for line in shown[3:5])
+    assert re.fullmatch(r"\d+ rows?(, the first \d+ shown \(--limit\))?", shown[-1])
+
+
+def test_the_errors_listed_are_the_errors_reported(sample: Path) -> None:
+    days = ["--from", DAYS[0], "--to", DAYS[1]]
+    rows = list(csv.DictReader(io.StringIO(asked(sample, "--metric", "error_rate", *days))))
+    reported = asked(
+        sample,
+        "SELECT sum(value)::BIGINT AS n FROM daily_report WHERE metric = 'errors' "
+        f"AND app_id IS NULL AND partition_day BETWEEN '{DAYS[0]}' AND '{DAYS[1]}'",
+    ).split()[1]
+    assert sum(int(row["errors"]) for row in rows) == int(reported) > 0
+    assert list(rows[0]) == [
+        "conversation_id", "app_id", "errors", "turns", "first_at", "last_at",
+    ]  # fmt: skip
+    one_app = asked(sample, "--metric", "errors", *days, "--app", rows[0]["app_id"])
+    of_app = list(csv.DictReader(io.StringIO(one_app)))
+    assert of_app == [row for row in rows if row["app_id"] == rows[0]["app_id"]]
+    first_day = asked(sample, "--metric", "errors", "--from", DAYS[0])
+    assert {row["first_at"][:10] for row in csv.DictReader(io.StringIO(first_day))} <= {DAYS[0]}
+
+
+def test_what_the_drill_down_prints_can_be_asked(sample: Path) -> None:
+    words = ["--metric", "cost", "--from", DAYS[0], "--to", DAYS[1], "--app", "it's '; DROP --"]
+    printed = asked(sample, *words, "--currency", "USD", "--print-sql")
+    assert "'it''s ''; DROP --'" in printed
+    assert "= 'USD'" in printed
+    assert asked(sample, printed) == asked(sample, *words, "--currency", "USD")
+    model = asked(
+        sample,
+        "SELECT model FROM model_performance WHERE app_id IS NULL AND model IS NOT NULL LIMIT 1",
+    ).splitlines()[1]
+    words = ["--metric", "turns", "--from", DAYS[0], "--to", DAYS[1], "--model", model]
+    of_model = csv.DictReader(io.StringIO(asked(sample, *words)))
+    turns = asked(
+        sample,
+        "SELECT sum(turns) AS n FROM (SELECT DISTINCT start, turns FROM model_performance "
+        f"WHERE app_id IS NULL AND model = '{model}')",
+    )
+    assert sum(int(row["turns"]) for row in of_model) == int(turns.split()[1]) > 0
 
 
 def test_a_pipe_gets_csv_with_exact_decimals_and_utc(folder: Path) -> None:
@@ -240,6 +293,20 @@ def test_a_terminal_gets_a_table_that_fits_and_the_number_of_rows(folder: Path) 
     assert screen.splitlines()[-1] == "1 row"
 
 
+@given(st.lists(st.integers(0, 300), max_size=40), st.integers(1, 250))
+def test_columns_fill_the_width_and_none_is_cut_below_ten(needed: list[int], width: int) -> None:
+    given = _widths(needed, width)
+    used = sum(given) + 3 * len(given) + 1
+    assert used <= width or len(given) == (1 if needed else 0)
+    assert all(least >= min(one, 10) for least, one in zip(given, needed, strict=False))
+    if given:
+        assert given[0] >= min(needed[0], width // 2)
+        cut = [one for one, full in zip(given, needed, strict=False) if one < full]
+        assert not cut or used >= width
+    if len(given) < len(needed):
+        assert used + 3 + min(needed[len(given)], 10) > width
+
+
 def test_sql_comes_from_standard_input(folder: Path) -> None:
     def asked_by_pipe(data: bytes) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
@@ -271,6 +338,19 @@ def test_rows_in_an_ascii_pipe_are_utf8(folder: Path) -> None:
         (("SELECT 1", "--output", "x.csv", "--format", "table"), 2, "a format for files"),
         (("SELECT 1", "--output", "none/x.csv"), 1, "No such file or directory"),
         (("SELECT 1", "--limit", "0"), 2, "range"),
+        (("UPDATE EXTENSIONS",), 1, "expected a statement that reads, got another"),
+        (("SELECT '\udcff'",), 1, "expected Unicode text"),
+        (("--metric", "Eror-rate", "--from", DAYS[0]), 2, "meant error_rate or "),
+        (("--metric", "zzz", "--from", DAYS[0]), 2, "no metric 'zzz'; There are conversations_n"),
+        (("--metric", "errors"), 2, "--from DAY and --to DAY"),
+        (("--metric", "errors", "--from", "today"), 2, "'today' is no date"),
+        (("--metric", "errors", "--from", DAYS[1], "--to", DAYS[0]), 1, "is before 2026-11-22"),
+        (("--metric", "errors", "--from", DAYS[0], "--currency", "USD"), 1, "has no currency"),
+        (("--metric", "sessions", "--from", DAYS[0], "--model", "x"), 1, "no value by model"),
+        (("--metric", "errors", "--from", DAYS[0], "--app", "\udcff"), 1, "Unicode text"),
+        (("--metric", "errors", "SELECT 1"), 2, "--metric makes its own SQL"),
+        (("SELECT 1", "--app", "a"), 2, "take --metric"),
+        (("--print-sql",), 2, "take --metric"),
     ],
 )
 def test_what_cannot_be_done_is_one_plain_sentence(
@@ -301,14 +381,21 @@ def test_nothing_of_the_rows_is_logged(folder: Path, tmp_path: Path) -> None:
     [
         "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE hash(a.range, b.range) = 7",
         "SELECT range, hash(range) FROM range(100000000000)",
+        "WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM t) SELECT count(*) FROM t",
+        "SELECT length(repeat('x', 3000000000)) AS count",  # one step, which hears no interrupt
     ],
-    ids=["computing", "printing"],
+    ids=["computing", "printing", "recursing", "deaf"],
 )
 def test_ctrl_c_ends_it(folder: Path, tmp_path: Path, question: str) -> None:
+    spills = tmp_path / "spills"
+    spills.mkdir()
+    tmp_path = tmp_path / "out"
+    tmp_path.mkdir()
     file = tmp_path / "x.csv"
     with subprocess.Popen(
-        [*CLI, "query", question, "--output", str(file)], cwd=folder, env=clean_environment(),
-        stderr=subprocess.PIPE, text=True, process_group=0,
+        [*CLI, "query", question, "--output", str(file)], cwd=folder,
+        env=clean_environment(TMPDIR=str(spills)), stderr=subprocess.PIPE, text=True,
+        process_group=0,
     ) as process:  # fmt: skip
         deadline = time.monotonic() + 60
         while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
@@ -322,6 +409,7 @@ def test_ctrl_c_ends_it(folder: Path, tmp_path: Path, question: str) -> None:
     assert "interrupted" in errors
     assert "Traceback" not in errors
     assert not list(tmp_path.iterdir())
+    assert not list(spills.iterdir())
 
 
 def test_who_reads_us_may_stop(folder: Path) -> None:

@@ -469,18 +469,18 @@ _BESIDE_DIFY = (
     ),
     (
         "| average session interactions: turns per conversation, by the day of its creation | "
-        "`turns_per_conversation`, `turns_per_session` | a conversation that goes on changes the past; "
-        "here a day counts its own turns, and sessions end after 30 minutes of silence |"
+        "`turns_per_conversation`, `turns_per_session` | a conversation that goes on changes the "
+        "past; here a day counts its own turns, and sessions end after 30 minutes of silence |"
     ),
     (
         "| user satisfaction rate: likes per 1000 messages, on the day of the message | "
-        "`satisfaction`, `rating_coverage`; Dify's: `likes_per_1000_turns`, on the day of the rating | "
-        "most turns are never rated, so that the figure is a rate of rating; a late like changes "
+        "`satisfaction`, `rating_coverage`; Dify's: `likes_per_1000_turns`, on the day of the rating "
+        "| most turns are never rated, so that the figure is a rate of rating; a late like changes "
         "the past |"
     ),
     (
-        "| average response time | percentiles; Dify's: `dify_average_response_time` | a failed turn "
-        "has 0 s, so that errors make it look fast |"
+        "| average response time | percentiles; Dify's: `dify_average_response_time` | a failed "
+        "turn has 0 s, so that errors make it look fast |"
     ),
     (
         "| tokens per second | `output_speed`; Dify's: `dify_tokens_per_second` | tokens of turns "

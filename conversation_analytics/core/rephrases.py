@@ -44,8 +44,8 @@ def rephrased_turns(messages: pl.LazyFrame) -> pl.DataFrame:
         population(messages)
         .select(
             "id",
-            _comparable(pl.col("query")).alias("query"),
-            _comparable(before).alias("before"),
+            comparable(pl.col("query")).alias("query"),
+            comparable(before).alias("before"),
             (waited.dt.total_microseconds() <= WITHIN_S * _MICROS).alias("soon"),
             regenerated.alias("regenerated"),
         )
@@ -66,5 +66,6 @@ def rephrased_turns(messages: pl.LazyFrame) -> pl.DataFrame:
     return pairs.filter(pl.Series(likeness) >= LIKENESS * 100).select("id").sort("id")
 
 
-def _comparable(text: pl.Expr) -> pl.Expr:
+def comparable(text: pl.Expr) -> pl.Expr:
+    """Return what is compared of a text: its beginning, in lower case, without white space."""
     return text.str.strip_chars().str.slice(0, _LONGEST).str.to_lowercase()

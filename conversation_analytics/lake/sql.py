@@ -22,7 +22,7 @@ from duckdb.func import ARROW, SPECIAL
 from rapidfuzz import fuzz, process
 
 from conversation_analytics.core.errors import AnalyticsError, LakeError, QueryError
-from conversation_analytics.core.rephrases import _comparable as comparable
+from conversation_analytics.core.rephrases import comparable
 from conversation_analytics.core.schemas import INSTANT, MONEY
 from conversation_analytics.core.tables import TABLES
 from conversation_analytics.core.zones import UNDATED

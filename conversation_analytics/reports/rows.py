@@ -68,7 +68,8 @@ def show_rows(
 ) -> tuple[int, bool]:
     """Show the first rows as a table that fits the console.
 
-    Columns that do not fit are left out, and named below. Controls and line ends in text are
+    Columns that do not fit are left out, and named below; the first one is shown whole where half
+    of the console holds it. Controls and line ends in text are
     shown as other characters.
 
     Args:
@@ -81,21 +82,24 @@ def show_rows(
         Rows shown, and whether there are more.
     """
     from rich import box  # noqa: PLC0415 - import budget
+    from rich.cells import cell_len  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     rows = list(islice(_rows(schema, batches), limit + 1))
     more, rows = len(rows) > limit, rows[:limit]
-    fitting = max(1, (console.width - 1) // (_NARROWEST + _BORDERS))
     texts = [[_shown(value) for value in row] for row in rows]
-    widths = [
-        max([len(name), *(len(row[i]) for row in texts)]) for i, name in enumerate(schema.names)
+    needed = [
+        max([cell_len(_flat(name)), *(cell_len(row[i]) for row in texts)])
+        for i, name in enumerate(schema.names)
     ]
-    shown = _fitting(widths, console.width) if len(widths) > fitting else len(widths)
+    widths = _widths(needed, console.width)
+    shown = len(widths)
     table = Table(box=box.SQUARE)
-    for index, name in enumerate(schema.names[:shown]):
+    for index, (name, width) in enumerate(zip(schema.names, widths, strict=False)):
         table.add_column(
             Text(_flat(name)),
+            width=width,
             justify="right" if _is_number(schema.field(index).type) else "left",
             overflow="ellipsis",
             no_wrap=True,
@@ -110,21 +114,35 @@ def show_rows(
     console.print(table)
     if left_out := schema.names[shown:]:
         console.print(
-            Text(f"{len(left_out)} columns do not fit: {', '.join(map(_flat, left_out))}"),
+            Text(
+                f"{len(left_out)} column{' does' if len(left_out) == 1 else 's do'} not fit: "
+                f"{', '.join(map(_flat, left_out))}"
+            ),
             soft_wrap=True,
         )
     return len(rows), more
 
 
-def _fitting(widths: Sequence[int], width: int) -> int:
-    """Return how many of the first columns fit, none cut below its text or the narrowest."""
-    used, count = 1, 0
-    for one in widths:
-        used += min(one, _NARROWEST) + _BORDERS
-        if used > width:
+def _widths(needed: Sequence[int], width: int) -> list[int]:
+    """Return the widths of the first columns, of as many as fit.
+
+    None is cut below the narrowest. The first one, mostly an id, is whole up to half of the
+    console; what is left over goes to the others from left to right.
+    """
+    least = [min(one, _NARROWEST) for one in needed]
+    least[:1] = [max(least[0], min(needed[0], width // 2))] if needed else []
+    left, count = width - 1, 0
+    for one in least:
+        if count and one + _BORDERS > left:
             break
+        left -= one + _BORDERS
         count += 1
-    return max(1, count)
+    given = least[:count]
+    for index, one in enumerate(given):
+        more = max(0, min(needed[index] - one, left))
+        given[index] += more
+        left -= more
+    return given
 
 
 def _write_csv(

@@ -114,7 +114,7 @@ def agree(told: Decimal | None, expected: Any) -> bool:
         return told is None and expected is None
     if isinstance(expected, float):
         return abs(told - Decimal(expected)) <= PERCENT * abs(Decimal(expected)) + Decimal("1e-6")
-    return told == expected
+    return bool(told == expected)
 
 
 @pytest.mark.parametrize("period", PERIOD_REPORTS)

@@ -333,8 +333,7 @@ def test_an_object_of_other_columns_is_refused(local: Lake) -> None:
         "EXPLAIN ANALYZE CREATE TABLE x AS SELECT 1",
         "EXPLAIN ANALYZE CREATE OR REPLACE MACRO count() AS 1",
         "FROM query('SELECT content FROM read_text(''/etc/passwd'')')",
-        "FROM json_execute_serialized_sql(json_serialize_sql("
-        "'SELECT content FROM read_text(''/etc/passwd'')'))",
+        "FROM json_execute_serialized_sql(json_serialize_sql('FROM read_text(''/etc/passwd'')'))",
         "FROM read_parquet('lake://messages/2026-11-20/000.parquet')",
         "FROM enable_logging(storage='file')",
         "FROM read_csv('/dev/stdin')",
