@@ -3,7 +3,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ import pytest
 from conversation_analytics.assets.checks import (
     DeadLetterLimit,
     agreement,
+    counted_to_agree,
     daily_checks,
     dead_letters_result,
     newest_message,
@@ -257,6 +258,28 @@ def test_one_lost_row_of_any_zone_fails_the_check_with_both_numbers(
     assert result.severity is dg.AssetCheckSeverity.ERROR
     assert result.metadata["days_that_disagree"].value == 1
     assert "counts_of_days_that_disagree" in result.metadata
+
+
+@pytest.mark.parametrize(
+    ("seen", "told", "counts"),
+    [
+        ([5], [], 1),
+        ([4, 5], [], 2),  # replaced by another run between two zones, and whole again
+        ([4, 3, 5], [], 3),
+        ([4, 4, 5], [4], 2),  # twice the same difference is one
+        ([4, 3, 4, 3, 4, 3, 5], [3], 6),
+    ],
+)
+def test_a_difference_counts_that_is_there_at_a_second_count(
+    zones: Zones, seen: list[int], told: list[int], counts: int
+) -> None:
+    whole = reconcile(zones.lake, zones.store, KEY, COLLECTIONS)
+    assert whole.message_documents > 5
+    days = [whole if turns == 5 else replace(whole, message_documents=turns) for turns in seen]
+    left = iter(days)
+    found = counted_to_agree(lambda: next(left))
+    assert [found.message_documents] * bool(found.differences()) == told
+    assert len(list(left)) == len(seen) - counts
 
 
 def test_a_partition_that_is_not_there_fails_the_check(zones: Zones) -> None:
