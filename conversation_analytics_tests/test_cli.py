@@ -153,9 +153,7 @@ def test_a_failed_run_tells_what_to_do_not_the_cause_of_causes(tmp_path: Path) -
     lake_is_a_file(tmp_path)
     result = typed(tmp_path, "run", "--days", "1", SAMPLE_TURNS_PER_DAY="20")
     assert result.returncode == 1
-    assert re.search(
-        r"failed: raw_messages \(\S+\): LakeError: .*: move it away", result.stderr
-    )
+    assert re.search(r"failed: raw_messages \(\S+\): LakeError: .*: move it away", result.stderr)
     assert "NotADirectoryError" not in result.stderr
 
 

@@ -24,9 +24,7 @@ def test_a_blocking_check_says_what_it_found() -> None:
     result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
         raise_on_error=False
     )
-    assert failures_of(result, "a day") == [
-        "table (a day): check rows_agree: raw 3, curated 2"
-    ]
+    assert failures_of(result, "a day") == ["table (a day): check rows_agree: raw 3, curated 2"]
 
 
 @pytest.mark.parametrize("interrupted", [False, True])

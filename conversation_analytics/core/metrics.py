@@ -474,9 +474,9 @@ _BESIDE_DIFY = (
     ),
     (
         "| user satisfaction rate: likes per 1000 messages, on the day of the message | "
-        "`satisfaction`, `rating_coverage`; Dify's: `likes_per_1000_turns`, on the day of the rating "
-        "| most turns are never rated, so that the figure is a rate of rating; a late like changes "
-        "the past |"
+        "`satisfaction`, `rating_coverage`; Dify's: `likes_per_1000_turns`, on the day of the "
+        "rating | most turns are never rated, so that the figure is a rate of rating; a late like "
+        "changes the past |"
     ),
     (
         "| average response time | percentiles; Dify's: `dify_average_response_time` | a failed "

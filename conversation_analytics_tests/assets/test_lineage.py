@@ -109,9 +109,7 @@ def test_another_time_zone_makes_every_day_stale(made: Settings, tmp_path: Path)
     assert "another time zone" in found[DAYS[0]]["raw_messages"]
 
 
-@pytest.mark.parametrize(
-    "changes", [{"HANDOFF_MARKERS": "a human"}, {"METRIC_DIMENSIONS": "plan"}]
-)
+@pytest.mark.parametrize("changes", [{"HANDOFF_MARKERS": "a human"}, {"METRIC_DIMENSIONS": "plan"}])
 def test_other_settings_of_the_metrics_make_partials_again_and_nothing_before_them(
     made: Settings, tmp_path: Path, changes: dict[str, str]
 ) -> None:
