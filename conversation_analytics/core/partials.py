@@ -9,6 +9,7 @@ Kinds of rows that share the schema `schemas.DAILY_PARTIALS`:
 - `sketch`: counts in buckets of latency and of time to first token, by app and model.
 - `conversations`: one row per app and conversation that had a turn or a rating.
 - `users`: one row per day, app and user who had a turn. Turns without a user are left out.
+- `user_ratings`: likes and dislikes by app and user, of users who rated.
 - `user_models`: additive counts and sums by app, user, provider, model and currency.
 
 Population: rows with `invoke_from='debugger'` are left out, a null stays in. Sums are over
@@ -63,6 +64,7 @@ COLUMNS_OF = {
     "dimensions": ("dimension", "label", "app_id", "currency", *_TURN_SUMS),
     "hours": ("app_id", "bucket", "turns"),
     "sketch": ("app_id", "model_provider", "model_id", "metric", "bucket", "turns"),
+    "user_ratings": ("app_id", "user_id", "likes", "dislikes"),
     "user_models": (*_COUNT_KEYS, "user_id", "turns", "message_tokens", "answer_tokens", "cost"),
     "users": ("day", "app_id", "user_id", "turns", "errors", "sessions", "first_at", "last_at"),
 }  # fmt: skip
@@ -173,6 +175,7 @@ def daily_partials(
         "sketch": [_sketch(turns, name) for name in SKETCHED],
         "users": [_user_days(turns, day)],
         "user_models": [_user_models(turns)],
+        "user_ratings": [] if feedbacks is None else [_user_ratings(feedbacks)],
     }
     rows = [
         _as_partials(piece.with_columns(pl.lit(kind).alias("kind")))
@@ -322,6 +325,11 @@ def _ratings(ratings: pl.LazyFrame, keys: tuple[str, ...]) -> pl.LazyFrame:
         (pl.col("rating") == "like").sum().alias("likes"),
         (pl.col("rating") == "dislike").sum().alias("dislikes"),
     )
+
+
+def _user_ratings(feedbacks: pl.LazyFrame) -> pl.LazyFrame:
+    by_users = counted_ratings(feedbacks).filter(pl.col("user_id").is_not_null())
+    return _ratings(by_users, ("app_id", "user_id"))
 
 
 def _labelled(turns: pl.LazyFrame, key: str) -> pl.LazyFrame:

@@ -263,7 +263,8 @@ DAILY_PARTIALS = TableSchema(
     name="daily_partials",
     columns=(
         Column("kind", pl.String(),
-               "`counts`, `dimensions`, `hours`, `sketch`, `conversations`, `users`, `user_models`",
+               "`counts`, `dimensions`, `hours`, `sketch`, `conversations`, `users`, `user_models`, "
+               "`user_ratings`",
                required=True, low_cardinality=True),
         Column("day", pl.Date(), "`users` only: their sessions are joined over midnight"),
         Column("app_id", pl.String(), "app", low_cardinality=True),
@@ -272,7 +273,7 @@ DAILY_PARTIALS = TableSchema(
         Column("model_id", pl.String(), "model: as the provider", low_cardinality=True),
         Column("currency", pl.String(), "of cost: `counts`, `dimensions`, `user_models`",
                low_cardinality=True),
-        Column("user_id", pl.String(), "`users`, `user_models`"),
+        Column("user_id", pl.String(), "`users`, `user_models`, `user_ratings`"),
         Column("conversation_id", pl.String(), "`conversations`"),
         Column("dimension", pl.String(), "`dimensions`: key of the app's inputs",
                low_cardinality=True),

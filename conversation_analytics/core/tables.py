@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from conversation_analytics.core.cohorts import USER_COHORTS, USER_GROWTH
 from conversation_analytics.core.model_performance import MODEL_PERFORMANCE
 from conversation_analytics.core.periods import Period
 from conversation_analytics.core.schemas import (
@@ -30,6 +31,7 @@ from conversation_analytics.core.schemas import (
     UNDATED_MESSAGES,
     WEEKLY_REPORT,
 )
+from conversation_analytics.core.user_analytics import USER_ANALYTICS
 
 if TYPE_CHECKING:
     from conversation_analytics.core.schemas import TableSchema
@@ -43,10 +45,14 @@ TABLES: tuple[TableSchema, ...] = (
     UNDATED_CONVERSATION_DEAD_LETTERS, UNDATED_MESSAGE_DEAD_LETTERS,
     UNDATED_FEEDBACK_DEAD_LETTERS,
     DAILY_PARTIALS, DAILY_REPORT, WEEKLY_REPORT, MONTHLY_REPORT, MODEL_PERFORMANCE,
+    USER_ANALYTICS, USER_GROWTH, USER_COHORTS,
 )  # fmt: skip
 
 _PERIODS = {WEEKLY_REPORT.name: Period.WEEK, MONTHLY_REPORT.name: Period.MONTH}
-_WHOLE = frozenset(table.name for table in TABLES if "undated" in table.name)
+_WHOLE = frozenset(
+    {USER_ANALYTICS.name, USER_GROWTH.name, USER_COHORTS.name}
+    | {table.name for table in TABLES if "undated" in table.name}
+)
 
 
 def period_of(table: TableSchema) -> Period | None:
