@@ -177,7 +177,10 @@ def repair(first: dt.date | None, last: dt.date | None, *, dry_run: bool) -> Non
         f"{len(merges)} weeks and months have something to merge again"
         + (", beside those of these days" if stale else "")
     )
-    if dry_run or not (stale or merges):
+    users = materialize.look_for_stale_users(settings)
+    if users:
+        click.echo(f"users: {users[0].asset}: {users[0].reason}")
+    if dry_run or not (stale or merges or users):
         return
     _materialize(settings, materialize.runs_of_stale_days(settings, stale), days)
 
@@ -268,7 +271,7 @@ def _run_range(settings: Settings, first: dt.date, last: dt.date) -> None:
 def _materialize(
     settings: Settings, runs: Iterable[PlannedRun], changed: Iterable[dt.date]
 ) -> None:
-    """Run, then merge the weeks and months again that tell of the days that may have changed."""
+    """Run, then make again what tells of the days that may have changed: weeks, months, users."""
     from conversation_analytics.materialize import (  # noqa: PLC0415 - import budget
         materialize,
         merges_of,

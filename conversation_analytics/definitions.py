@@ -17,6 +17,7 @@ from conversation_analytics.assets.partitions import DailyChain, daily_chain
 from conversation_analytics.assets.periods import period_assets
 from conversation_analytics.assets.raw import raw_assets
 from conversation_analytics.assets.reports import report_assets
+from conversation_analytics.assets.users import USERS, user_assets
 from conversation_analytics.core.period_report import NAMES, PERIOD_REPORTS
 from conversation_analytics.core.source import Source
 from conversation_analytics.documents.store import DocumentStore
@@ -33,6 +34,7 @@ from conversation_analytics.resources.connections import (
     open_source,
 )
 from conversation_analytics.schedules.daily_close import daily_close
+from conversation_analytics.schedules.refresh_users import refresh_users
 from conversation_analytics.sensors.nocodb_changes import nocodb_changes
 from conversation_analytics.sensors.run_failures import run_failures
 from conversation_analytics.sensors.stale_days import repair_stale
@@ -71,6 +73,12 @@ def build_definitions(
         selection=dg.AssetSelection.assets(*undated),
         description="Rows that have no time of creation, from the source to the documents.",
     )
+    of_users = user_assets(chain)
+    users_job = dg.define_asset_job(
+        USERS,
+        selection=dg.AssetSelection.assets(*of_users),
+        description="Users, growth and cohorts, folded from the partials of all days.",
+    )
     period_jobs = {
         period: dg.define_asset_job(
             NAMES[period],
@@ -80,12 +88,16 @@ def build_definitions(
         for period, of_period in merged.items()
     }
     definitions = dg.Definitions(
-        assets=[*assets, *(one for of_period in merged.values() for one in of_period)],
+        assets=[
+            *assets,
+            *(one for of_period in merged.values() for one in of_period),
+            *of_users,
+        ],
         asset_checks=daily_checks(
             chain, DeadLetterLimit(settings.dead_letter_share, settings.dead_letter_rows)
         ),
-        jobs=[daily_job, undated_job, *period_jobs.values()],
-        schedules=[daily_close(daily_job, settings)],
+        jobs=[daily_job, undated_job, *period_jobs.values(), users_job],
+        schedules=[daily_close(daily_job, settings), refresh_users(users_job, settings)],
         sensors=[
             nocodb_changes(daily_job, undated_job, settings),
             repair_stale(daily_job, made_from(daily), steps_of(daily), settings),

@@ -24,6 +24,7 @@ from rich.progress import (
 from conversation_analytics.assets.lineage import PartitionRange, ranges_to_make, stale_days
 from conversation_analytics.assets.lineage import whole_steps as whole
 from conversation_analytics.assets.periods import PERIODS_PER_RUN, stale_periods
+from conversation_analytics.assets.users import USERS, stale_users
 from conversation_analytics.core.errors import AnalyticsError, RecordsError, SettingsError
 from conversation_analytics.core.period_report import NAMES, PERIOD_REPORTS
 from conversation_analytics.core.periods import Period
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from conversation_analytics.assets.lineage import StaleDay
     from conversation_analytics.assets.periods import StalePeriod
+    from conversation_analytics.core.staleness import StaleAsset
     from conversation_analytics.settings import Settings
 
 _DEFAULT_HOME = Path("data/dagster")
@@ -60,7 +62,9 @@ class PlannedRun:
     @property
     def label(self) -> str:
         """Which rows it is about."""
-        return "rows without a time" if self.partitions is None else self.partitions.label
+        if self.partitions is not None:
+            return self.partitions.label
+        return "rows without a time" if self.job == _UNDATED else "all days"
 
 
 UNDATED = PlannedRun(_UNDATED)
@@ -107,7 +111,7 @@ def runs_of_stale_days(settings: Settings, stale: Iterable[StaleDay]) -> list[Pl
 
 
 def merges_of(settings: Settings, days: Iterable[dt.date]) -> list[PlannedRun]:
-    """Return the runs that merge the weeks and months again that tell of changed `days`.
+    """Return the runs that make again what tells of changed `days`: weeks, months, users.
 
     Raises:
         AnalyticsError: a storage does not answer, or what is stored cannot be read.
@@ -121,7 +125,17 @@ def merges_of(settings: Settings, days: Iterable[dt.date]) -> list[PlannedRun]:
             if one.period is period
         }
         runs += runs_of(ranges_to_make(wanted, period, PERIODS_PER_RUN))
-    return runs
+    return [*runs, *([PlannedRun(USERS)] if look_for_stale_users(settings) else [])]
+
+
+def look_for_stale_users(settings: Settings) -> tuple[StaleAsset, ...]:
+    """Return the assets of users that have to be made again.
+
+    Raises:
+        AnalyticsError: a storage does not answer, or what is stored cannot be read.
+    """
+    with contextlib.closing(open_documents(settings)) as documents:
+        return stale_users(open_lake(settings), documents)
 
 
 def prepare_home() -> None:

@@ -336,7 +336,7 @@ SETTINGS: tuple[Setting, ...] = (
             ("TRANSLATIONS", "translations (reserved: written by a later version)"),
             ("ANALYTICS_REPORTS", "reports by period and app"),
             ("DEAD_LETTERS", "rows that could not be typed, with reason, since when, how often"),
-            ("USER_ANALYTICS", "user analytics (reserved: written by a later version)"),
+            ("USER_ANALYTICS", "one document per user and app, and one per user over all apps"),
         )
     ),
     _setting(_DOCS, "SQLITE_PATH", "data/documents.sqlite", "a file path",

@@ -142,9 +142,9 @@ def files_inputs_path(key: str) -> str:
 
 
 def stored_day(
-    names: Iterable[str], lake: Lake, documents: DocumentStore, key: str
+    names: Iterable[str], lake: Lake, documents: DocumentStore, key: str | None
 ) -> dict[str, StoredPartition | None]:
-    """Return what is stored of the assets `names` for day `key`.
+    """Return what is stored of the assets `names` for partition `key`; None: they have none.
 
     Raises:
         AnalyticsError: a storage does not answer, or what is stored cannot be read.
@@ -152,7 +152,9 @@ def stored_day(
     return {name: _stored(name, lake, documents, key) for name in names}
 
 
-def _stored(name: str, lake: Lake, documents: DocumentStore, key: str) -> StoredPartition | None:
+def _stored(
+    name: str, lake: Lake, documents: DocumentStore, key: str | None
+) -> StoredPartition | None:
     if name in _TABLES:
         schema = _TABLES[name]
         if not lake.exists(schema, key):
@@ -165,6 +167,8 @@ def _stored(name: str, lake: Lake, documents: DocumentStore, key: str) -> Stored
             return StoredPartition(None, {}, outdated=True)
         return StoredPartition(info.sha256, info.inputs)
     inputs: Mapping[str, str] | None
+    if key is None:
+        raise ValueError(f"{name} has partitions")
     if name == FILES:
         path = files_inputs_path(key)
         inputs = json.loads(lake.get_report(path)) if lake.has_report(path) else None

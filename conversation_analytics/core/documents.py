@@ -17,7 +17,9 @@ the lake's work.
 from __future__ import annotations
 
 import datetime as dt
+import json
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -176,10 +178,8 @@ def report_document(
             str(metric.get(name) or "") for name in ("dimension", "label", "name", "currency")
         ]
     )
-    # Quoting keeps an app that is called "*" apart from all apps.
-    app = "*" if app_id is None else quote(clean_text(app_id), safe="")
     return {
-        "_id": f"{period}:{day}:{app}",
+        "_id": f"{period}:{day}:{_app_part(app_id)}",
         "period": period,
         "day": day,
         "app_id": None if app_id is None else clean_text(app_id),
@@ -211,6 +211,32 @@ def report_documents(report: pl.DataFrame, day: str, period: str = "daily") -> l
         report_document(period, day, app_id, groups[app_id])
         for app_id in sorted(groups, key=lambda app: (app is not None, app or ""))
     ]
+
+
+def user_documents(users: pl.DataFrame) -> list[Document]:
+    """Return one document per user and app, and one per user over all apps (`app_id` null).
+
+    Args:
+        users: schema `user_analytics.USER_ANALYTICS`. `costs` becomes a list of currency and cost,
+            `models` an array.
+    """
+    return [
+        {
+            "_id": f"{_app_part(row['app_id'])}:{quote(clean_text(row['user_id']), safe='')}",
+            **_fields(row, ("costs", "models")),
+            "costs": [
+                {"currency": currency or None, "cost": cost}
+                for currency, cost in json.loads(row["costs"] or "{}", parse_float=Decimal).items()
+            ],
+            "models": json.loads(row["models"] or "[]"),
+        }
+        for row in users.iter_rows(named=True)
+    ]
+
+
+def _app_part(app_id: str | None) -> str:
+    # Quoting keeps an app that is called "*" apart from all apps.
+    return "*" if app_id is None else quote(clean_text(app_id), safe="")
 
 
 def _headers_by_day(document: Mapping[str, Any]) -> dict[str, Document]:

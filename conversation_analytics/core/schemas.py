@@ -263,8 +263,8 @@ DAILY_PARTIALS = TableSchema(
     name="daily_partials",
     columns=(
         Column("kind", pl.String(),
-               "`counts`, `dimensions`, `hours`, `sketch`, `conversations`, `users`, `user_models`, "
-               "`user_ratings`",
+               "`counts`, `dimensions`, `hours`, `sketch`, `conversations`, `users`, "
+               "`user_models`, `user_ratings`",
                required=True, low_cardinality=True),
         Column("day", pl.Date(), "`users` only: their sessions are joined over midnight"),
         Column("app_id", pl.String(), "app", low_cardinality=True),

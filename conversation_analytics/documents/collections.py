@@ -74,6 +74,19 @@ def dead_letters(name: str = "dead_letters") -> CollectionSpec:
     )
 
 
+def user_analytics(name: str = "user_analytics") -> CollectionSpec:
+    """Users: by user, by app and last turn, by cohort."""
+    return CollectionSpec(
+        name,
+        (
+            _ascending("user_id", "app_id"),
+            _ascending("app_id", "last_at"),
+            _ascending("app_id", "cohort"),
+            partition_index(),
+        ),
+    )
+
+
 def analytics_reports(name: str = "analytics_reports") -> CollectionSpec:
     """Reports: by period, then by day, or by app over the days."""
     return CollectionSpec(

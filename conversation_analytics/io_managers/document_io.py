@@ -37,7 +37,8 @@ class DocumentIOManager(dg.IOManager):
     The asset's definition metadata says where: `collection`, and `documents` = `replace`
     (a list of documents) or `merge` (a list of `ConversationSlice`). Where `period` is given the
     partition of the documents is called `<period>/<key>`: a week begins on a day that has documents
-    of its own.
+    of its own. An asset without partitions has documents of the partition `undated`, or of the one
+    that `partition` names.
     """
 
     def __init__(
@@ -58,7 +59,8 @@ class DocumentIOManager(dg.IOManager):
         """Replace every partition of this output."""
         if not context.has_asset_partitions:
             compute = obj if callable(obj) else lambda: obj
-            context.add_output_metadata(self._write(context, UNDATED, compute))
+            key = str(context.definition_metadata.get("partition", UNDATED))
+            context.add_output_metadata(self._write(context, key, compute))
             return
         keys = sorted(context.asset_partition_keys)
         values: Mapping[str, Any] = obj if isinstance(obj, Mapping) else {keys[0]: obj}

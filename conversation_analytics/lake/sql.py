@@ -24,8 +24,7 @@ from rapidfuzz import fuzz, process
 from conversation_analytics.core.errors import AnalyticsError, LakeError, QueryError
 from conversation_analytics.core.rephrases import comparable
 from conversation_analytics.core.schemas import INSTANT, MONEY
-from conversation_analytics.core.tables import TABLES
-from conversation_analytics.core.zones import UNDATED
+from conversation_analytics.core.tables import TABLES, period_of
 from conversation_analytics.lake.objects import LocalObjects
 from conversation_analytics.lake.snapshot import NO_DAY, PROTOCOL, Snapshot, SnapshotFiles
 
@@ -44,9 +43,6 @@ _Result = TypeVar("_Result")
 DAY_COLUMN: Final = "partition_day"
 _DAY_MEANING: Final = (
     "day of the partition, in ANALYTICS_TIMEZONE: bound it to read those days only"
-)
-_UNDATED: Final = frozenset(
-    table.name for zone in UNDATED.values() for table in (zone.raw, zone.curated, zone.dead_letters)
 )
 _TYPES: Final[dict[pl.DataType | type[pl.DataType], str]] = {
     pl.String(): "VARCHAR",
@@ -238,7 +234,7 @@ class LakeSql:
 
     def _overview(self, schema: TableSchema) -> dict[str, object]:
         days: list[str] | None = None
-        if schema.name not in _UNDATED:
+        if period_of(schema) is not None:
             names = self._snapshot.names(schema.name)
             keys = dict.fromkeys(name.split("/")[2] for name in names)
             days = [key for key in keys if key != NO_DAY]
@@ -383,7 +379,7 @@ def open_sql(lake: Lake, limits: SqlLimits | None = None) -> LakeSql:
 
 def _columns(schema: TableSchema) -> tuple[tuple[str, str], ...]:
     columns = tuple((column.name, _sql_type(schema, column)) for column in schema.columns)
-    return columns if schema.name in _UNDATED else (*columns, (DAY_COLUMN, "DATE"))
+    return columns if period_of(schema) is None else (*columns, (DAY_COLUMN, "DATE"))
 
 
 def _sql_type(schema: TableSchema, column: Column) -> str:
@@ -400,7 +396,7 @@ def _view(schema: TableSchema) -> str:
         for column in schema.columns
     )
     selected = [f'"{column.name}"' for column in schema.columns]
-    if schema.name not in _UNDATED:
+    if period_of(schema) is not None:
         # DuckDB evaluates bounds on it per file name, before it opens a file.
         selected.append(f"TRY_CAST(split_part(filename, '/', -2) AS DATE) AS {DAY_COLUMN}")
     return (

@@ -25,7 +25,7 @@ from conversation_analytics.core.schemas import (
     RAW_MESSAGES,
     UNDATED_MESSAGES,
 )
-from conversation_analytics.core.tables import TABLES
+from conversation_analytics.core.tables import TABLES, period_of
 from conversation_analytics.lake import snapshot
 from conversation_analytics.lake.encoding import ParquetOptions
 from conversation_analytics.lake.objects import LocalObjects
@@ -170,7 +170,7 @@ def test_a_table_without_partitions_yet_is_an_empty_view(objects: ObjectStore) -
     with open_sql(Lake(objects)) as sql:
         for schema in TABLES:
             found = frame_of(sql, f"FROM {schema.name}")
-            day = {} if "undated" in schema.name else {"partition_day": pl.Date()}
+            day = {} if period_of(schema) is None else {"partition_day": pl.Date()}
             assert found.schema == {**schema.polars, **day}
             assert found.is_empty()
         assert ask(sql, "SELECT sum(value) FROM daily_report") == [(None,)]
@@ -237,7 +237,7 @@ def test_select_star_gives_any_frame_as_it_was_written(
     data: st.DataObject, schema: TableSchema
 ) -> None:
     frame = schema.conform(data.draw(frames(schema)))
-    key = None if "undated" in schema.name else DAYS[0]
+    key = None if period_of(schema) is None else DAYS[0]
     with tempfile.TemporaryDirectory() as folder:
         lake = open_lake(Path(folder), options=ParquetOptions(max_records_per_file=2))
         lake.write(schema, key, frame)

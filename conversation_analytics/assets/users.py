@@ -1,0 +1,141 @@
+"""Users over all days: their table, growth and cohorts, and a document per user."""
+
+import datetime as dt
+import functools
+import hashlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from conversation_analytics.assets.lineage import stored_day
+from conversation_analytics.assets.partitions import DailyChain, lake_in
+from conversation_analytics.core.cohorts import (
+    USER_COHORTS,
+    USER_GROWTH,
+    user_cohorts,
+    user_growth,
+)
+from conversation_analytics.core.documents import Document, user_documents
+from conversation_analytics.core.schemas import DAILY_PARTIALS
+from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
+from conversation_analytics.core.user_analytics import (
+    USER_ANALYTICS,
+    Users,
+    nobody,
+    user_analytics,
+    with_day,
+)
+from conversation_analytics.documents.store import DocumentStore
+from conversation_analytics.io_managers.lake_io import column_schema
+from conversation_analytics.io_managers.read_log import ReadLog, attempt_of
+from conversation_analytics.io_managers.retries import retry_if_transient
+from conversation_analytics.lake.store import Lake
+
+USERS = "users"
+"""Name of the job and of the group; documents are of the partition of this name."""
+_DOCUMENTS = "user_analytics_documents"
+_TABLES = (USER_ANALYTICS, USER_GROWTH, USER_COHORTS)
+_Later = Callable[[], pl.DataFrame]
+_GRAPH = {
+    **{table.name: (DAILY_PARTIALS.name,) for table in _TABLES},
+    _DOCUMENTS: (USER_ANALYTICS.name,),
+}
+
+
+def user_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
+    """Return the tables of users, growth and cohorts, and the documents of users."""
+
+    @dg.multi_asset(
+        name=USERS,
+        group_name=USERS,
+        outs={
+            schema.name: dg.AssetOut(
+                io_manager_key="lake_io",
+                dagster_type=dg.Any,
+                kinds={"polars", "parquet"},
+                description=f"{schema.description} Folded from the daily partials of all days.",
+                metadata={"dagster/column_schema": column_schema(schema)},
+            )
+            for schema in _TABLES
+        },
+        deps=[DAILY_PARTIALS.name],
+    )
+    def users(
+        context: dg.AssetExecutionContext,
+        lake: dg.ResourceParam[Lake],
+        reads: dg.ResourceParam[ReadLog],
+    ) -> tuple[_Later, _Later, _Later]:
+        attempt = attempt_of(context.get_step_execution_context())
+
+        @functools.cache
+        def fold() -> tuple[Users, dt.date]:
+            found, digests = nobody(), []
+            for key, partials, sha256 in _days(lake):
+                found = with_day(found, partials)
+                digests.append((key, sha256))
+            reads.add(attempt, None, DAILY_PARTIALS.name, _digest(digests))
+            last = max((key for key, _ in digests), default=dt.date.min.isoformat())
+            return found, dt.date.fromisoformat(last)
+
+        # The IO manager calls them, the first of which reads, after it has noted what is there.
+        return (
+            lambda: user_analytics(*fold()),
+            lambda: user_growth(*fold()),
+            lambda: user_cohorts(*fold()),
+        )
+
+    @dg.asset(
+        name=_DOCUMENTS,
+        group_name="documents",
+        io_manager_key="document_io",
+        ins={USER_ANALYTICS.name: lake_in(USER_ANALYTICS)},
+        kinds={"mongodb" if chain.settings.mongodb_uri else "sqlite"},
+        dagster_type=dg.Any,
+        description="One document per user and app, and one per user over all apps.",
+        metadata={
+            "collection": chain.settings.mongodb_user_analytics_collection,
+            "documents": "replace",
+            "partition": USERS,
+        },
+    )
+    def documents(user_analytics: pl.DataFrame) -> list[Document]:
+        return user_documents(user_analytics)
+
+    return [users, documents]
+
+
+def stale_users(lake: Lake, documents: DocumentStore) -> tuple[StaleAsset, ...]:
+    """Return the assets of users that are missing, or of other days than are held.
+
+    Raises:
+        AnalyticsError: a storage does not answer, or partials are of another version: their
+            days come first.
+    """
+    keys = sorted(lake.keys(DAILY_PARTIALS))
+    if not keys:
+        return ()
+    digest = _digest([(key, lake.stat(DAILY_PARTIALS, key).sha256) for key in keys])
+    stored: dict[str, StoredPartition | None] = {
+        DAILY_PARTIALS.name: StoredPartition(digest, {}),
+        **stored_day([table.name for table in _TABLES], lake, documents, None),
+        **stored_day([_DOCUMENTS], lake, documents, USERS),
+    }
+    return stale_assets(stored, _GRAPH, {})
+
+
+def _days(lake: Lake) -> Iterator[tuple[str, pl.DataFrame, str]]:
+    """Yield day, partials and digest of every day held, in order."""
+
+    @retry_if_transient()
+    def read(key: str) -> tuple[str, pl.DataFrame, str]:
+        frame, info = lake.read_with_info(DAILY_PARTIALS, key)
+        return key, frame, info.sha256
+
+    yield from map(read, sorted(lake.keys(DAILY_PARTIALS)))
+
+
+def _digest(days: list[tuple[str, Any]]) -> str:
+    told = "\n".join(f"{key} {sha256}" for key, sha256 in days)
+    return hashlib.sha256(told.encode()).hexdigest()

@@ -1,0 +1,145 @@
+"""Users over all days: made of what is held, stale when a day has changed, served as documents."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from conversation_analytics.assets.users import stale_users
+from conversation_analytics.core import schemas
+from conversation_analytics.core.cohorts import USER_COHORTS, USER_GROWTH
+from conversation_analytics.core.user_analytics import USER_ANALYTICS
+from conversation_analytics.definitions import build_definitions
+from conversation_analytics.materialize import merges_of
+from conversation_analytics.resources.connections import open_documents, open_lake
+from conversation_analytics.settings import Settings, parse_settings
+from conversation_analytics_tests.oracles import users_oracle
+from conversation_analytics_tests.platform import run_job
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FIRST, LAST = dt.date(2026, 11, 2), dt.date(2026, 11, 12)
+ASSETS = ["user_analytics", "user_growth", "user_cohorts", "user_analytics_documents"]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return parse_settings(
+        {
+            "PARQUET_BASE_DIR": str(tmp_path / "lake"),
+            "SQLITE_PATH": str(tmp_path / "documents.sqlite"),
+            "ANALYTICS_START_DATE": FIRST.isoformat(),
+            "ANALYTICS_TIMEZONE": "Asia/Bangkok",
+            "SAMPLE_TURNS_PER_DAY": "25",
+        }
+    )
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as made:
+        yield made
+
+
+def stale(settings: Settings) -> dict[str, str]:
+    documents = open_documents(settings)
+    try:
+        return {one.asset: one.reason for one in stale_users(open_lake(settings), documents)}
+    finally:
+        documents.close()
+
+
+def rows_of(settings: Settings, table: schemas.TableSchema) -> list[dict[str, Any]]:
+    lake = open_lake(settings)
+    return [row for key in lake.keys(table) for row in lake.read(table, key).to_dicts()]
+
+
+def test_users_are_what_the_rows_of_all_days_say_and_follow_a_changed_day(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    assert stale(settings) == {}  # no day is held, so that there are no users
+    run_job(settings, "daily", FIRST.isoformat(), LAST.isoformat(), instance=instance)
+    assert list(stale(settings)) == ASSETS
+    assert [run.job for run in merges_of(settings, [])] == ["users"]
+    run_job(settings, "users", instance=instance)
+    assert stale(settings) == {}
+    assert merges_of(settings, []) == []
+
+    lake = open_lake(settings)
+    told = {
+        (row.pop("app_id"), row.pop("user_id")): users_oracle.read(row)
+        for row in lake.read(USER_ANALYTICS, None).to_dicts()
+    }
+    messages, feedbacks = rows_of(settings, schemas.MESSAGES), rows_of(settings, schemas.FEEDBACKS)
+    zone = settings.analytics_timezone.key
+    assert told == users_oracle.users(messages, feedbacks, LAST, zone)
+    assert any(row["likes"] for row in told.values())
+    before = [lake.read(table, None) for table in (USER_ANALYTICS, USER_GROWTH, USER_COHORTS)]
+
+    # A day in the middle changes: everything is of another day now; made again, it is as before.
+    key = (FIRST + dt.timedelta(days=3)).isoformat()
+    partials, info = lake.read_with_info(schemas.DAILY_PARTIALS, key)
+    lake.write(schemas.DAILY_PARTIALS, key, partials.head(0), inputs=info.inputs)
+    assert stale(settings)["user_analytics"] == "daily_partials has changed since"
+    run_job(settings, "users", instance=instance)
+    assert lake.read(USER_ANALYTICS, None).height < before[0].height
+    lake.write(schemas.DAILY_PARTIALS, key, partials, inputs=info.inputs)
+    run_job(settings, "users", instance=instance)
+    for table, as_it_was in zip((USER_ANALYTICS, USER_GROWTH, USER_COHORTS), before, strict=True):
+        assert_frame_equal(lake.read(table, None), as_it_was, check_exact=True)
+
+
+def test_every_user_is_a_document_with_costs_and_models(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    run_job(settings, "daily", FIRST.isoformat(), FIRST.isoformat(), instance=instance)
+    run_job(settings, "users", instance=instance)
+    table = open_lake(settings).read(USER_ANALYTICS, None)
+    store = open_documents(settings)
+    try:
+        documents = store.find("user_analytics", {})
+        [someone] = store.find("user_analytics", {"user_id": table["user_id"][-1], "app_id": None})
+    finally:
+        store.close()
+    assert len(documents) == table.height
+    row = table.filter(
+        pl.col("app_id").is_null() & (pl.col("user_id") == table["user_id"][-1])
+    ).row(0, named=True)  # fmt: skip
+    assert someone["turns"] == row["turns"]
+    assert someone["models"] == json.loads(row["models"])
+    assert {one["currency"]: Decimal(one["cost"]) for one in someone["costs"]} == json.loads(
+        row["costs"] or "{}", parse_float=Decimal
+    )
+
+
+def test_the_schedule_asks_for_users_only_where_a_day_has_changed(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    repository = build_definitions(settings).get_repository_def()
+    documents = open_documents(settings)
+
+    def tick() -> Any:
+        context = dg.build_schedule_context(
+            instance=instance, repository_def=repository,
+            resources={"lake": open_lake(settings), "documents": documents},
+        )  # fmt: skip
+        with context:
+            return repository.get_schedule_def("refresh_users")(context)
+
+    try:
+        assert isinstance(tick(), dg.SkipReason)
+        run_job(settings, "daily", FIRST.isoformat(), instance=instance)
+        assert isinstance(tick(), dg.RunRequest)
+        run_job(settings, "users", instance=instance)
+        assert isinstance(tick(), dg.SkipReason)
+    finally:
+        documents.close()
