@@ -48,7 +48,7 @@ def user_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
     """Return the tables of users, growth and cohorts, and the documents of users."""
 
     @dg.multi_asset(
-        name=USERS,
+        name="fold_users",
         group_name=USERS,
         outs={
             schema.name: dg.AssetOut(
