@@ -25,7 +25,11 @@ if TYPE_CHECKING:
     from conversation_analytics.settings import Settings
 
 _TABLES = {table.name: table for table in TABLES}
-FILES = "daily_report_files"
+FILES = {
+    "daily_report_files": "daily", "weekly_report_files": "weekly",
+    "monthly_report_files": "monthly",
+}  # fmt: skip
+"""The assets of report files, and the folder of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +140,9 @@ def days_held(lake: Lake) -> tuple[str, ...]:
     return tuple(sorted(set().union(*(lake.keys(zones.raw) for zones in DAILY.values()))))
 
 
-def files_inputs_path(key: str) -> str:
-    """Return where the report files of a day say what they were made of."""
-    return f"daily/{key}.inputs.json"
+def files_inputs_path(folder: str, key: str) -> str:
+    """Return where the report files of a day, week or month say what they were made of."""
+    return f"{folder}/{key}.inputs.json"
 
 
 def stored_day(
@@ -169,8 +173,8 @@ def _stored(
     inputs: Mapping[str, str] | None
     if key is None:
         raise ValueError(f"{name} has partitions")
-    if name == FILES:
-        path = files_inputs_path(key)
+    if name in FILES:
+        path = files_inputs_path(FILES[name], key)
         inputs = json.loads(lake.get_report(path)) if lake.has_report(path) else None
     else:
         inputs = inputs_of_documents(documents, name, key)

@@ -1,6 +1,7 @@
 """Weekly and monthly reports: merges of the daily partials of their days."""
 
 import datetime as dt
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -8,15 +9,17 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from conversation_analytics.assets.lineage import stored_day
+from conversation_analytics.assets.lineage import files_inputs_path, stored_day
 from conversation_analytics.assets.partitions import DailyChain, lake_in
 from conversation_analytics.assets.report_types import report_frame_type
+from conversation_analytics.core.daily_report import daily_report
 from conversation_analytics.core.documents import report_documents
+from conversation_analytics.core.hourly import hours_of_week
 from conversation_analytics.core.partials import partials_of_days
 from conversation_analytics.core.partitions import Partitioned
 from conversation_analytics.core.period_report import NAMES, PERIOD_REPORTS, period_report
 from conversation_analytics.core.periods import Period
-from conversation_analytics.core.schemas import DAILY_PARTIALS
+from conversation_analytics.core.schemas import DAILY_PARTIALS, DAILY_REPORT
 from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
 from conversation_analytics.documents.store import DocumentStore
 from conversation_analytics.io_managers.lake_io import column_schema
@@ -59,12 +62,16 @@ def period_partitions(chain: DailyChain, period: Period) -> dg.TimeWindowPartiti
 
 
 def period_assets(chain: DailyChain, period: Period) -> list[dg.AssetsDefinition]:
-    """Return the report of weeks or months and its documents."""
+    """Return the report of weeks or months, its files and its documents."""
     common: dict[str, Any] = {
         "partitions_def": period_partitions(chain, period),
         "backfill_policy": dg.BackfillPolicy.multi_run(PERIODS_PER_RUN),
     }
-    return [_report(period, common), _documents(chain, period, common)]
+    return [
+        _report(period, common),
+        _files(period, common),
+        _documents(chain, period, common),
+    ]
 
 
 def stale_periods(
@@ -95,8 +102,13 @@ def stale_periods(
             if _name(day) not in digests:
                 info = lake.stat(DAILY_PARTIALS, day)
                 digests[_name(day)] = StoredPartition(info.sha256, info.inputs)
-        report, copies = PERIOD_REPORTS[period].name, f"{NAMES[period]}_report_documents"
-        graph = {report: tuple(map(_name, inputs)), copies: (report,)}
+        report, name = PERIOD_REPORTS[period].name, NAMES[period]
+        own_inputs = [day.isoformat() for day in own if day.isoformat() in held]
+        graph = {
+            report: tuple(map(_name, inputs)),
+            f"{name}_report_files": (report, *map(_name, own_inputs)),
+            f"{name}_report_documents": (report,),
+        }
         stored = stored_day(graph, lake, documents, start.isoformat())
         if found := stale_assets(digests | stored, graph, {}):
             stale.append(StalePeriod(period, start, found))
@@ -162,6 +174,69 @@ def _report(period: Period, common: dict[str, Any]) -> dg.AssetsDefinition:
         return pl.concat(reports).to_pandas()
 
     return report
+
+
+def _files(period: Period, common: dict[str, Any]) -> dg.AssetsDefinition:
+    folder, schema = NAMES[period], PERIOD_REPORTS[period]
+
+    @dg.asset(
+        name=f"{folder}_report_files",
+        group_name="reports",
+        ins={schema.name: lake_in(schema)},
+        deps=[dg.AssetDep(DAILY_PARTIALS.name, partition_mapping=_own_days())],
+        kinds={"html", "csv"},
+        description=f"The report of the {period.value} as a self-contained HTML page, Markdown and "
+        f"CSV below `reports/{folder}/` of the lake, named by its first day.",
+        **common,
+    )
+    def files(
+        context: dg.AssetExecutionContext,
+        lake: dg.ResourceParam[Lake],
+        reads: dg.ResourceParam[ReadLog],
+        **reports: Partitioned[pl.DataFrame],
+    ) -> None:
+        from conversation_analytics.reports import period as pages  # noqa: PLC0415 - import budget
+
+        attempt = attempt_of(context.get_step_execution_context())
+        held = frozenset(lake.keys(DAILY_PARTIALS))
+        for key in sorted(context.partition_keys):
+            start = dt.date.fromisoformat(key)
+            days, hours = [DAILY_REPORT.empty()], [DAILY_PARTIALS.empty()]
+            wanted = [day for day in period.days_of(start) if day.isoformat() in held]
+            read = _read(lake, reads, attempt, key, tuple(wanted), held)
+            for day, partials in zip(wanted, read, strict=True):
+                days.append(daily_report(partials.lazy(), day))
+                hours.append(partials.filter(pl.col("kind") == "hours"))
+            shown = pages.PeriodReport(
+                period, start, reports[schema.name][key], pl.concat(days),
+                hours_of_week(pl.concat(hours)),
+            )  # fmt: skip
+            texts = {
+                "html": pages.period_html(shown),
+                "md": pages.period_markdown(shown),
+                "csv": pages.period_csv(shown.report),
+            }
+            inputs = json.dumps(reads.inputs(attempt, key), sort_keys=True).encode()
+            with retry_if_transient():
+                written = {
+                    ending: str(lake.put_report(f"{folder}/{key}.{ending}", text.encode()))
+                    for ending, text in texts.items()
+                }
+                lake.put_report(files_inputs_path(folder, key), inputs)
+            context.add_asset_metadata(
+                {
+                    "html": dg.MetadataValue.path(written["html"]),
+                    "csv": dg.MetadataValue.path(written["csv"]),
+                    "summary": dg.MetadataValue.md(texts["md"]),
+                },
+                partition_key=key,
+            )
+
+    return files
+
+
+def _own_days() -> dg.TimeWindowPartitionMapping:
+    return dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
 
 
 def _documents(chain: DailyChain, period: Period, common: dict[str, Any]) -> dg.AssetsDefinition:

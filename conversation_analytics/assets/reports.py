@@ -33,7 +33,6 @@ from conversation_analytics.lake.store import Lake
 
 def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
     """Return partials, the daily report and its HTML, Markdown and CSV files."""
-    zone = chain.settings.analytics_timezone
     options = partial_options(chain.settings)
 
     @dg.asset(
@@ -117,7 +116,7 @@ def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         group_name="reports",
         ins={
             **lake_ins(schemas.DAILY_REPORT),
-            **lake_ins(schemas.MESSAGES),
+            **lake_ins(schemas.DAILY_PARTIALS),
         },
         kinds={"html", "csv"},
         description="The daily report as a self-contained HTML page, Markdown and CSV below "
@@ -129,7 +128,7 @@ def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         lake: dg.ResourceParam[Lake],
         reads: dg.ResourceParam[ReadLog],
         daily_report: Partitioned[pl.DataFrame],
-        messages: Partitioned[pl.DataFrame],
+        daily_partials: Partitioned[pl.DataFrame],
     ) -> None:
         from conversation_analytics.reports.daily import (  # noqa: PLC0415 - import budget
             daily_csv,
@@ -139,7 +138,7 @@ def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
 
         for key in daily_report:
             report, day = daily_report[key], dt.date.fromisoformat(key)
-            hourly = hourly_turns(messages[key].lazy(), zone.key).collect()
+            hourly = hourly_turns(daily_partials[key])
             page = daily_html(report, None, generated_for=day, hourly=hourly)
             files = {"html": page, "md": daily_markdown(report), "csv": daily_csv(report)}
             made_from = reads.inputs(attempt_of(context.get_step_execution_context()), key)
@@ -149,7 +148,7 @@ def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
                     ending: lake.put_report(f"daily/{key}.{ending}", text.encode())
                     for ending, text in files.items()
                 }
-                lake.put_report(files_inputs_path(key), inputs)
+                lake.put_report(files_inputs_path("daily", key), inputs)
             context.add_asset_metadata(
                 {
                     "html": dg.MetadataValue.path(str(written["html"])),

@@ -1,26 +1,31 @@
-"""Turns by hour of the local day."""
+"""Turns by local hour, from the partials of the kind `hours`."""
 
 from __future__ import annotations
 
 import polars as pl
 
+_HOURS_A_DAY = 24
 
-def hourly_turns(messages: pl.LazyFrame, zone: str) -> pl.LazyFrame:
-    """Count the turns of each local hour, debugger rows left out as in every report.
+
+def hours_of_week(partials: pl.DataFrame) -> pl.DataFrame:
+    """Count the turns of each local hour of the week, over all apps.
 
     Args:
-        messages: of one day, schema `schemas.MESSAGES`.
-        zone: IANA name of the analytics time zone.
+        partials: schema `schemas.DAILY_PARTIALS`, of any days.
 
     Returns:
-        Columns `hour` Int32 (0 to 23, only hours with turns, ascending) and `turns` Int64.
-        The hour that a clock change repeats counts both.
+        Columns `bucket` Int64 (24 * weekday + hour, Monday 0; only those with turns, ascending) and
+        `turns` Int64. The hour that a clock change repeats counts both.
     """
-    return (
-        messages.filter(pl.col("invoke_from").is_null() | (pl.col("invoke_from") != "debugger"))
-        .group_by(
-            pl.col("created_at").dt.convert_time_zone(zone).dt.hour().cast(pl.Int32).alias("hour")
-        )
-        .agg(pl.len().cast(pl.Int64).alias("turns"))
-        .sort("hour")
-    )
+    of_hours = partials.filter(pl.col("kind") == "hours")
+    return of_hours.group_by("bucket").agg(pl.col("turns").sum()).sort("bucket")
+
+
+def hourly_turns(partials: pl.DataFrame) -> pl.DataFrame:
+    """Count the turns of each local hour of the day, as `hours_of_week`.
+
+    Returns:
+        Columns `hour` Int64 (0 to 23, only hours with turns, ascending) and `turns` Int64.
+    """
+    of_day = hours_of_week(partials).with_columns(hour=pl.col("bucket") % _HOURS_A_DAY)
+    return of_day.group_by("hour").agg(pl.col("turns").sum()).sort("hour")

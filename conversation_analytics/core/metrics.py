@@ -310,7 +310,7 @@ METRICS: tuple[Metric, ...] = (
            _DIFY_STATISTIC,
            _ratio(pl.col("latency_answer_tokens"), pl.col("latency_sum_s").cast(MONEY))),
     _as_dify("dify_total_price", "Total price, as Dify adds it up", "currencies added up",
-             MetricType.RATE, "sum(total_price), whatever the currency; Dify calls it USD",
+             MetricType.MONEY, "sum(total_price), whatever the currency; Dify calls it USD",
              "null without a price", pl.col("cost")),
     _as_dify("dify_average_response_time", "Average response time, as Dify has it", "s",
              MetricType.DURATION, "sum(latency_s) / turns, failed turns as 0 s",

@@ -67,6 +67,7 @@ th[aria-sort=descending] button::after{content:" ▼"}
 .left td,.left th{text-align:left;white-space:normal}.left td:nth-child(2){white-space:nowrap}
 summary{cursor:pointer;font-weight:650;font-size:16px}details table{margin-top:10px}
 code{font-size:13px}
+.none{fill:var(--grid)}
 .months{display:grid;grid-template-columns:repeat(auto-fill,minmax(250px,1fr));gap:16px}
 .month{display:grid;grid-template-columns:repeat(7,1fr);gap:3px;text-align:center;font-size:13px}
 .month span{color:var(--soft);padding:4px 0}

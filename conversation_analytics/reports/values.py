@@ -7,7 +7,8 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import TYPE_CHECKING
 
 from conversation_analytics.core.errors import ContractError
-from conversation_analytics.core.metrics import METRICS_BY_NAME, NO_APP, Metric, MetricType
+from conversation_analytics.core.metrics import METRICS_BY_NAME, NO_APP, Grain, Metric, MetricType
+from conversation_analytics.core.periods import Period
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -25,19 +26,26 @@ _MINUTE = 60
 
 @dataclass(frozen=True, slots=True)
 class DayValues:
-    """The values of one day.
+    """The values of one day, or another period.
 
     Attributes:
         day: calendar day in the analytics time zone.
         values: by app (None: over all apps), metric name and currency; None is unknown.
         apps: the apps of the day, most turns first, then by name.
         currencies: of the money metrics over all apps, an unknown currency (None) last.
+        period: what the values are of; `day` is its first day.
     """
 
     day: dt.date
     values: Mapping[Key, Decimal | None]
     apps: tuple[str, ...]
     currencies: tuple[str | None, ...]
+    period: Period = Period.DAY
+
+    @property
+    def within(self) -> str:
+        """When, in words."""
+        return f"{'on' if self.period is Period.DAY else 'in'} this {self.period.value}"
 
     def get(
         self, metric: str, app: str | None = None, currency: str | None = None
@@ -56,7 +64,7 @@ def days_of(report: pl.DataFrame) -> list[DayValues]:
     columns = ("day", "app_id", "metric", "currency", "value")
     for day, app, metric, currency, value in report.select(columns).iter_rows():
         by_day.setdefault(day, {})[app, metric, currency] = value
-    return [_day_values(day, by_day[day]) for day in sorted(by_day)]
+    return [day_values(day, by_day[day]) for day in sorted(by_day)]
 
 
 def one_day(report: pl.DataFrame, day: dt.date | None = None) -> DayValues:
@@ -96,7 +104,8 @@ def value_text(metric: Metric, value: Decimal | None, currency: str | None = Non
         case MetricType.DURATION:
             return _duration(value)
         case MetricType.MONEY:
-            return f"{currency_label(currency)} {_money(value)}"
+            code = "" if metric.grain is Grain.APP else f"{currency_label(currency)} "
+            return f"{code}{_money(value)}"
         case MetricType.SPEED | MetricType.RATE:
             return f"{value:,.1f} {metric.unit}"
 
@@ -158,7 +167,10 @@ def _money(amount: Decimal) -> str:
     return f"{amount:.{places}f}"
 
 
-def _day_values(day: dt.date, values: Mapping[Key, Decimal | None]) -> DayValues:
+def day_values(
+    day: dt.date, values: Mapping[Key, Decimal | None], period: Period = Period.DAY
+) -> DayValues:
+    """Return values with their apps and currencies found out."""
     apps = {app for app, _, _ in values if app is not None}
     currencies = {currency for app, metric, currency in values if app is None and metric == "cost"}
     return DayValues(
@@ -166,4 +178,5 @@ def _day_values(day: dt.date, values: Mapping[Key, Decimal | None]) -> DayValues
         values,
         tuple(sorted(apps, key=lambda app: (-(values.get((app, "turns", None)) or 0), app))),
         tuple(sorted(currencies, key=lambda code: (code is None, code or ""))),
+        period,
     )
