@@ -232,16 +232,23 @@ def definitions_card(today: DayValues) -> str:
     """Show every metric with its value over all apps and its definition."""
     rows = "".join(
         f"<tr><td>{html_text(name)}</td><td>{html_text(text)}</td>"
-        f"<td>{html_text(metric.formula)}</td><td>{html_text(metric.null_rule)}</td></tr>"
+        f"<td>{html_text(metric.formula)}</td><td>{html_text(metric.null_rule)}</td>"
+        f"<td><code>{html_text(drill_down(today, metric.name))}</code></td></tr>"
         for name, metric, text in overall(today)
     )
     return (
         '<section class="card wide"><details><summary>All metrics and their definitions</summary>'
         '<div class="scroll"><table class="left"><thead><tr><th scope="col">Metric</th>'
         '<th scope="col">Value, all apps</th><th scope="col">Definition</th>'
-        f'<th scope="col">Unknown ({UNKNOWN})</th></tr></thead><tbody>{rows}</tbody></table>'
-        "</div></details></section>\n"
+        f'<th scope="col">Unknown ({UNKNOWN})</th><th scope="col">Its conversations</th></tr>'
+        f"</thead><tbody>{rows}</tbody></table></div></details></section>\n"
     )
+
+
+def drill_down(today: DayValues, metric: str) -> str:
+    """Return the command that lists the conversations behind a figure over all apps."""
+    last = today.period.end_of(today.day)
+    return f"conversation-analytics query --metric {metric} --from {today.day} --to {last}"
 
 
 def overall(today: DayValues) -> Iterator[tuple[str, Metric, str]]:

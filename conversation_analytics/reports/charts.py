@@ -198,9 +198,7 @@ def heat(
                 f'fill-opacity="{shade}">{_title(text)}</rect>'
             )
     bottom = len(rows) * height + 14
-    parts += [
-        _text(left + x * cell, bottom, columns[x], "tick") for x in range(0, len(columns), 3)
-    ]
+    parts += [_text(left + x * cell, bottom, columns[x], "tick") for x in range(0, len(columns), 3)]
     width = left + len(columns) * cell
     parts.append(_x_title(x_title, bottom + 18, width))
     return _svg(title, width, bottom + 24, parts)
