@@ -4,7 +4,6 @@ import datetime as dt
 import functools
 import hashlib
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -18,14 +17,15 @@ from conversation_analytics.core.cohorts import (
     user_growth,
 )
 from conversation_analytics.core.documents import Document, user_documents
+from conversation_analytics.core.partitions import Described
 from conversation_analytics.core.schemas import DAILY_PARTIALS
 from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
 from conversation_analytics.core.user_analytics import (
+    FOLD_VERSION,
     USER_ANALYTICS,
     Users,
-    nobody,
     user_analytics,
-    with_day,
+    users_of_days,
 )
 from conversation_analytics.documents.store import DocumentStore
 from conversation_analytics.io_managers.lake_io import column_schema
@@ -37,7 +37,8 @@ USERS = "users"
 """Name of the job and of the group; documents are of the partition of this name."""
 _DOCUMENTS = "user_analytics_documents"
 _TABLES = (USER_ANALYTICS, USER_GROWTH, USER_COHORTS)
-_Later = Callable[[], pl.DataFrame]
+_MADE_BY = {"version": str(FOLD_VERSION)}
+_Later = Callable[[], Described[pl.DataFrame]]
 _GRAPH = {
     **{table.name: (DAILY_PARTIALS.name,) for table in _TABLES},
     _DOCUMENTS: (USER_ANALYTICS.name,),
@@ -70,20 +71,23 @@ def user_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         attempt = attempt_of(context.get_step_execution_context())
 
         @functools.cache
-        def fold() -> tuple[Users, dt.date]:
-            found, digests = nobody(), []
-            for key, partials, sha256 in _days(lake):
-                found = with_day(found, partials)
-                digests.append((key, sha256))
+        def fold() -> Users:
+            digests: list[tuple[str, str]] = []
+
+            def days() -> Iterator[tuple[dt.date, pl.DataFrame]]:
+                for key, partials, sha256 in _days(lake):
+                    digests.append((key, sha256))
+                    yield dt.date.fromisoformat(key), partials
+
+            found = users_of_days(days())
             reads.add(attempt, None, DAILY_PARTIALS.name, _digest(digests))
-            last = max((key for key, _ in digests), default=dt.date.min.isoformat())
-            return found, dt.date.fromisoformat(last)
+            return found
 
         # The IO manager calls them, the first of which reads, after it has noted what is there.
         return (
-            lambda: user_analytics(*fold()),
-            lambda: user_growth(*fold()),
-            lambda: user_cohorts(*fold()),
+            lambda: _described(user_analytics(fold())),
+            lambda: _described(user_growth(fold())),
+            lambda: _described(user_cohorts(fold())),
         )
 
     @dg.asset(
@@ -122,7 +126,11 @@ def stale_users(lake: Lake, documents: DocumentStore) -> tuple[StaleAsset, ...]:
         **stored_day([table.name for table in _TABLES], lake, documents, None),
         **stored_day([_DOCUMENTS], lake, documents, USERS),
     }
-    return stale_assets(stored, _GRAPH, {})
+    return stale_assets(stored, _GRAPH, {table.name: _MADE_BY for table in _TABLES})
+
+
+def _described(table: pl.DataFrame) -> Described[pl.DataFrame]:
+    return Described(table, {}, _MADE_BY)
 
 
 def _days(lake: Lake) -> Iterator[tuple[str, pl.DataFrame, str]]:
@@ -136,6 +144,6 @@ def _days(lake: Lake) -> Iterator[tuple[str, pl.DataFrame, str]]:
     yield from map(read, sorted(lake.keys(DAILY_PARTIALS)))
 
 
-def _digest(days: list[tuple[str, Any]]) -> str:
+def _digest(days: list[tuple[str, str]]) -> str:
     told = "\n".join(f"{key} {sha256}" for key, sha256 in days)
     return hashlib.sha256(told.encode()).hexdigest()

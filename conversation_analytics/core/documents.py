@@ -225,8 +225,8 @@ def user_documents(users: pl.DataFrame) -> list[Document]:
             "_id": f"{_app_part(row['app_id'])}:{quote(clean_text(row['user_id']), safe='')}",
             **_fields(row, ("costs", "models")),
             "costs": [
-                {"currency": currency or None, "cost": cost}
-                for currency, cost in json.loads(row["costs"] or "{}", parse_float=Decimal).items()
+                {"currency": currency or None, "cost": Decimal(cost)}
+                for currency, cost in json.loads(row["costs"] or "{}").items()
             ],
             "models": json.loads(row["models"] or "[]"),
         }

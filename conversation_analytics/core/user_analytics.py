@@ -1,26 +1,32 @@
 """Users over all days: folded from daily partials, day after day, in bounded memory.
 
-What is kept while folding is a row per user, a row per user and model, and eight bytes for each
-day on which a user was there: not the partials of a year.
+What is kept while folding is a row per user, a row per user, model and currency, and counts by
+period: nothing that grows with the days, but for the few rows of `Users.growth` and
+`Users.retention`. Days are taken in by batches, so that what is kept is gone through a few times
+a year and not once a day.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import polars as pl
 
+from conversation_analytics.core.errors import ContractError
 from conversation_analytics.core.metrics import NO_APP
-from conversation_analytics.core.partials import SESSION_GAP_S, known_sum
+from conversation_analytics.core.partials import SESSION_GAP_S
+from conversation_analytics.core.periods import Period
 from conversation_analytics.core.schemas import APP, INSTANT, MONEY, Column, TableSchema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-NEW_DAYS = 7
-"""A user is new for so many days, and dormant after as many without a turn."""
+FOLD_VERSION = 1
+"""To be raised where the same partials give other tables: stored ones are made again then."""
+STATUS_DAYS = 7
+"""Status compares the last so many days with as many before them."""
 
 USER_ANALYTICS = TableSchema(
     name="user_analytics",
@@ -33,8 +39,10 @@ USER_ANALYTICS = TableSchema(
         Column("last_day", pl.Date(), "local day of the last turn", required=True),
         Column("cohort", pl.Date(), "Monday of the ISO week of `first_day`", required=True),
         Column("status", pl.String(),
-               f"`dormant`: no turn in the last {NEW_DAYS} days held; `new`: the first one within "
-               "them; else `active`", required=True, low_cardinality=True),
+               f"as of the last day held: `dormant`: no turn in the last {STATUS_DAYS} days; "
+               f"`new`: the first one is among them; `returning`: had one in the {STATUS_DAYS} "
+               "days before, too; `resurrected`: had one only before these",
+               required=True, low_cardinality=True),
         Column("active_days", pl.Int64(), "days with a turn"),
         Column("sessions", pl.Int64(),
                f"runs of turns in one app with gaps of at most {SESSION_GAP_S // 60} minutes"),
@@ -45,29 +53,52 @@ USER_ANALYTICS = TableSchema(
         Column("currency", pl.String(), "currency of `cost`; null: of several, or unknown",
                low_cardinality=True),
         Column("cost", MONEY, "sum of prices, where they are all of one currency"),
-        Column("costs", pl.String(), "JSON object: sum of prices by currency ('': unknown)"),
-        Column("models", pl.String(), "JSON array of the models that answered: provider/model"),
+        Column("costs", pl.String(),
+               "JSON object: sum of prices by currency ('': unknown), as text, since a JSON number "
+               "would be read as a float; null: no turn has a price"),
+        Column("models", pl.String(),
+               "JSON array of the models that answered: provider/model; null: none is named"),
         Column("likes", pl.Int64(), "likes given; null: no ratings are read"),
         Column("dislikes", pl.Int64(), "dislikes given, as `likes`"),
         Column("satisfaction", MONEY, "likes / (likes + dislikes), null without ratings"),
     ),
     sort_by=("app_id", "user_id"),
-    description="One user of one app (or over all apps), over all days held.",
+    description="One user of one app (or over all apps) who had a turn, over all days held.",
 )  # fmt: skip
 
+DAYS_LATER = (0, 1, 7, 30)
+"""Retention by days is told of so many days later; by weeks of all."""
+COHORT_UNITS = (Period.DAY, Period.WEEK)
+GROWTH_UNITS = (Period.DAY, Period.WEEK, Period.MONTH)
+EVERY = {Period.DAY: "1d", Period.WEEK: "1w", Period.MONTH: "1mo"}
+"""Length of a period, for Polars."""
+
+_BATCH_ROWS = 250_000
 _PERSON = ["app_id", "user_id"]
+_PRICED = ["model_provider", "model_id", "currency"]
+_SUMS = ("turns", "errors", "sessions")
 _MICROS = 1_000_000
+_KINDS = ("users", "user_models", "user_ratings")
+_TAKEN = (
+    "kind", "day", *_PERSON, *_PRICED, *_SUMS, "message_tokens", "answer_tokens", "cost", "likes",
+    "dislikes", "first_at", "last_at",
+)  # fmt: skip
+_NUMBER = pl.Int64()
+_APP = 2**32
+"""A person is `_APP` times the number of an app, plus that of a user: below it, over all apps."""
 _TOTALS = {
-    "person": pl.UInt32(), "first_at": INSTANT, "last_at": INSTANT,
-    "sessions": pl.Int64(), "turns": pl.Int64(), "errors": pl.Int64(),
+    "person": _NUMBER, "first_day": pl.Date(), "last_day": pl.Date(), "active_days": pl.Int64(),
+    "first_at": INSTANT, "last_at": INSTANT, **dict.fromkeys(_SUMS, pl.Int64()),
 }  # fmt: skip
-_SPENT_BY = ["person", "model_provider", "model_id", "currency"]
+_SPENT = ("message_tokens", "answer_tokens", "cost")
 _SPENDING = {
-    "person": pl.UInt32(), "model_provider": pl.String(), "model_id": pl.String(),
-    "currency": pl.String(), "message_tokens": pl.Int64(), "answer_tokens": pl.Int64(),
-    "cost": MONEY,
+    "person": _NUMBER, "price": _NUMBER,
+    "message_tokens": pl.Int64(), "answer_tokens": pl.Int64(), "cost": MONEY,
 }  # fmt: skip
-_RATINGS = {"person": pl.UInt32(), "likes": pl.Int64(), "dislikes": pl.Int64()}
+_RATINGS = {"person": _NUMBER, "likes": pl.Int64(), "dislikes": pl.Int64()}
+_IN_PERIOD = {"unit": pl.String(), "app_id": pl.String(), "start": pl.Date()}
+_GROWTH = _IN_PERIOD | dict.fromkeys(("active", "new", "returning"), pl.Int64())
+_RETENTION = _IN_PERIOD | {"cohort": pl.Date(), "users": pl.Int64()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,152 +106,279 @@ class Users:
     """What is known of every user from the days taken in so far.
 
     Attributes:
-        people: `app_id` (`NO_APP` for none), `user_id`, `person`: the number of the pair.
-        totals: a row per person who had a turn.
-        spending: a row per person, model and currency.
-        ratings: a row per person who rated.
-        days: `person`, `day`: a row for each day with a turn.
+        days: the days taken in, ascending.
+        rated: whether ratings were read on any of them.
+        names: `user_id` and `user`: a number.
+        apps: `app_id` (`NO_APP`: no app) and `app`: a number from 0.
+        prices: `model_provider`, `model_id`, `currency`, `price`: the number of the three.
+        totals: a row per person who had a turn: a user of an app, or over all apps.
+        spending: a row per person (of an app only) and price.
+        ratings: a row per person (of an app only) who rated.
+        recent: `person`, `day`: a row for each turn day among the last days, for the status.
+        growth: `unit`, `app_id`, `start`: users with a turn in the period, those who never had one
+            before, and those who had one in the period before.
+        retention: `unit`, `app_id`, `cohort`, `start`: users of the cohort with a turn in the
+            period.
     """
 
-    people: pl.DataFrame
+    days: tuple[dt.date, ...]
+    rated: bool
+    names: pl.DataFrame
+    apps: pl.DataFrame
+    prices: pl.DataFrame
     totals: pl.DataFrame
     spending: pl.DataFrame
     ratings: pl.DataFrame
-    days: pl.DataFrame
+    recent: pl.DataFrame
+    growth: pl.DataFrame
+    retention: pl.DataFrame
 
 
 def nobody() -> Users:
     """Return the users of no days."""
     return Users(
-        pl.DataFrame(schema={"app_id": pl.String(), "user_id": pl.String(), "person": pl.UInt32()}),
-        pl.DataFrame(schema=_TOTALS),
-        pl.DataFrame(schema=_SPENDING),
-        pl.DataFrame(schema=_RATINGS),
-        pl.DataFrame(schema={"person": pl.UInt32(), "day": pl.Date()}),
+        days=(),
+        rated=False,
+        names=pl.DataFrame(schema={"user_id": pl.String(), "user": _NUMBER}),
+        apps=pl.DataFrame(schema={"app_id": pl.String(), "app": _NUMBER}),
+        prices=pl.DataFrame(schema={**dict.fromkeys(_PRICED, pl.String()), "price": _NUMBER}),
+        totals=pl.DataFrame(schema=_TOTALS),
+        spending=pl.DataFrame(schema=_SPENDING),
+        ratings=pl.DataFrame(schema=_RATINGS),
+        recent=pl.DataFrame(schema={"person": _NUMBER, "day": pl.Date()}),
+        growth=pl.DataFrame(schema=_GROWTH),
+        retention=pl.DataFrame(schema=_RETENTION),
     )
 
 
-def users_of_days(days: Iterable[pl.DataFrame]) -> Users:
+def users_of_days(
+    days: Iterable[tuple[dt.date, pl.DataFrame]], *, batch_rows: int = _BATCH_ROWS
+) -> Users:
     """Fold the partials of days, in ascending order, into what is known of their users.
 
     Args:
-        days: frames of the schema `schemas.DAILY_PARTIALS`, of a day each, the earliest first;
-            each is let go once it was taken in.
+        days: a day and its partials, schema `schemas.DAILY_PARTIALS`, the earliest first; each
+            frame is let go once it was taken in.
+        batch_rows: rows of partials to hold before they are folded; the result is the same.
+
+    Raises:
+        ContractError: the days do not ascend.
     """
     users = nobody()
-    for partials in days:
-        users = with_day(users, partials)
-    return users
+    held: list[pl.DataFrame] = []
+    batch: list[dt.date] = []
+    last: dt.date | None = None
+    for day, partials in days:
+        if last is not None and day <= last:
+            raise ContractError(
+                f"daily_partials of {day}: expected a day after {last}, which was taken in before: "
+                "sessions are joined over midnight in the order of days; pass the days sorted"
+            )
+        last = day
+        # Where ratings are read, apps have counts of them, though these be 0.
+        if partials["likes"].null_count() < partials.height:
+            users = replace(users, rated=True)
+        held.append(partials.filter(pl.col("kind").is_in(_KINDS)).select(_TAKEN))
+        batch.append(day)
+        if sum(frame.height for frame in held) >= batch_rows:
+            users = _with_days(users, batch, held)
+            held, batch = [], []
+    return _with_days(users, batch, held) if batch else users
 
 
-def with_day(users: Users, partials: pl.DataFrame) -> Users:
-    """Return the users with one more day.
-
-    Args:
-        users: of earlier days.
-        partials: schema `schemas.DAILY_PARTIALS`, of a later day.
-    """
-    own = partials.filter(
-        pl.col("kind").is_in(["users", "user_models", "user_ratings"])
-    ).with_columns(pl.col("app_id").fill_null(NO_APP))
-    people = _with_people(users.people, own)
-    rows = own.join(people, on=_PERSON, how="left", maintain_order="left")
-    turns = rows.filter(pl.col("kind") == "users")
-    spending = rows.filter(pl.col("kind") == "user_models").select(list(_SPENDING))
-    ratings = rows.filter(pl.col("kind") == "user_ratings").select(list(_RATINGS))
+def _with_days(users: Users, days: Sequence[dt.date], partials: Sequence[pl.DataFrame]) -> Users:
+    own = pl.concat(partials).with_columns(pl.col("app_id").fill_null(NO_APP))
+    names = _numbered(users.names, own.select("user_id"), "user")
+    apps = _numbered(users.apps, own.select("app_id"), "app")
+    number = (pl.col("app") + 1) * _APP + pl.col("user")
+    own = own.join(names, on="user_id").join(apps, on="app_id").with_columns(number.alias("person"))
+    spending = own.filter(pl.col("kind") == "user_models")
+    prices = _numbered(users.prices, spending.select(_PRICED), "price")
+    spending = spending.join(prices, on=_PRICED, nulls_equal=True)
+    ratings = own.filter(pl.col("kind") == "user_ratings")
+    turns = _sessions_joined(own.filter(pl.col("kind") == "users"), users.totals)
+    rows = _with_days_before(_with_everywhere(turns), users.totals)
     return Users(
-        people,
-        _joined(pl.concat([users.totals, turns.select(list(_TOTALS))])),
-        _summed(pl.concat([users.spending, spending]), _SPENT_BY),
-        _summed(pl.concat([users.ratings, ratings]), ["person"]),
-        pl.concat([users.days, turns.select("person", "day")]),
+        days=(*users.days, *days),
+        rated=users.rated,
+        names=names,
+        apps=apps,
+        prices=prices,
+        totals=_totals(users.totals, rows),
+        spending=_summed([users.spending, spending.select(list(_SPENDING))], ["person", "price"]),
+        ratings=_summed([users.ratings, ratings.select(list(_RATINGS))], ["person"]),
+        recent=pl.concat([users.recent, rows.select("person", "day")]).filter(
+            pl.col("day") > days[-1] - dt.timedelta(days=2 * STATUS_DAYS)
+        ),
+        growth=_summed(
+            [users.growth, *(_growth(rows, unit) for unit in GROWTH_UNITS)], list(_IN_PERIOD)
+        ),
+        retention=_summed(
+            [users.retention, *(_retention(rows, unit) for unit in COHORT_UNITS)],
+            [*_IN_PERIOD, "cohort"],
+        ),
     )
 
 
-def _with_people(people: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
-    unseen = rows.select(_PERSON).unique().join(people, on=_PERSON, how="anti").sort(_PERSON)
-    numbers = pl.int_range(people.height, people.height + unseen.height, dtype=pl.UInt32())
-    return pl.concat([people, unseen.with_columns(numbers.alias("person"))])
+def _numbered(known: pl.DataFrame, rows: pl.DataFrame, name: str) -> pl.DataFrame:
+    """Return `known` with a number, named `name`, for each of `rows` that it lacks."""
+    by = rows.columns
+    unseen = rows.unique().join(known, on=by, how="anti", nulls_equal=True).sort(by)
+    numbers = pl.int_range(known.height, known.height + unseen.height, dtype=_NUMBER)
+    return pl.concat([known, unseen.with_columns(numbers.alias(name))])
 
 
-def _joined(totals: pl.DataFrame) -> pl.DataFrame:
-    """Add up; a session that goes on from the days before was counted on both sides."""
-    before = pl.col("last_at").shift(1).over("person", order_by="first_at")
-    silence = (pl.col("first_at") - before).dt.total_microseconds()
+def _after_the_row_before(
+    rows: pl.DataFrame, name: str, value: pl.Expr, *, by: str
+) -> pl.DataFrame:
+    """Set `name` to `value` of the person's row before, in the order of `by`.
+
+    It stays what it is in the person's first row. Sorting all rows takes a fraction of the time
+    that a window by person takes.
+    """
+    same = pl.col("person") == pl.col("person").shift(1)
+    return rows.sort("person", by).with_columns(
+        pl.when(same).then(value.shift(1)).otherwise(pl.col(name)).alias(name)
+    )
+
+
+def _sessions_joined(turns: pl.DataFrame, totals: pl.DataFrame) -> pl.DataFrame:
+    """A session that goes on from the day before was counted on both days: it is one less."""
+    before = totals.select("person", pl.col("last_at").alias("before"))
+    rows = turns.join(before, on="person", how="left")
+    rows = _after_the_row_before(rows, "before", pl.col("last_at"), by="day")
+    silence = (pl.col("first_at") - pl.col("before")).dt.total_microseconds()
     goes_on = (silence <= SESSION_GAP_S * _MICROS).fill_null(value=False)
+    return rows.with_columns(pl.col("sessions") - goes_on.cast(pl.Int64))
+
+
+def _with_everywhere(turns: pl.DataFrame) -> pl.DataFrame:
+    """Return a row per person and day: of each app, and over all apps."""
+    columns = ["app_id", "person", "day", "first_at", "last_at", *_SUMS]
+    everywhere = turns.group_by(pl.col("user").alias("person"), "day").agg(
+        pl.lit(None, pl.String()).first().alias("app_id"),
+        pl.col("first_at").min(),
+        pl.col("last_at").max(),
+        pl.col(_SUMS).sum(),
+    )
+    return pl.concat([turns.select(columns), everywhere.select(columns)])
+
+
+def _with_days_before(rows: pl.DataFrame, totals: pl.DataFrame) -> pl.DataFrame:
+    """Add the person's first day of all, and the one before the row's, which may be null."""
+    known = totals.select("person", "first_day", pl.col("last_day").alias("day_before"))
+    rows = rows.join(known, on="person", how="left")
+    rows = _after_the_row_before(rows, "day_before", pl.col("day"), by="day")
+    first = pl.when(pl.col("day_before").is_null()).then("day").otherwise("first_day")
+    return rows.with_columns(first.forward_fill().alias("first_day"))
+
+
+def _totals(totals: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    new = rows.with_columns(
+        pl.col("day").alias("last_day"), pl.lit(1, pl.Int64()).alias("active_days")
+    )
     return (
-        totals.with_columns(pl.col("sessions") - goes_on.cast(pl.Int64))
+        pl.concat([totals, new.select(list(_TOTALS))])
         .group_by("person")
         .agg(
-            pl.col("first_at").min(),
-            pl.col("last_at").max(),
-            pl.col("sessions", "turns", "errors").sum(),
+            pl.col("first_day", "first_at").min(),
+            pl.col("last_day", "last_at").max(),
+            pl.col("active_days", *_SUMS).sum(),
         )
+        .select(list(_TOTALS))
     )
 
 
-def _summed(rows: pl.DataFrame, by: list[str]) -> pl.DataFrame:
-    sums = [known_sum(pl.col(name)).alias(name) for name in rows.columns if name not in by]
-    return rows.group_by(by).agg(sums).select(rows.columns)
+def _entering(rows: pl.DataFrame, unit: Period) -> pl.DataFrame:
+    """Return the first row of each person in each period, `before` being the one before that."""
+    start, before = (pl.col(name).dt.truncate(EVERY[unit]) for name in ("day", "day_before"))
+    return rows.with_columns(
+        start.alias("start"), before.alias("before"), pl.lit(unit.value).alias("unit")
+    ).filter(pl.col("before").is_null() | (pl.col("before") < pl.col("start")))
 
 
-def scoped(users: Users) -> pl.DataFrame:
-    """Return whom rows of persons are told under: each under the app, and over all apps.
+def _growth(rows: pl.DataFrame, unit: Period) -> pl.DataFrame:
+    of_before = pl.col("before") == pl.col("start").dt.offset_by(f"-{EVERY[unit]}")
+    return (
+        _entering(rows, unit)
+        .group_by(list(_IN_PERIOD))
+        .agg(
+            pl.len().cast(pl.Int64).alias("active"),
+            pl.col("before").is_null().sum().cast(pl.Int64).alias("new"),
+            of_before.sum().cast(pl.Int64).alias("returning"),
+        )
+        .select(list(_GROWTH))
+    )
 
-    Returns:
-        `person`, `app_id` (null: over all apps), `user_id`.
-    """
-    everywhere = users.people.with_columns(pl.lit(None, dtype=pl.String).alias("app_id"))
-    return pl.concat([users.people, everywhere]).select("person", *_PERSON)
+
+def _retention(rows: pl.DataFrame, unit: Period) -> pl.DataFrame:
+    entering = _entering(rows, unit).with_columns(
+        pl.col("first_day").dt.truncate(EVERY[unit]).alias("cohort")
+    )
+    if unit is Period.DAY:  # of a year there would be 66,000 pairs of days
+        later = (pl.col("start") - pl.col("cohort")).dt.total_days()
+        entering = entering.filter(later.is_in(DAYS_LATER))
+    return (
+        entering.group_by(*_IN_PERIOD, "cohort")
+        .agg(pl.len().cast(pl.Int64).alias("users"))
+        .select(list(_RETENTION))
+    )
 
 
-def user_analytics(users: Users, as_of: dt.date) -> pl.DataFrame:
+def _summed(frames: Sequence[pl.DataFrame], by: list[str]) -> pl.DataFrame:
+    """Add up what is known, by `by`; a sum without any known value is null."""
+    columns = frames[0].columns
+    names = [name for name in columns if name not in by]
+    counted = [pl.col(name).count().alias(f"{name}_known") for name in names]
+    sums = pl.concat(frames).group_by(by).agg(pl.col(names).sum(), *counted)
+    return sums.with_columns(
+        pl.when(pl.col(f"{name}_known") > 0).then(pl.col(name)).alias(name) for name in names
+    ).select(columns)
+
+
+def user_analytics(users: Users) -> pl.DataFrame:
     """Compute the table of users.
 
     Args:
-        users: of all days held.
-        as_of: the last day held, from which it is told who is new or dormant.
+        users: of all days held. The last one is the day as of which the status is told.
 
     Returns:
         Schema and row order of `USER_ANALYTICS`.
     """
-    people = scoped(users)
-    totals = (
-        people.join(users.totals, on="person")
-        .group_by(_PERSON)
-        .agg(
-            pl.col("first_at").min(),
-            pl.col("last_at").max(),
-            pl.col("sessions", "turns", "errors").sum(),
+    if not users.days:
+        return USER_ANALYTICS.empty()
+    spent = _scoped(users.spending, ["person", "price"])
+    priced = spent.join(users.prices, on="price")
+    parts = (
+        _tokens(spent),
+        _costs(priced),
+        _models(priced),
+        _scoped(users.ratings, ["person"]),
+        _active_recently(users.recent, users.days[-1]),
+    )
+    table = (
+        users.totals.with_columns(
+            (pl.col("person") % _APP).alias("user"), (pl.col("person") // _APP - 1).alias("app")
         )
+        .join(users.names, on="user")
+        .join(users.apps, on="app", how="left")
     )
-    days = (
-        people.join(users.days, on="person")
-        .group_by(_PERSON)
-        .agg(
-            pl.col("day").min().alias("first_day"),
-            pl.col("day").max().alias("last_day"),
-            pl.col("day").n_unique().cast(pl.Int64).alias("active_days"),
-        )
-    )
-    spent = _summed(
-        people.join(users.spending, on="person").drop("person"),
-        [*_PERSON, *_SPENT_BY[1:]],
-    )
-    ratings = _summed(people.join(users.ratings, on="person").drop("person"), _PERSON)
-    parts = (days, _tokens(spent), _costs(spent), _models(spent), ratings)
     for part in parts:
-        totals = totals.join(part, on=_PERSON, how="left", nulls_equal=True)
-    since = as_of - dt.timedelta(days=NEW_DAYS - 1)
+        table = table.join(part, on="person", how="left")
+    if users.rated:
+        table = table.with_columns(pl.col("likes", "dislikes").fill_null(0))
+    since = users.days[-1] - dt.timedelta(days=STATUS_DAYS - 1)
     rated = pl.col("likes") + pl.col("dislikes")
     return USER_ANALYTICS.conform(
-        totals.with_columns(
+        table.with_columns(
             pl.col("first_day").dt.truncate("1w").alias("cohort"),
             pl.when(pl.col("last_day") < since)
             .then(pl.lit("dormant"))
             .when(pl.col("first_day") >= since)
             .then(pl.lit("new"))
-            .otherwise(pl.lit("active"))
+            .when(pl.col("before").is_not_null())
+            .then(pl.lit("returning"))
+            .otherwise(pl.lit("resurrected"))
             .alias("status"),
             (pl.col("likes").cast(MONEY) / pl.when(rated > 0).then(rated.cast(MONEY))).alias(
                 "satisfaction"
@@ -229,24 +387,45 @@ def user_analytics(users: Users, as_of: dt.date) -> pl.DataFrame:
     )
 
 
+def _scoped(rows: pl.DataFrame, by: list[str]) -> pl.DataFrame:
+    """Return the rows of persons of an app, and their sums over all apps."""
+    return pl.concat([rows, _summed([rows.with_columns(pl.col("person") % _APP)], by)])
+
+
+def _active_recently(recent: pl.DataFrame, as_of: dt.date) -> pl.DataFrame:
+    """Return whom the `STATUS_DAYS` before the last ones saw: `person`, `before`."""
+    last = as_of - dt.timedelta(days=STATUS_DAYS)
+    first = last - dt.timedelta(days=STATUS_DAYS - 1)
+    return (
+        recent.filter(pl.col("day").is_between(first, last))
+        .select("person", pl.lit(value=True).alias("before"))
+        .unique()
+    )
+
+
 def _tokens(spent: pl.DataFrame) -> pl.DataFrame:
-    return _summed(spent.select(*_PERSON, "message_tokens", "answer_tokens"), _PERSON)
+    return _summed([spent.select("person", "message_tokens", "answer_tokens")], ["person"])
 
 
 def _costs(spent: pl.DataFrame) -> pl.DataFrame:
     paid = (
-        _summed(spent.select(*_PERSON, "currency", "cost"), [*_PERSON, "currency"])
+        _summed([spent.select("person", "currency", "cost")], ["person", "currency"])
         .filter(pl.col("cost").is_not_null())
-        .sort("currency", nulls_last=False)
+        .with_columns(
+            pl.concat_str(
+                _quoted("currency"), pl.lit(': "'), pl.col("cost").cast(pl.String), pl.lit('"')
+            ).alias("entry")
+        )
+        .sort("person", "currency", nulls_last=False)
+        .group_by("person", maintain_order=True)
+        .agg("entry", pl.col("currency", "cost").first())
     )
-    entry = pl.concat_str(
-        _quoted(pl.col("currency").fill_null("")), pl.lit(": "), pl.col("cost").cast(pl.String)
-    )
-    alone = pl.len() == 1
-    return paid.group_by(_PERSON, maintain_order=True).agg(
-        pl.when(alone).then(pl.col("currency").first()).alias("currency"),
-        pl.when(alone).then(pl.col("cost").first()).alias("cost"),
-        pl.concat_str(pl.lit("{"), entry.str.join(", "), pl.lit("}")).alias("costs"),
+    alone = pl.col("entry").list.len() == 1
+    return paid.select(
+        "person",
+        pl.when(alone).then(pl.col("currency")).alias("currency"),
+        pl.when(alone).then(pl.col("cost")).alias("cost"),
+        pl.concat_str(pl.lit("{"), pl.col("entry").list.join(", "), pl.lit("}")).alias("costs"),
     )
 
 
@@ -257,19 +436,22 @@ def _models(spent: pl.DataFrame) -> pl.DataFrame:
         .otherwise(pl.col("model_provider") + "/" + pl.col("model_id"))
     )
     used = (
-        spent.select(*_PERSON, label.alias("model"))
+        spent.select("person", label.alias("model"))
         .filter(pl.col("model").is_not_null())
         .unique()
-        .sort("model")
+        .sort("person", "model")
+        .select("person", _quoted("model"))
+        .group_by("person", maintain_order=True)
+        .agg("model")
     )
-    return used.group_by(_PERSON, maintain_order=True).agg(
-        pl.concat_str(pl.lit("["), _quoted(pl.col("model")).str.join(", "), pl.lit("]")).alias(
-            "models"
-        )
+    return used.select(
+        "person",
+        pl.concat_str(pl.lit("["), pl.col("model").list.join(", "), pl.lit("]")).alias("models"),
     )
 
 
-def _quoted(text: pl.Expr) -> pl.Expr:
-    """Return the texts as JSON strings."""
+def _quoted(name: str) -> pl.Expr:
+    """Return the texts of a column as JSON strings; null as the empty one."""
+    text = pl.col(name).fill_null("")
     encoded = pl.struct(text.alias("t")).struct.json_encode()  # {"t":"..."}
-    return encoded.str.slice(5, encoded.str.len_chars() - 6)
+    return encoded.str.slice(5, encoded.str.len_chars() - 6).alias(name)

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from conversation_analytics.assets import users
 from conversation_analytics.assets.users import stale_users
 from conversation_analytics.core import schemas
 from conversation_analytics.core.cohorts import USER_COHORTS, USER_GROWTH
@@ -73,16 +74,21 @@ def test_users_are_what_the_rows_of_all_days_say_and_follow_a_changed_day(
     run_job(settings, "users", instance=instance)
     assert stale(settings) == {}
     assert merges_of(settings, []) == []
+    # Made again of the same days, nothing is written.
+    again = run_job(settings, "users", instance=instance)
+    told = [one.metadata for one in again.asset_materializations_for_node("fold_users")]
+    assert [one["changed"].value for one in told] == [False] * 3
+    assert not any("user_id" in str(one["preview"].value) for one in told)
 
     lake = open_lake(settings)
-    told = {
+    people = {
         (row.pop("app_id"), row.pop("user_id")): users_oracle.read(row)
         for row in lake.read(USER_ANALYTICS, None).to_dicts()
     }
     messages, feedbacks = rows_of(settings, schemas.MESSAGES), rows_of(settings, schemas.FEEDBACKS)
     zone = settings.analytics_timezone.key
-    assert told == users_oracle.users(messages, feedbacks, LAST, zone)
-    assert any(row["likes"] for row in told.values())
+    assert people == users_oracle.users(messages, feedbacks, LAST, zone)
+    assert any(row["likes"] for row in people.values())
     before = [lake.read(table, None) for table in (USER_ANALYTICS, USER_GROWTH, USER_COHORTS)]
 
     # A day in the middle changes: everything is of another day now; made again, it is as before.
@@ -96,6 +102,24 @@ def test_users_are_what_the_rows_of_all_days_say_and_follow_a_changed_day(
     run_job(settings, "users", instance=instance)
     for table, as_it_was in zip((USER_ANALYTICS, USER_GROWTH, USER_COHORTS), before, strict=True):
         assert_frame_equal(lake.read(table, None), as_it_was, check_exact=True)
+
+
+def test_no_days_are_no_users(settings: Settings, instance: dg.DagsterInstance) -> None:
+    run_job(settings, "users", instance=instance)
+    lake = open_lake(settings)
+    assert [lake.row_count(t, None) for t in (USER_ANALYTICS, USER_GROWTH, USER_COHORTS)] == [0] * 3
+
+
+def test_tables_of_another_version_are_made_again(
+    settings: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_job(settings, "daily", FIRST.isoformat(), instance=instance)
+    run_job(settings, "users", instance=instance)
+    assert stale(settings) == {}
+    monkeypatch.setattr(users, "_MADE_BY", {"version": "another"})
+    assert stale(settings)["user_analytics"] == "made of other inputs or with other settings"
+    run_job(settings, "users", instance=instance)
+    assert stale(settings) == {}
 
 
 def test_every_user_is_a_document_with_costs_and_models(
@@ -116,9 +140,9 @@ def test_every_user_is_a_document_with_costs_and_models(
     ).row(0, named=True)  # fmt: skip
     assert someone["turns"] == row["turns"]
     assert someone["models"] == json.loads(row["models"])
-    assert {one["currency"]: Decimal(one["cost"]) for one in someone["costs"]} == json.loads(
-        row["costs"] or "{}", parse_float=Decimal
-    )
+    assert {one["currency"]: Decimal(one["cost"]) for one in someone["costs"]} == {
+        currency: Decimal(cost) for currency, cost in json.loads(row["costs"]).items()
+    }
 
 
 def test_the_schedule_asks_for_users_only_where_a_day_has_changed(

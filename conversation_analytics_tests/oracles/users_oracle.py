@@ -17,6 +17,8 @@ from conversation_analytics_tests.oracles.metrics_oracle import (
 )
 
 Row = dict[str, Any]
+WINDOWS = ((0, 6), (7, 13))
+"""Days before the last one held: of the last seven days, and of the seven before."""
 Person = tuple[str | None, str]
 """App (None: over all apps; '': no app) and user."""
 
@@ -34,7 +36,7 @@ def turns_by_person(messages: list[Row]) -> dict[Person, list[Row]]:
 def users(
     messages: list[Row], feedbacks: list[Row] | None, as_of: dt.date, zone: str
 ) -> dict[Person, Row]:
-    """Return the columns of `user_analytics` by person."""
+    """Return the columns of `user_analytics` by person; `as_of` is the last day held."""
     found = {}
     for (app, user), turns in turns_by_person(messages).items():
         days = sorted({local_day(row, zone) for row in turns})
@@ -49,14 +51,13 @@ def users(
             if counts(row) and row["user_id"] == user and app in (None, row["app_id"] or "")
         ]
         likes, dislikes = rated.count("like"), rated.count("dislike")
-        since = as_of - dt.timedelta(days=6)
         found[app, user] = {
             "first_at": turns[0]["created_at"],
             "last_at": turns[-1]["created_at"],
             "first_day": days[0],
             "last_day": days[-1],
             "cohort": days[0] - dt.timedelta(days=days[0].weekday()),
-            "status": ("dormant" if days[-1] < since else "new" if days[0] >= since else "active"),
+            "status": status(days, as_of),
             "active_days": len(days),
             "sessions": sessions(turns),
             "turns": len(turns),
@@ -67,11 +68,23 @@ def users(
             "cost": next(iter(costs.values())) if len(costs) == 1 else None,
             "costs": costs,
             "models": sorted({model for row in turns if (model := label(row)) is not None}),
-            "likes": likes if rated else None,
-            "dislikes": dislikes if rated else None,
+            "likes": None if feedbacks is None else likes,
+            "dislikes": None if feedbacks is None else dislikes,
             "satisfaction": quotient(likes, len(rated)),
         }
     return found
+
+
+def status(days: list[dt.date], as_of: dt.date) -> str:
+    """Say where a user stands who was there on `days`, ascending."""
+    this_week, week_before = (
+        [day for day in days if least <= (as_of - day).days <= most] for least, most in WINDOWS
+    )
+    if not this_week:
+        return "dormant"
+    if this_week == days:
+        return "new"
+    return "returning" if week_before else "resurrected"
 
 
 def label(row: Row) -> str | None:
@@ -93,62 +106,64 @@ def sessions(turns: list[Row]) -> int:
 
 def read(row: Row) -> Row:
     """Return a row of `user_analytics` with its JSON read, as the oracle has it."""
-    costs = json.loads(row["costs"], parse_float=Decimal) if row["costs"] else {}
+    costs = {currency: Decimal(cost) for currency, cost in json.loads(row["costs"] or "{}").items()}
     models = json.loads(row["models"]) if row["models"] else []
     return row | {"costs": costs, "models": models}
 
 
-def growth(messages: list[Row], as_of: dt.date, zone: str, period: str) -> dict[Any, Row]:
+def growth(messages: list[Row], held: list[dt.date], zone: str, unit: str) -> dict[Any, Row]:
     """Return the columns of `user_growth` by app and first day of the period."""
     active: dict[str | None, dict[str, set[dt.date]]] = defaultdict(lambda: defaultdict(set))
     for (app, user), turns in turns_by_person(messages).items():
-        active[app][user] = {start_of(local_day(row, zone), period) for row in turns}
+        active[app][user] = {start_of(local_day(row, zone), unit) for row in turns}
     found = {}
     for app, by_user in active.items():
-        start, before = min(day for days in by_user.values() for day in days), None
-        while start <= as_of:
+        first = min(day for days in by_user.values() for day in days)
+        for start in sorted({start_of(day, unit) for day in held}):
+            if start < first:
+                continue
+            before = start_of(start - dt.timedelta(days=1), unit)
             now = {user for user, days in by_user.items() if start in days}
             then = {user for user, days in by_user.items() if before in days}
             new = {user for user in now if min(by_user[user]) == start}
-            following = next_start(start, period)
             found[app, start] = {
-                "complete": following - dt.timedelta(days=1) <= as_of,
+                "complete": whole(start, held, unit) and whole(before, held, unit),
+                "days_held": sum(start_of(day, unit) == start for day in held),
                 "active": len(now),
                 "new": len(new),
                 "returning": len(now & then),
                 "resurrected": len(now - then - new),
                 "dormant": len(then - now),
             }
-            before, start = start, following
     return found
 
 
-def start_of(day: dt.date, period: str) -> dt.date:
-    """Return the first day of the week or month."""
-    return day.replace(day=1) if period == "month" else day - dt.timedelta(days=day.weekday())
+def whole(start: dt.date, held: list[dt.date], unit: str) -> bool:
+    """Say whether every day of the period is held."""
+    days = (start + dt.timedelta(days=n) for n in range(31))
+    return all(day in held for day in days if start_of(day, unit) == start)
 
 
-def next_start(start: dt.date, period: str) -> dt.date:
-    """Return the first day of the next week or month."""
-    return start_of(start + dt.timedelta(days=31 if period == "month" else 7), period)
+def start_of(day: dt.date, unit: str) -> dt.date:
+    """Return the first day of the day, week or month."""
+    if unit == "month":
+        return day.replace(day=1)
+    return day - dt.timedelta(days=day.weekday()) if unit == "week" else day
 
 
-def retention(messages: list[Row], as_of: dt.date, zone: str) -> dict[Any, tuple[int, int]]:
+def retention(messages: list[Row], held: list[dt.date], zone: str) -> dict[Any, tuple[int, int]]:
     """Return size and users there by app, unit, cohort and how much later."""
     cohorts: dict[Any, list[set[dt.date]]] = defaultdict(list)
     for (app, _), turns in turns_by_person(messages).items():
-        days = {local_day(row, zone) for row in turns}
-        cohorts[app, "day", min(days)].append(days)
-        weeks = {start_of(day, "week") for day in days}
-        cohorts[app, "week", min(weeks)].append(weeks)
+        for unit in ("day", "week"):
+            starts = {start_of(local_day(row, zone), unit) for row in turns}
+            cohorts[app, unit, min(starts)].append(starts)
     found = {}
     for (app, unit, cohort), members in cohorts.items():
         length = 7 if unit == "week" else 1
-        for later in range(500) if unit == "week" else (1, 7, 30):
+        for later in range(100) if unit == "week" else (0, 1, 7, 30):
             start = cohort + dt.timedelta(days=later * length)
-            if start + dt.timedelta(days=length - 1) > as_of:
-                break
-            found[app, unit, cohort, later] = (
-                len(members), sum(start in days for days in members),
-            )  # fmt: skip
+            if whole(start, held, unit):
+                there = sum(start in starts for starts in members)
+                found[app, unit, cohort, later] = (len(members), there)
     return found
