@@ -17,6 +17,7 @@ the lake's work.
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 from dataclasses import dataclass
 from decimal import Decimal
@@ -222,7 +223,7 @@ def user_documents(users: pl.DataFrame) -> list[Document]:
     """
     return [
         {
-            "_id": f"{_app_part(row['app_id'])}:{quote(clean_text(row['user_id']), safe='')}",
+            "_id": f"{_app_part(row['app_id'])}:{_digest(row['user_id'])}",
             **_fields(row, ("costs", "models")),
             "costs": [
                 {"currency": currency or None, "cost": Decimal(cost)}
@@ -232,6 +233,11 @@ def user_documents(users: pl.DataFrame) -> list[Document]:
         }
         for row in users.iter_rows(named=True)
     ]
+
+
+def _digest(user_id: str) -> str:
+    # Errors name documents by their id, and a user id is nobody's business there.
+    return hashlib.sha256(user_id.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _app_part(app_id: str | None) -> str:
