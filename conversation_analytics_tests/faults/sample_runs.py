@@ -25,7 +25,7 @@ _OWN = {PartitionReplacedError.__name__} | {
     name for name, value in vars(errors).items() if isinstance(value, type)
 }
 Failures = dict[str, tuple[str, str]]
-"""Step to class and message of the platform's own error."""
+"""Step to class and message of the platform's own error; check to its name and description."""
 
 
 def run_daily(
@@ -59,7 +59,12 @@ def run_daily(
             resources=None if source is None else {"source": source},
             raise_on_error=False,
         )
-    return {event.step_key or "": _told(event) for event in result.get_step_failure_events()}
+    found = {event.step_key or "": _told(event) for event in result.get_step_failure_events()}
+    return found | {
+        check.check_name: (check.check_name, check.description or "")
+        for check in result.get_asset_check_evaluations()
+        if not check.passed and check.severity is dg.AssetCheckSeverity.ERROR
+    }
 
 
 def _told(event: dg.DagsterEvent) -> tuple[str, str]:
