@@ -10,8 +10,8 @@ import dagster as dg
 from conversation_analytics.definitions import build_definitions
 from conversation_analytics.io_managers.document_io import MADE_FROM
 from conversation_analytics.resources.connections import open_documents, open_lake
-from conversation_analytics.settings import Settings, parse_settings
 from conversation_analytics_tests.platform import QUIET, run_job
+from conversation_analytics_tests.sensors.ticks import settings_in, tick, told
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,42 +20,13 @@ YESTERDAY = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
 LONG_AGO = YESTERDAY - dt.timedelta(days=60)
 
 
-def settings_in(folder: Path) -> Settings:
-    return parse_settings(
-        {
-            "PARQUET_BASE_DIR": str(folder / "lake"),
-            "SQLITE_PATH": str(folder / "documents.sqlite"),
-            "ANALYTICS_START_DATE": LONG_AGO.isoformat(),
-            "SAMPLE_TURNS_PER_DAY": "5",
-        }
-    )
-
-
-def tick(settings: Settings, instance: dg.DagsterInstance) -> dg.SensorResult:
-    repository = build_definitions(settings).get_repository_def()
-    documents = open_documents(settings)
-    resources = {"lake": open_lake(settings), "documents": documents}
-    with dg.build_sensor_context(
-        resources=resources, repository_def=repository, instance=instance
-    ) as context:
-        result = repository.get_sensor_def("repair_stale")(context)
-    documents.close()
-    assert isinstance(result, dg.SensorResult)
-    return result
-
-
-def reason(result: dg.SensorResult) -> str:
-    assert isinstance(result.skip_reason, dg.SkipReason)
-    return str(result.skip_reason.skip_message)
-
-
 def test_only_what_is_stale_is_made_again(tmp_path: Path) -> None:
-    settings, key = settings_in(tmp_path), YESTERDAY.isoformat()
+    settings, key = settings_in(tmp_path, LONG_AGO), YESTERDAY.isoformat()
     with dg.DagsterInstance.ephemeral() as instance:
-        assert reason(tick(settings, instance)) == "All of 0 days are as they should be."
+        assert told("repair_stale", settings, instance) == "All of 0 days are as they should be."
         for day in (YESTERDAY, LONG_AGO):
             run_job(settings, "daily", day.isoformat(), instance=instance)
-        assert reason(tick(settings, instance)) == "All of 1 days are as they should be."
+        assert told("repair_stale", settings, instance) == "All of 1 days are as they should be."
 
         documents = open_documents(settings)
         folder = f"year={YESTERDAY:%Y}/month={YESTERDAY:%m}/day={YESTERDAY:%d}"
@@ -64,7 +35,7 @@ def test_only_what_is_stale_is_made_again(tmp_path: Path) -> None:
         documents.replace_partition(MADE_FROM, f"message_documents/{key}", [])
         documents.replace_partition(MADE_FROM, f"message_documents/{LONG_AGO}", [])
         documents.close()
-        [request] = tick(settings, instance).run_requests or []
+        [request] = tick("repair_stale", settings, instance).run_requests or []
         assert request.partition_key == key
         assert {str(asset.path[-1]) for asset in request.asset_selection or []} == {
             "daily_report", "daily_report_files", "report_documents", "message_documents",
@@ -76,16 +47,16 @@ def test_only_what_is_stale_is_made_again(tmp_path: Path) -> None:
             asset_selection=list(request.asset_selection or []),
         )  # fmt: skip
         assert done.success
-        assert reason(tick(settings, instance)) == "All of 1 days are as they should be."
+        assert told("repair_stale", settings, instance) == "All of 1 days are as they should be."
 
 
 def test_assets_that_are_made_together_are_asked_for_together(tmp_path: Path) -> None:
-    settings, key = settings_in(tmp_path), YESTERDAY.isoformat()
+    settings, key = settings_in(tmp_path, LONG_AGO), YESTERDAY.isoformat()
     with dg.DagsterInstance.ephemeral() as instance:
         run_job(settings, "daily", key, instance=instance)
         folder = f"year={YESTERDAY:%Y}/month={YESTERDAY:%m}/day={YESTERDAY:%d}"
         open_lake(settings).objects.delete(f"message_dead_letters/{folder}/part-000.parquet")
-        [request] = tick(settings, instance).run_requests or []
+        [request] = tick("repair_stale", settings, instance).run_requests or []
         assert {str(asset.path[-1]) for asset in request.asset_selection or []} == {
             "dead_letter_documents", "message_dead_letters", "messages",
         }  # fmt: skip
