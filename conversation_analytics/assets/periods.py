@@ -1,30 +1,28 @@
 """Weekly and monthly reports: merges of the daily partials of their days."""
 
 import datetime as dt
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from conversation_analytics.assets.lineage import files_inputs_path, stored_day
+from conversation_analytics.assets.day_partials import input_name, read_partials
+from conversation_analytics.assets.lineage import stored_day
 from conversation_analytics.assets.partitions import DailyChain, lake_in
+from conversation_analytics.assets.report_files import period_report_files
 from conversation_analytics.assets.report_types import report_frame_type
-from conversation_analytics.core.daily_report import daily_report
 from conversation_analytics.core.documents import report_documents
-from conversation_analytics.core.hourly import hours_of_week
 from conversation_analytics.core.partials import partials_of_days
 from conversation_analytics.core.partitions import Partitioned
 from conversation_analytics.core.period_report import NAMES, PERIOD_REPORTS, period_report
 from conversation_analytics.core.periods import Period
-from conversation_analytics.core.schemas import DAILY_PARTIALS, DAILY_REPORT
+from conversation_analytics.core.schemas import DAILY_PARTIALS
 from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
 from conversation_analytics.documents.store import DocumentStore
 from conversation_analytics.io_managers.lake_io import column_schema
-from conversation_analytics.io_managers.read_log import ReadLog, StepAttempt, attempt_of
-from conversation_analytics.io_managers.retries import retry_if_transient
+from conversation_analytics.io_managers.read_log import ReadLog, attempt_of
 from conversation_analytics.lake.store import Lake
 
 PERIODS_PER_RUN = 12
@@ -69,7 +67,7 @@ def period_assets(chain: DailyChain, period: Period) -> list[dg.AssetsDefinition
     }
     return [
         _report(period, common),
-        _files(period, common),
+        period_report_files(period, common),
         _documents(chain, period, common),
     ]
 
@@ -99,14 +97,14 @@ def stale_periods(
             continue
         inputs = [day.isoformat() for day in (*before, *own) if day.isoformat() in held]
         for day in inputs:
-            if _name(day) not in digests:
+            if input_name(day) not in digests:
                 info = lake.stat(DAILY_PARTIALS, day)
-                digests[_name(day)] = StoredPartition(info.sha256, info.inputs)
+                digests[input_name(day)] = StoredPartition(info.sha256, info.inputs)
         report, name = PERIOD_REPORTS[period].name, NAMES[period]
         own_inputs = [day.isoformat() for day in own if day.isoformat() in held]
         graph = {
-            report: tuple(map(_name, inputs)),
-            f"{name}_report_files": (report, *map(_name, own_inputs)),
+            report: tuple(map(input_name, inputs)),
+            f"{name}_report_files": (report, *map(input_name, own_inputs)),
             f"{name}_report_documents": (report,),
         }
         stored = stored_day(graph, lake, documents, start.isoformat())
@@ -119,10 +117,6 @@ def _told_by(period: Period, day: dt.date) -> tuple[dt.date, dt.date]:
     """Return the periods whose reports tell of a day: its own, and the next as the one before."""
     start = period.start_of(day)
     return start, period.end_of(start) + dt.timedelta(days=1)
-
-
-def _name(day: str) -> str:
-    return f"{DAILY_PARTIALS.name}/{day}"
 
 
 def _report(period: Period, common: dict[str, Any]) -> dg.AssetsDefinition:
@@ -159,9 +153,10 @@ def _report(period: Period, common: dict[str, Any]) -> dg.AssetsDefinition:
         for key in sorted(context.partition_keys):
             start = dt.date.fromisoformat(key)
             days = [day for day in period.days_of(start) if day.isoformat() in held]
+            days_before = period.days_of(period.before(start))
             partials, before = (
-                partials_of_days(_read(lake, reads, attempt, key, wanted, held))
-                for wanted in (period.days_of(start), period.days_of(period.before(start)))
+                partials_of_days(read_partials(lake, reads, attempt, key, wanted))
+                for wanted in (days, [day for day in days_before if day.isoformat() in held])
             )
             reports.append(period_report(partials, before, period, start))
             context.add_asset_metadata(
@@ -174,69 +169,6 @@ def _report(period: Period, common: dict[str, Any]) -> dg.AssetsDefinition:
         return pl.concat(reports).to_pandas()
 
     return report
-
-
-def _files(period: Period, common: dict[str, Any]) -> dg.AssetsDefinition:
-    folder, schema = NAMES[period], PERIOD_REPORTS[period]
-
-    @dg.asset(
-        name=f"{folder}_report_files",
-        group_name="reports",
-        ins={schema.name: lake_in(schema)},
-        deps=[dg.AssetDep(DAILY_PARTIALS.name, partition_mapping=_own_days())],
-        kinds={"html", "csv"},
-        description=f"The report of the {period.value} as a self-contained HTML page, Markdown and "
-        f"CSV below `reports/{folder}/` of the lake, named by its first day.",
-        **common,
-    )
-    def files(
-        context: dg.AssetExecutionContext,
-        lake: dg.ResourceParam[Lake],
-        reads: dg.ResourceParam[ReadLog],
-        **reports: Partitioned[pl.DataFrame],
-    ) -> None:
-        from conversation_analytics.reports import period as pages  # noqa: PLC0415 - import budget
-
-        attempt = attempt_of(context.get_step_execution_context())
-        held = frozenset(lake.keys(DAILY_PARTIALS))
-        for key in sorted(context.partition_keys):
-            start = dt.date.fromisoformat(key)
-            days, hours = [DAILY_REPORT.empty()], [DAILY_PARTIALS.empty()]
-            wanted = [day for day in period.days_of(start) if day.isoformat() in held]
-            read = _read(lake, reads, attempt, key, tuple(wanted), held)
-            for day, partials in zip(wanted, read, strict=True):
-                days.append(daily_report(partials.lazy(), day))
-                hours.append(partials.filter(pl.col("kind") == "hours"))
-            shown = pages.PeriodReport(
-                period, start, reports[schema.name][key], pl.concat(days),
-                hours_of_week(pl.concat(hours)),
-            )  # fmt: skip
-            texts = {
-                "html": pages.period_html(shown),
-                "md": pages.period_markdown(shown),
-                "csv": pages.period_csv(shown.report),
-            }
-            inputs = json.dumps(reads.inputs(attempt, key), sort_keys=True).encode()
-            with retry_if_transient():
-                written = {
-                    ending: str(lake.put_report(f"{folder}/{key}.{ending}", text.encode()))
-                    for ending, text in texts.items()
-                }
-                lake.put_report(files_inputs_path(folder, key), inputs)
-            context.add_asset_metadata(
-                {
-                    "html": dg.MetadataValue.path(written["html"]),
-                    "csv": dg.MetadataValue.path(written["csv"]),
-                    "summary": dg.MetadataValue.md(texts["md"]),
-                },
-                partition_key=key,
-            )
-
-    return files
-
-
-def _own_days() -> dg.TimeWindowPartitionMapping:
-    return dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
 
 
 def _documents(chain: DailyChain, period: Period, common: dict[str, Any]) -> dg.AssetsDefinition:
@@ -262,24 +194,3 @@ def _documents(chain: DailyChain, period: Period, common: dict[str, Any]) -> dg.
         return reports.map(lambda key, frame: report_documents(frame, key, name))
 
     return documents
-
-
-def _read(
-    lake: Lake,
-    reads: ReadLog,
-    attempt: StepAttempt,
-    key: str,
-    days: tuple[dt.date, ...],
-    held: frozenset[str],
-) -> Iterator[pl.DataFrame]:
-    """Yield the partials of the days that are held, and note that the period was made of them."""
-
-    @retry_if_transient()
-    def read(day: str) -> pl.DataFrame:
-        frame, info = lake.read_with_info(DAILY_PARTIALS, day)
-        reads.add(attempt, key, _name(day), info.sha256)
-        return frame
-
-    for day in days:
-        if day.isoformat() in held:
-            yield read(day.isoformat())

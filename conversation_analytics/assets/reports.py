@@ -1,24 +1,21 @@
-"""Metrics zone and reports: mergeable partials, the daily report, and its files."""
+"""Metrics zone and reports: mergeable partials, and the daily reports made of them."""
 
 import base64
 import datetime as dt
-import json
-from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from conversation_analytics.assets.lineage import files_inputs_path
 from conversation_analytics.assets.partitions import (
     DailyChain,
     computed_with,
     lake_ins,
     partial_options,
 )
+from conversation_analytics.assets.report_files import daily_report_files
 from conversation_analytics.assets.report_types import report_frame_type
 from conversation_analytics.core import daily_report as report_core
 from conversation_analytics.core import schemas
-from conversation_analytics.core.hourly import hourly_turns
 from conversation_analytics.core.model_performance import MODEL_PERFORMANCE
 from conversation_analytics.core.model_performance import model_performance as performance_of
 from conversation_analytics.core.partials import daily_partials as partials_of
@@ -26,9 +23,6 @@ from conversation_analytics.core.partitions import Described, Partitioned
 from conversation_analytics.core.rephrases import rephrased_turns
 from conversation_analytics.core.zones import DAILY
 from conversation_analytics.io_managers.lake_io import column_schema
-from conversation_analytics.io_managers.read_log import ReadLog, attempt_of
-from conversation_analytics.io_managers.retries import retry_if_transient
-from conversation_analytics.lake.store import Lake
 
 
 def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
@@ -111,54 +105,7 @@ def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
             lambda key, partials: performance_of(partials.lazy(), dt.date.fromisoformat(key))
         )
 
-    @dg.asset(
-        name="daily_report_files",
-        group_name="reports",
-        ins={
-            **lake_ins(schemas.DAILY_REPORT),
-            **lake_ins(schemas.DAILY_PARTIALS),
-        },
-        kinds={"html", "csv"},
-        description="The daily report as a self-contained HTML page, Markdown and CSV below "
-        "`reports/daily/` of the lake.",
-        **chain.asset,
-    )
-    def daily_report_files(
-        context: dg.AssetExecutionContext,
-        lake: dg.ResourceParam[Lake],
-        reads: dg.ResourceParam[ReadLog],
-        daily_report: Partitioned[pl.DataFrame],
-        daily_partials: Partitioned[pl.DataFrame],
-    ) -> None:
-        from conversation_analytics.reports.daily import (  # noqa: PLC0415 - import budget
-            daily_csv,
-            daily_html,
-            daily_markdown,
-        )
-
-        for key in daily_report:
-            report, day = daily_report[key], dt.date.fromisoformat(key)
-            hourly = hourly_turns(daily_partials[key])
-            page = daily_html(report, None, generated_for=day, hourly=hourly)
-            files = {"html": page, "md": daily_markdown(report), "csv": daily_csv(report)}
-            made_from = reads.inputs(attempt_of(context.get_step_execution_context()), key)
-            inputs = json.dumps(made_from, sort_keys=True).encode()
-            with retry_if_transient():
-                written: dict[str, Any] = {
-                    ending: lake.put_report(f"daily/{key}.{ending}", text.encode())
-                    for ending, text in files.items()
-                }
-                lake.put_report(files_inputs_path("daily", key), inputs)
-            context.add_asset_metadata(
-                {
-                    "html": dg.MetadataValue.path(str(written["html"])),
-                    "csv": dg.MetadataValue.path(str(written["csv"])),
-                    "summary": dg.MetadataValue.md(files["md"]),
-                },
-                partition_key=key,
-            )
-
-    return [daily_partials, daily_report, model_performance, daily_report_files]
+    return [daily_partials, daily_report, model_performance, daily_report_files(chain)]
 
 
 def _headline(report: pl.DataFrame) -> dict[str, float]:

@@ -5,28 +5,31 @@ Every text from outside is escaped here.
 
 from __future__ import annotations
 
+import shlex
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from conversation_analytics.core.drill_down import conversations_sql
 from conversation_analytics.core.metrics import METRICS, METRICS_BY_NAME, Grain, Metric, MetricType
-from conversation_analytics.reports import charts
+from conversation_analytics.reports import charts, tables
 from conversation_analytics.reports.markup import html_text
 from conversation_analytics.reports.values import (
     UNKNOWN,
     DayValues,
     app_label,
+    bare_text,
     currency_label,
-    plain_number,
+    heading,
     value_text,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from decimal import Decimal
+    import datetime as dt
+    from collections.abc import Iterator, Mapping, Sequence
 
     import polars as pl
 
 _TOP_APPS = 12
-TREND_DAYS = 60
 _LONG_VALUE = 9  # characters that a tile holds in large type
 _TILES = (
     "turns", "conversations_new", "active_users", "engaged_users", "error_rate", "latency_p50",
@@ -37,12 +40,24 @@ TABLE = (
     "empty_answer_rate", "message_tokens", "answer_tokens", "latency_p50", "latency_p95",
     "time_to_first_token_p50", "output_speed", "satisfaction", "rating_coverage",
 )  # fmt: skip
-_TRENDS = ("turns", "active_users", "error_rate", "latency_p95")
-_LATENCIES = ("latency_p50", "latency_p90", "latency_p95", "latency_p99")
+LATENCIES = ("latency_p50", "latency_p90", "latency_p95", "latency_p99")
 
 
-def tiles(today: DayValues, before: DayValues | None) -> str:
-    """Show the metrics that matter most, and how they have changed since the period before."""
+def tiles(
+    today: DayValues,
+    before: DayValues | None,
+    *,
+    anchors: Mapping[str, str] | None = None,
+    days: Sequence[DayValues | None] = (),
+) -> str:
+    """Show the metrics that matter most, and how they have changed since the period before.
+
+    Args:
+        today: of the page.
+        before: of the period before; None where it is not known.
+        anchors: where a tile leads, by metric; the others lead to their definition.
+        days: of the period, None for those that are not held: their course is drawn.
+    """
     shown: list[tuple[str, str | None]] = [(name, None) for name in _TILES]
     shown += [("cost", code) for code in today.currencies]
     parts = []
@@ -50,31 +65,38 @@ def tiles(today: DayValues, before: DayValues | None) -> str:
         metric = METRICS_BY_NAME[name]
         change = "" if before is None else change_text(today, before, name, code)
         title, text = metric.title, today.text(name, None, code)
-        if metric.grain is Grain.APP_CURRENCY and today.get(name, None, code) is not None:
+        if metric.grain is Grain.APP_CURRENCY and (code or today.get(name, None, code) is not None):
             # The currency stands above: with it an amount does not fit into a tile.
             title = f"{title}, {currency_label(code)}"
             text = text.removeprefix(f"{currency_label(code)} ")
         style = "value long" if len(text) > _LONG_VALUE else "value"
+        course = [None if day is None else as_float(day.get(name, None, code)) for day in days]
+        anchor = (anchors or {}).get(name) or definition_anchor(name)
         parts.append(
-            f'<div class="tile" title="{html_text(metric.formula)}">'
+            f'<a class="tile" href="#{anchor}" title="{html_text(metric.formula)}">'
             f'<div class="name">{html_text(title)}</div>'
             f'<div class="{style}">{html_text(text)}</div>'
-            f'<div class="change">{html_text(change)}</div></div>'
+            f'<div class="change">{html_text(change)}</div>{charts.spark(course)}</a>'
         )
     return f'<div class="tiles">{"".join(parts)}</div>'
 
 
+def definition_anchor(name: str) -> str:
+    """Return the fragment of the row that defines a metric."""
+    return f"metric-{name}"
+
+
 def change_text(today: DayValues, before: DayValues, name: str, currency: str | None) -> str:
-    """Say how a value over all apps has changed since the period before."""
+    """Say how a value over all apps has changed since the period before; '' if it is unknown."""
     new, old = today.get(name, None, currency), before.get(name, None, currency)
-    span = f"{today.period.value} before"
     if new is None or old is None:
-        return f"no value the {span}" if old is None else ""
+        return "" if new is None else "unknown before"
     if METRICS_BY_NAME[name].type is MetricType.RATIO:
-        return f"{_signed((new - old) * 100, 2)} points vs {span}"
+        return f"{_signed((new - old) * 100, 2)} points"
     if old == 0:
-        return f"as the {span}" if new == 0 else f"0 the {span}"
-    return f"{_signed((new - old) / old * 100, 1)}% vs {span}"
+        return "unchanged" if new == 0 else "0 before"
+    # Of the amount before: a price may be below 0.
+    return f"{_signed((new - old) / abs(old) * 100, 1)}%"
 
 
 def _signed(number: Decimal, places: int) -> str:
@@ -88,15 +110,20 @@ def hourly_card(today: DayValues, hourly: pl.DataFrame) -> str:
     """Show the turns by hour: columns `hour`, `turns`."""
     turns = dict(hourly.select("hour", "turns").iter_rows())
     if not any(turns.values()):
-        return card("Turns by hour", nothing(f"No turns {today.within}."), wide=True)
+        return card("Turns by hour", nothing(f"No turns {today.within}."))
     points = [
-        (f"{hour:02}", float(turns.get(hour, 0)), f"{hour:02}:00, {turns.get(hour, 0):,} turns")
+        charts.Point(
+            f"{hour:02}",
+            (float(turns.get(hour, 0)),),
+            f"{hour:02}:00, {turns.get(hour, 0):,} turns",
+        )
         for hour in range(24)
     ]
     chart = charts.columns(
-        "Turns by hour of the day", points, x_title="hour of the day, local time", y_title="turns"
-    )
-    return card("Turns by hour", chart, wide=True)
+        "Turns by hour of the day", points, x_title="hour of the day, local time", y_title="turns",
+        whole=True,
+    )  # fmt: skip
+    return card("Turns by hour", chart)
 
 
 def turns_card(today: DayValues) -> str:
@@ -105,17 +132,17 @@ def turns_card(today: DayValues) -> str:
     rows = [_row(today, app, ("turns",)) for app in apps]
     body = nothing(f"No turns {today.within}.")
     if today.get("turns"):
-        body = charts.bars("Turns by app", rows, series=("turns",), x_title="turns")
+        body = charts.bars("Turns by app", rows, series=("turns",), x_title="turns", whole=True)
     return card("Turns by app", body, note=rest)
 
 
 def latency_card(today: DayValues) -> str:
     """Show the latency percentiles of the busiest apps."""
-    if today.get(_LATENCIES[0]) is None:
+    if today.get(LATENCIES[0]) is None:
         return card("Latency", nothing(f"No latency was measured {today.within}."))
     apps, rest = _top(today.apps, "turns")
-    series = [name.removeprefix("latency_") for name in _LATENCIES]
-    rows = [_row(today, app, _LATENCIES) for app in (None, *apps)]
+    series = [name.removeprefix("latency_") for name in LATENCIES]
+    rows = [_row(today, app, LATENCIES) for app in (None, *apps)]
     chart = charts.ranges(
         "Latency percentiles by app", rows, series=series, x_title="latency, seconds"
     )
@@ -154,7 +181,7 @@ def errors_card(today: DayValues) -> str:
     rows = [
         charts.Row(
             app_label(app),
-            tuple(_number(today.get(name, app)) for name in ("errors", "empty_answers")),
+            tuple(as_float(today.get(name, app)) for name in ("errors", "empty_answers")),
             tuple(
                 f"{today.text(name, app)} ({today.text(rate, app)})"
                 for name, rate in (
@@ -167,97 +194,88 @@ def errors_card(today: DayValues) -> str:
     ]
     chart = charts.bars(
         "Errors and empty answers by app", rows, series=("errors", "empty answers"),
-        x_title="turns (share of the app's turns)",
+        x_title="turns (share of the app's turns)", whole=True,
     )  # fmt: skip
     what = "No errors and no empty answers" if today.get("turns") else "No turns"
     body = chart if rows else nothing(f"{what} {today.within}.")
     return card("Errors and empty answers", body, note=rest)
 
 
-def trend_card(days: Sequence[DayValues]) -> str:
-    """Show the metrics that matter most over days."""
-    shown: list[tuple[str, str | None]] = [(name, None) for name in _TRENDS]
-    shown += [("cost", code) for code in days[-1].currencies if code is not None]
-    parts = []
-    for name, code in shown:
-        metric = METRICS_BY_NAME[name]
-        percent = metric.type is MetricType.RATIO
-        points = [
-            (
-                day.day,
-                _number(day.get(name, None, code), scale=100 if percent else 1),
-                f"{day.day.isoformat()}: {day.text(name, None, code)}",
-            )
-            for day in days
-        ]
-        unit = {MetricType.RATIO: "%", MetricType.MONEY: currency_label(code)}
-        y_title = f"{metric.title}, {unit.get(metric.type, metric.unit)}"
-        parts.append(charts.trend(f"{metric.title} over days", points, y_title=y_title))
-    return card("Trend", f'<div class="trends">{"".join(parts)}</div>', wide=True)
-
-
 def apps_card(today: DayValues) -> str:
     """Show a sortable table of all apps."""
     money = money_columns(today)
     keys: list[tuple[str, str | None]] = [*((name, None) for name in TABLE), *money]
-    heads = ["App"]
-    for name, code in keys:
-        title = METRICS_BY_NAME[name].title
-        heads.append(title if name in TABLE else f"{title} {currency_label(code)}")
-    head = "".join(
-        f'<th scope="col"><button type="button">{html_text(text)}</button></th>' for text in heads
-    )
-    rows = "".join(_table_row(today, app, keys) for app in today.apps)
-    body = (
-        f'<div class="scroll"><table class="sortable"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{rows}</tbody><tfoot>{_table_row(today, None, keys)}</tfoot></table></div>"
-    )
+    heads = ["App", *(heading(METRICS_BY_NAME[name], code) for name, code in keys)]
+    most = max((today.get("turns", app) or Decimal(0) for app in today.apps), default=Decimal(0))
+    rows = (_table_row(today, app, keys, most) for app in today.apps)
     note = (
         "A click on a heading sorts. A user of several apps counts once in the last row; "
         "percentiles there are of all turns, not averages."
     )
+    body = tables.sortable(heads, rows, _table_row(today, None, keys))
     return card("Apps", body, wide=True, note=note)
 
 
-def _table_row(today: DayValues, app: str | None, keys: Sequence[tuple[str, str | None]]) -> str:
-    label = html_text(app_label(app))
-    cells = [f'<td data-v="{label}" title="{label}"><bdi>{label}</bdi></td>']
+def _table_row(
+    today: DayValues,
+    app: str | None,
+    keys: Sequence[tuple[str, str | None]],
+    most_turns: Decimal | None = None,
+) -> str:
+    cells = [tables.named(app_label(app))]
     for name, code in keys:
-        value = plain_number(today.get(name, app, code))
-        cells.append(f'<td data-v="{value}">{html_text(today.text(name, app, code))}</td>')
-    return f"<tr>{''.join(cells)}</tr>"
+        value = today.get(name, app, code)
+        text = bare_text(METRICS_BY_NAME[name], value, code)
+        cells.append(tables.number(value, text, most_turns if name == "turns" else None))
+    return tables.row(cells)
 
 
 def definitions_card(today: DayValues) -> str:
-    """Show every metric with its value over all apps and its definition."""
-    rows = "".join(
-        f"<tr><td>{html_text(name)}</td><td>{html_text(text)}</td>"
-        f"<td>{html_text(metric.formula)}</td><td>{html_text(metric.null_rule)}</td>"
-        f"<td><code>{html_text(drill_down(today, metric.name))}</code></td></tr>"
-        for name, metric, text in overall(today)
-    )
+    """Show every metric with its value over all apps, its definition and its conversations."""
+    last = today.period.end_of(today.day)
+    rows, seen = [], set()
+    for name, metric, text, code in overall(today):
+        anchor = "" if metric.name in seen else f' id="{definition_anchor(metric.name)}"'
+        seen.add(metric.name)
+        of_currency = f", {currency_label(code)}" if metric.grain is Grain.APP_CURRENCY else ""
+        rows.append(
+            f"<tr{anchor}><td>{html_text(name + of_currency)}</td><td>{html_text(text)}</td>"
+            f"<td>{html_text(metric.formula)}{_behind(metric, today.day, last, code)}</td>"
+            f"<td>{html_text(metric.null_rule)}</td></tr>"
+        )
     return (
-        '<section class="card wide"><details><summary>All metrics and their definitions</summary>'
+        '<section class="card wide" id="definitions"><details><summary>All metrics, their '
+        "definitions and the conversations behind them</summary>"
         '<div class="scroll"><table class="left"><thead><tr><th scope="col">Metric</th>'
         '<th scope="col">Value, all apps</th><th scope="col">Definition</th>'
-        f'<th scope="col">Unknown ({UNKNOWN})</th><th scope="col">Its conversations</th></tr>'
-        f"</thead><tbody>{rows}</tbody></table></div></details></section>\n"
+        f'<th scope="col">Unknown ({UNKNOWN})</th></tr></thead><tbody>{"".join(rows)}</tbody>'
+        "</table></div></details></section>\n"
     )
 
 
-def drill_down(today: DayValues, metric: str) -> str:
-    """Return the command that lists the conversations behind a figure over all apps."""
-    last = today.period.end_of(today.day)
-    return f"conversation-analytics query --metric {metric} --from {today.day} --to {last}"
+def _behind(metric: Metric, first: dt.date, last: dt.date, code: str | None) -> str:
+    """Return how to list the conversations behind a figure: a command, and its SQL."""
+    money = metric.grain is Grain.APP_CURRENCY
+    currency = (code or "") if money else None
+    days = f"--from {first.isoformat()} --to {last.isoformat()}"
+    command = f"conversation-analytics query --metric {metric.name} {days}"
+    if currency is not None:
+        command += f" --currency {shlex.quote(currency)}"
+    sql = conversations_sql(metric, start=first, end=last, currency=currency)
+    return (
+        '<details class="sql"><summary>Conversations</summary>'
+        f"<pre><code>{html_text(command)}</code></pre><p>or, in SQL over the lake:</p>"
+        f"<pre><code>{html_text(sql)}</code></pre></details>"
+    )
 
 
-def overall(today: DayValues) -> Iterator[tuple[str, Metric, str]]:
-    """Yield title, metric and text of every value over all apps."""
+def overall(today: DayValues) -> Iterator[tuple[str, Metric, str, str | None]]:
+    """Yield title, metric, text and currency of every value over all apps."""
     for metric in METRICS:
         money = metric.grain is Grain.APP_CURRENCY
         for code in today.currencies if money else (None,):
             value = today.get(metric.name, None, code)
-            yield metric.title, metric, value_text(metric, value, code)
+            yield metric.title, metric, value_text(metric, value, code), code
 
 
 def money_columns(today: DayValues) -> list[tuple[str, str | None]]:
@@ -279,14 +297,15 @@ def _row(
     texts = tuple(today.text(name, app, currency) for name in names)
     return charts.Row(
         app_label(app),
-        tuple(_number(today.get(name, app, currency)) for name in names),
+        tuple(as_float(today.get(name, app, currency)) for name in names),
         texts,
         strong=app is None,
         ends=tuple(text.removeprefix(f"{currency_label(currency)} ") for text in texts),
     )
 
 
-def _number(value: Decimal | None, *, scale: int = 1) -> float | None:
+def as_float(value: Decimal | None, *, scale: int = 1) -> float | None:
+    """Return a number for a chart."""
     return None if value is None else float(value * scale)
 
 
@@ -295,8 +314,9 @@ def nothing(text: str) -> str:
     return f'<p class="note">{html_text(text)}</p>'
 
 
-def card(title: str, body: str, *, wide: bool = False, note: str = "") -> str:
+def card(title: str, body: str, *, wide: bool = False, note: str = "", anchor: str = "") -> str:
     """Return a card: `title` and `note` are plain text, `body` is HTML."""
     below = f'<p class="note">{html_text(note)}</p>' if note else ""
     style = "card wide" if wide else "card"
-    return f'<section class="{style}"><h2>{html_text(title)}</h2>{body}{below}</section>\n'
+    name = f' id="{anchor}"' if anchor else ""
+    return f'<section class="{style}"{name}><h2>{html_text(title)}</h2>{body}{below}</section>\n'

@@ -14,8 +14,7 @@ from conversation_analytics.reports.markup import html_text
 from conversation_analytics.reports.values import compact_number
 
 if TYPE_CHECKING:
-    import datetime as dt
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 _WIDTH = 560
 _MIN_BAR = 1.5
@@ -24,6 +23,10 @@ _LABELS = 172  # room for the labels left of horizontal charts
 _GAP = 8  # between a label and its row
 _MAX_END = 170
 _TICKS = 5
+_LEFT, _TOP, _PLOT = 52, 26, 160  # of charts along days or hours: margins, height of the plot
+_LONG_TOTAL = 100_000
+_SHADES = ("q1", "q2", "q3", "q4")
+_SERIES = ("s1", "s2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,50 +48,171 @@ class Row:
     ends: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One step of a chart along days or hours.
+
+    Attributes:
+        label: name below the axis; where there is no room for all, some are left out.
+        values: one number per series, None where unknown.
+        text: what it says on hover.
+        link: where a click leads; '' for nowhere.
+    """
+
+    label: str
+    values: tuple[float | None, ...]
+    text: str
+    link: str = ""
+
+
 def columns(
-    title: str,
-    points: Sequence[tuple[str, float, str]],
-    *,
-    x_title: str,
-    y_title: str,
-    width: int = 2 * _WIDTH,
-    height: int = 220,
+    title: str, points: Sequence[Point], *, x_title: str, y_title: str, whole: bool = False
 ) -> str:
     """Draw vertical bars.
 
     Args:
         title: what the chart shows, for screen readers.
-        points: label, number and hover text of each bar.
+        points: one number each.
         x_title: name of the horizontal axis.
         y_title: name and unit of the vertical axis.
-        width: of the drawing, in its own units.
-        height: of the drawing, in its own units.
+        whole: whole numbers on the axis only.
     """
-    left, right, top, bottom = 52, 8, 22, 38
-    plot_width, plot_height = width - left - right, height - top - bottom
-    ticks = nice_ticks(max((value for _, value, _ in points), default=0), whole=True)
-    parts = _horizontal_grid(ticks, left, top, plot_width, plot_height, compact_number)
-    step = plot_width / max(len(points), 1)
-    for index, (label, value, text) in enumerate(points):
-        x, tall = left + index * step, plot_height * value / ticks[-1]
-        if value > 0:
-            tall = max(tall, _MIN_BAR)
+    frame = _Frame.of(points, whole=whole)
+    parts = frame.grid()
+    for index, point in enumerate(points):
+        value = point.values[0]
+        if value:
+            tall = max(_PLOT * value / frame.top, _MIN_BAR)
             parts.append(
-                f'<rect class="s1" x="{_n(x + step * 0.12)}" y="{_n(top + plot_height - tall)}" '
-                f'width="{_n(step * 0.76)}" height="{_n(tall)}" rx="2"/>'
+                f'<rect class="s1" x="{_n(frame.left(index) + frame.step * 0.12)}" '
+                f'y="{_n(_TOP + _PLOT - tall)}" width="{_n(frame.step * 0.76)}" '
+                f'height="{_n(tall)}" rx="2"/>'
             )
-        # The whole height answers to the pointer, so that low bars and zeros tell their number.
-        parts.append(
-            f'<rect class="hit" x="{_n(x)}" y="{top}" width="{_n(step)}" '
-            f'height="{_n(plot_height)}">{_title(text)}</rect>'
-        )
-        parts.append(_text(x + step / 2, top + plot_height + 15, label, "tick middle"))
-    parts.append(_text(left + plot_width / 2, height - 4, x_title, "axis middle"))
-    parts.append(_text(0, 12, y_title, "axis"))
-    return _svg(title, width, height, parts)
+    parts += frame.hits(points)
+    return frame.finished(title, parts, x_title, y_title)
 
 
-def bars(title: str, rows: Sequence[Row], *, series: Sequence[str], x_title: str) -> str:
+def lines(
+    title: str,
+    points: Sequence[Point],
+    *,
+    series: Sequence[str],
+    x_title: str,
+    y_title: str,
+    whole: bool = False,
+) -> str:
+    """Draw a line for each series; what is unknown is a gap.
+
+    Args:
+        title: what the chart shows, for screen readers.
+        points: a number for each series.
+        series: names for the legend, which a single series does not need.
+        x_title: name of the horizontal axis.
+        y_title: name and unit of the vertical axis.
+        whole: whole numbers on the axis only.
+    """
+    frame = _Frame.of(points, whole=whole)
+    parts = frame.grid()
+    styles = _SHADES[-len(series) :] if len(series) > 2 else _SERIES  # noqa: PLR2004 - colours
+    if len(series) > 1:
+        parts += _legend(list(zip(styles, series, strict=False)), right=_WIDTH - 8)
+    for number in range(len(series)):
+        path, drawing, dots = "", False, []
+        for index, point in enumerate(points):
+            value = point.values[number]
+            if value is not None:
+                x, y = frame.left(index) + frame.step / 2, _TOP + _PLOT * (1 - value / frame.top)
+                path += f"{'L' if drawing else 'M'}{_n(x)} {_n(y)}"
+                dots.append(f'<circle class="{styles[number]}" cx="{_n(x)}" cy="{_n(y)}" r="3"/>')
+            drawing = value is not None
+        parts.append(f'<path class="line {styles[number]}" d="{path}"/>')
+        parts += dots
+    parts += frame.hits(points)
+    return frame.finished(title, parts, x_title, y_title)
+
+
+def spark(values: Sequence[float | None]) -> str:
+    """Draw the course of a number without axes, from 0 up; '' where fewer than two are known."""
+    known = [value for value in values if value is not None]
+    if len(known) < 2 or max(known) <= 0:  # noqa: PLR2004 - a line has two ends
+        return ""
+    path, drawing, width, height = "", False, 120, 26
+    for index, value in enumerate(values):
+        if value is not None:
+            x = width * index / (len(values) - 1)
+            y = 2 + (height - 4) * (1 - max(value, 0.0) / max(known))
+            path += f"{'L' if drawing else 'M'}{_n(x)} {_n(y)}"
+        drawing = value is not None
+    return (
+        f'<svg class="spark" viewBox="0 0 {width} {height}" preserveAspectRatio="none" '
+        f'aria-hidden="true"><path class="line s1" d="{path}"/></svg>'
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """The plot of charts along days or hours: how high it is, and how wide a step."""
+
+    ticks: Sequence[float]
+    step: float
+
+    @classmethod
+    def of(cls, points: Sequence[Point], *, whole: bool = False) -> _Frame:
+        known = [value for point in points for value in point.values if value is not None]
+        ticks = nice_ticks(max(known, default=0), whole=whole)
+        return cls(ticks, (_WIDTH - _LEFT - 8) / max(len(points), 1))
+
+    @property
+    def top(self) -> float:
+        """The number at the upper edge."""
+        return self.ticks[-1]
+
+    def left(self, index: int) -> float:
+        """Return where the step of a point begins."""
+        return _LEFT + index * self.step
+
+    def grid(self) -> list[str]:
+        """Draw the horizontal lines and their numbers."""
+        parts = []
+        for tick in self.ticks:
+            y = _TOP + _PLOT * (1 - tick / self.top)
+            kind = "base" if tick == 0 else "grid"
+            ends = f'x1="{_LEFT}" x2="{_WIDTH - 8}" y1="{_n(y)}" y2="{_n(y)}"'
+            parts.append(f'<line class="{kind}" {ends}/>')
+            parts.append(_text(_LEFT - 6, y + 4, compact_number(tick), "tick last"))
+        return parts
+
+    def hits(self, points: Sequence[Point]) -> list[str]:
+        """Draw the names of the points, and what answers to the pointer: their whole height.
+
+        So low bars, zeros and gaps tell their number, too.
+        """
+        every = max(1, math.ceil(max(_text_width(p.label) for p in points) * 1.15 / self.step))
+        parts = []
+        for index, point in enumerate(points):
+            hit = (
+                f'<rect class="hit" x="{_n(self.left(index))}" y="{_TOP}" '
+                f'width="{_n(self.step)}" height="{_PLOT}">{_title(point.text)}</rect>'
+            )
+            link = html_text(point.link)
+            parts.append(f'<a href="{link}">{hit}</a>' if link else hit)
+            if index % every == 0:
+                middle = self.left(index) + self.step / 2
+                parts.append(_text(middle, _TOP + _PLOT + 16, point.label, "tick middle"))
+        return parts
+
+    def finished(self, title: str, parts: list[str], x_title: str, y_title: str) -> str:
+        """Add the names of the axes."""
+        height = _TOP + _PLOT + 40
+        middle = _LEFT + (_WIDTH - 8 - _LEFT) / 2
+        parts.append(_text(middle, height - 5, x_title, "axis middle"))
+        parts.append(_text(0, 12, y_title, "axis"))
+        return _svg(title, _WIDTH, height, parts)
+
+
+def bars(
+    title: str, rows: Sequence[Row], *, series: Sequence[str], x_title: str, whole: bool = False
+) -> str:
     """Draw horizontal bars, for several series one below the other in each row.
 
     Args:
@@ -96,6 +220,7 @@ def bars(title: str, rows: Sequence[Row], *, series: Sequence[str], x_title: str
         rows: from top to bottom.
         series: names for the legend, which a single series does not need.
         x_title: name and unit of the horizontal axis.
+        whole: whole numbers on the axis only.
     """
     top = 8 if len(series) == 1 else 28
     row_height = _ROW if len(series) == 1 else 15 * len(series) + 8
@@ -103,7 +228,7 @@ def bars(title: str, rows: Sequence[Row], *, series: Sequence[str], x_title: str
     right = 12 + max((_text_width(text) for row in ends for text in row), default=0)
     plot_width, plot_height = _WIDTH - _LABELS - right, row_height * len(rows)
     known = [value for row in rows for value in row.values if value is not None]
-    ticks = nice_ticks(max(known, default=0))
+    ticks = nice_ticks(max(known, default=0), whole=whole)
     parts = _vertical_grid(ticks, top, plot_width, plot_height)
     if len(series) > 1:
         parts += _legend([(f"s{i + 1}", name) for i, name in enumerate(series)])
@@ -170,88 +295,53 @@ def ranges(title: str, rows: Sequence[Row], *, series: Sequence[str], x_title: s
 
 def heat(
     title: str,
-    cells: Sequence[Sequence[tuple[float, str]]],
+    cells: Sequence[Sequence[tuple[int, str]]],
     *,
     rows: Sequence[str],
     columns: Sequence[str],
     x_title: str,
 ) -> str:
-    """Draw a table of numbers as shades: the darker, the more; empty cells stay empty.
+    """Draw a table of counts as shades, the stronger the more, with the sum of each row.
 
     Args:
         title: what the chart shows, for screen readers.
-        cells: by row and column a number and its hover text.
+        cells: by row and column a count and its hover text.
         rows: names at the left.
         columns: names below, every third of which is shown.
         x_title: name of the columns.
     """
-    left, cell, height = 46, 43, 24
-    most = max((number for row in cells for number, _ in row), default=0.0)
+    left, right, size, high = 36, 52, (_WIDTH - 36 - 52) / max(len(columns), 1), 24
+    most = max((number for row in cells for number, _ in row), default=0)
     parts = []
     for y, (name, row) in enumerate(zip(rows, cells, strict=True)):
-        parts.append(_text(0, y * height + 16, name, "tick"))
+        parts.append(_text(0, y * high + 16, name, "label"))
         for x, (number, text) in enumerate(row):
-            shade = f"{0.12 + 0.88 * number / most:.2f}" if number else "1"
+            shade = f"{0.14 + 0.86 * number / most:.2f}" if number else "1"
             parts.append(
-                f'<rect class="{"s1" if number else "none"}" x="{left + x * cell}" '
-                f'y="{y * height}" width="{cell - 2}" height="{height - 2}" rx="3" '
+                f'<rect class="cell {"s1" if number else "none"}" x="{_n(left + x * size)}" '
+                f'y="{y * high}" width="{_n(size - 2)}" height="{high - 2}" rx="3" '
                 f'fill-opacity="{shade}">{_title(text)}</rect>'
             )
-    bottom = len(rows) * height + 14
-    parts += [_text(left + x * cell, bottom, columns[x], "tick") for x in range(0, len(columns), 3)]
-    width = left + len(columns) * cell
-    parts.append(_x_title(x_title, bottom + 18, width))
-    return _svg(title, width, bottom + 24, parts)
-
-
-def trend(
-    title: str,
-    points: Sequence[tuple[dt.date, float | None, str]],
-    *,
-    y_title: str,
-    tick_text: Callable[[float], str] = compact_number,
-) -> str:
-    """Draw numbers over days; unknown days are gaps, the last known day is set off.
-
-    Args:
-        title: what the chart shows, for screen readers.
-        points: day, number or None, and hover text, days ascending.
-        y_title: name and unit of the vertical axis.
-        tick_text: writes the numbers of the vertical axis.
-    """
-    width, height, left, right, top, bottom = 360, 170, 46, 18, 24, 24
-    plot_width, plot_height = width - left - right, height - top - bottom
-    ticks = nice_ticks(max((value or 0 for _, value, _ in points), default=0))
-    parts = _horizontal_grid(ticks, left, top, plot_width, plot_height, tick_text)
-    first, days = points[0][0], max((points[-1][0] - points[0][0]).days, 1)
-    placed = [
-        (
-            left + plot_width * (day - first).days / days,
-            None if value is None else top + plot_height * (1 - value / ticks[-1]),
-            day,
-            text,
-        )
-        for day, value, text in points
+        total = sum(number for number, _ in row)
+        shown = f"{total:,}" if total < _LONG_TOTAL else compact_number(total)
+        parts.append(_text(_WIDTH, y * high + 16, shown, "tick last"))
+    bottom = len(rows) * high + 14
+    parts += [
+        _text(left + (x + 0.5) * size - 1, bottom, columns[x], "tick middle")
+        for x in range(0, len(columns), 3)
     ]
-    path, drawing, before = "", False, first
-    for x, y, day, _ in placed:
-        joined = drawing and (day - before).days == 1
-        if y is not None:
-            path += f"{'L' if joined else 'M'}{_n(x)} {_n(y)}"
-        drawing, before = y is not None, day
-    parts.append(f'<path class="line" d="{path}"/>')
-    known = [(x, y, text) for x, y, _, text in placed if y is not None]
-    for number, (x, y, text) in enumerate(known):
-        last = number == len(known) - 1
+    parts.append(_text(left + (_WIDTH - left - right) / 2, bottom + 20, x_title, "axis middle"))
+    parts.append(_text(_WIDTH, bottom, "all day", "axis last"))
+    below = bottom + 44
+    parts.append(_text(left, below, "0", "tick last"))
+    for step in range(6):
+        shade = f"{0.14 + 0.86 * step / 5:.2f}" if step else "1"
         parts.append(
-            f'<circle class="{"s1" if last else "dot"}" cx="{_n(x)}" cy="{_n(y)}" '
-            f'r="{4 if last else 2.5}">{_title(text)}</circle>'
+            f'<rect class="{"s1" if step else "none"}" x="{left + 6 + step * 20}" y="{below - 11}" '
+            f'width="18" height="14" rx="3" fill-opacity="{shade}"/>'
         )
-    for x, _, day, _ in (placed[0], placed[-1]) if len(placed) > 1 else placed:
-        side = "tick" if x < left + plot_width / 2 else "tick last"
-        parts.append(_text(x, height - 6, day.isoformat(), side))
-    parts.append(_text(0, 12, y_title, "axis"))
-    return _svg(title, width, height, parts)
+    parts.append(_text(left + 132, below, f"{most:,} in an hour, at most", "tick"))
+    return _svg(title, _WIDTH, below + 8, parts)
 
 
 def nice_ticks(largest: float, *, whole: bool = False) -> list[float]:
@@ -271,24 +361,6 @@ def nice_ticks(largest: float, *, whole: bool = False) -> list[float]:
     return [round(step * i, 10) for i in range(math.ceil(largest / step - 1e-9) + 1)]
 
 
-def _horizontal_grid(
-    ticks: Sequence[float],
-    left: float,
-    top: float,
-    width: float,
-    height: float,
-    tick_text: Callable[[float], str],
-) -> list[str]:
-    parts = []
-    for tick in ticks:
-        y = top + height * (1 - tick / ticks[-1])
-        kind = "base" if tick == 0 else "grid"
-        ends = f'x1="{left}" x2="{_n(left + width)}" y1="{_n(y)}" y2="{_n(y)}"'
-        parts.append(f'<line class="{kind}" {ends}/>')
-        parts.append(_text(left - 6, y + 4, tick_text(tick), "tick last"))
-    return parts
-
-
 def _vertical_grid(ticks: Sequence[float], top: float, width: float, height: float) -> list[str]:
     parts = []
     for tick in ticks:
@@ -300,8 +372,11 @@ def _vertical_grid(ticks: Sequence[float], top: float, width: float, height: flo
     return parts
 
 
-def _legend(items: Sequence[tuple[str, str]]) -> list[str]:
+def _legend(items: Sequence[tuple[str, str]], *, right: float | None = None) -> list[str]:
+    """Draw the names of series from where bars begin, or so that they end at `right`."""
     parts, x = [], float(_LABELS)
+    if right is not None:
+        x = right - sum(32 + _text_width(name) for _, name in items) + 14
     for style, name in items:
         parts.append(f'<circle class="{style}" cx="{_n(x + 5)}" cy="10" r="5"/>')
         parts.append(_text(x + 15, 14, name, "tick"))

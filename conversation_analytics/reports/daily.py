@@ -1,4 +1,4 @@
-"""The daily report as an HTML page, Markdown and CSV, and the page that lists the days.
+"""The daily report as an HTML page, Markdown and CSV.
 
 Same input, same bytes: nothing here looks at the clock. Frames have the schema
 `schemas.DAILY_REPORT`. Every text from outside is escaped for its kind of file.
@@ -6,19 +6,15 @@ Same input, same bytes: nothing here looks at the clock. Frames have the schema
 
 from __future__ import annotations
 
-import calendar
 import csv
-import datetime as dt
 import io
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from conversation_analytics.core.metrics import METRICS_BY_NAME
+from conversation_analytics.core.periods import Period
 from conversation_analytics.reports.cards import (
     TABLE,
-    TREND_DAYS,
     apps_card,
-    card,
     cost_card,
     definitions_card,
     errors_card,
@@ -27,80 +23,73 @@ from conversation_analytics.reports.cards import (
     money_columns,
     overall,
     tiles,
-    trend_card,
     turns_card,
 )
+from conversation_analytics.reports.conversations import ANCHORS, conversations_card
+from conversation_analytics.reports.index import navigation
+from conversation_analytics.reports.labels import label_cards, models_of_day
 from conversation_analytics.reports.markup import csv_text, html_text, markdown_text
 from conversation_analytics.reports.page import page
 from conversation_analytics.reports.values import (
     app_label,
     currency_label,
-    days_of,
     long_date,
-    month_name,
     one_day,
     plain_number,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    import datetime as dt
 
     import polars as pl
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    """One more card at the end of the page.
-
-    Attributes:
-        title: plain text, escaped by the page.
-        body: HTML, escaped by the caller.
-    """
-
-    title: str
-    body: str
-
-
 def daily_html(
     report: pl.DataFrame,
-    history: pl.DataFrame | None,
     *,
     generated_for: dt.date,
     hourly: pl.DataFrame | None = None,
-    sections: Sequence[Section] = (),
+    models: pl.DataFrame | None = None,
+    conversations: pl.DataFrame | None = None,
+    zone: str = "UTC",
 ) -> str:
     """Render a day as one self-contained HTML file, light or dark, for screen and paper.
 
     Args:
         report: rows of the day, schema `schemas.DAILY_REPORT`.
-        history: rows of days before it, same schema, for the trends and the changes.
         generated_for: the day to show.
         hourly: columns `hour` (0 to 23, local) and `turns`; hours that are missing have none.
-        sections: more cards, shown in this order before the definitions.
+        models: of the day, schema `model_performance.MODEL_PERFORMANCE`.
+        conversations: partials of the kind `conversations` of the day.
+        zone: IANA name of the analytics time zone, for times of day.
+
+    What is None has no card.
 
     Raises:
         ContractError: the report has no rows of the day.
     """
     today = one_day(report, generated_for)
-    earlier = [day for day in ([] if history is None else days_of(history)) if day.day < today.day]
-    yesterday = next((day for day in earlier if day.day == today.day - dt.timedelta(days=1)), None)
+    of_models = [] if models is None else label_cards(today, models_of_day(models))
     cards = [
         *([] if hourly is None else [hourly_card(today, hourly)]),
         turns_card(today),
         latency_card(today),
+        *of_models[:-1],
         *(cost_card(today, currency) for currency in today.currencies),
         errors_card(today),
-        *([trend_card([*earlier, today][-TREND_DAYS:])] if earlier else []),
+        *of_models[-1:],
+        *([] if conversations is None
+          else [conversations_card(today.day, conversations, zone)]),
         apps_card(today),
-        *(card(section.title, section.body, wide=True) for section in sections),
         definitions_card(today),
-    ]
+    ]  # fmt: skip
     count = len(today.apps)
     body = (
+        f"{navigation(Period.DAY, today.day)}"
         f"<h1>{html_text(long_date(today.day))}</h1>\n"
         f'<p class="sub">Daily report over {count} {"app" if count == 1 else "apps"}. '
         "Debugger turns are left out.</p>\n"
-        f"{tiles(today, yesterday)}\n"
+        f"{tiles(today, None, anchors=None if conversations is None else ANCHORS)}\n"
         f'<div class="cards">\n{"".join(cards)}</div>'
     )
     return page(f"Daily report {today.day.isoformat()}", body)
@@ -115,7 +104,7 @@ def daily_markdown(report: pl.DataFrame) -> str:
     today = one_day(report)
     lines = [f"# Daily report {today.day.isoformat()}", "", "| metric | value |", "|---|---:|"]
     lines += [
-        f"| {markdown_text(name)} | {markdown_text(text)} |" for name, _, text in overall(today)
+        f"| {markdown_text(name)} | {markdown_text(text)} |" for name, _, text, _ in overall(today)
     ]
     names = TABLE
     money = money_columns(today)
@@ -150,37 +139,3 @@ def daily_csv(report: pl.DataFrame) -> str:
         texts = [csv_text(text) for text in (name, metric, currency or "", unit)]
         writer.writerow([day.isoformat(), *texts, plain_number(value)])
     return out.getvalue()
-
-
-def index_html(days: Iterable[dt.date]) -> str:
-    """Render the page that links to `YYYY-MM-DD.html` beside it, as calendars, newest first."""
-    listed = set(days)
-    months = sorted({(day.year, day.month) for day in listed}, reverse=True)
-    body = "".join(
-        f'<section class="card"><h2>{month_name(month)} {year}</h2>'
-        f'<div class="month">{"".join(_month(year, month, listed))}</div></section>\n'
-        for year, month in months
-    )
-    count = len(listed)
-    latest = (
-        f' Latest: <a href="{max(listed).isoformat()}.html">{long_date(max(listed))}</a>.'
-        if listed
-        else ""
-    )
-    return page(
-        "Daily reports",
-        f'<h1>Daily reports</h1>\n<p class="sub">{count} {"day" if count == 1 else "days"}.'
-        f'{latest}</p>\n<div class="months">\n{body}</div>',
-    )
-
-
-def _month(year: int, month: int, listed: set[dt.date]) -> Iterator[str]:
-    yield from (f"<span>{name}</span>" for name in ("Mo", "Tu", "We", "Th", "Fr", "Sa", "Su"))
-    first, length = calendar.monthrange(year, month)
-    yield from ("<span></span>" for _ in range(first))
-    for number in range(1, length + 1):
-        day = dt.date(year, month, number)
-        if day in listed:
-            yield f'<a href="{day.isoformat()}.html">{number}</a>'
-        else:
-            yield f"<span>{number}</span>"

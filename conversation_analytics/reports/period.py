@@ -11,18 +11,16 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from conversation_analytics.core.metrics import (
-    DIMENSION_METRICS,
-    LENGTHS,
-    METRICS_BY_NAME,
-    MODEL,
-    Grain,
-)
+import polars as pl
+
+from conversation_analytics.core.metrics import LENGTHS, METRICS_BY_NAME, Grain
 from conversation_analytics.core.periods import Period
 from conversation_analytics.reports import charts
 from conversation_analytics.reports.cards import (
+    LATENCIES,
     TABLE,
     apps_card,
+    as_float,
     card,
     change_text,
     cost_card,
@@ -31,9 +29,10 @@ from conversation_analytics.reports.cards import (
     latency_card,
     nothing,
     tiles,
-    trend_card,
     turns_card,
 )
+from conversation_analytics.reports.index import navigation
+from conversation_analytics.reports.labels import label_cards, labels_of_period
 from conversation_analytics.reports.markup import csv_text, html_text, markdown_text
 from conversation_analytics.reports.page import page
 from conversation_analytics.reports.values import (
@@ -43,29 +42,16 @@ from conversation_analytics.reports.values import (
     day_values,
     days_of,
     long_date,
-    month_name,
+    period_title,
     plain_number,
-    value_text,
 )
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Sequence
-    from decimal import Decimal
+    from collections.abc import Mapping, Sequence
 
-    import polars as pl
-
-_UNKNOWN_LABEL = "(unknown)"
-_MOST_LABELS = 30
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _HOURS = 24
-_OF_LABELS = (
-    "turns", "error_rate", "empty_answer_rate", "regeneration_rate", "rephrase_rate",
-    "message_tokens", "answer_tokens", "latency_p50", "latency_p95", "time_to_first_token_p50",
-    "output_speed", "satisfaction",
-)  # fmt: skip
-_Values = dict[tuple[str | None, str | None, str, str | None], "Decimal | None"]
-"""By dimension, label, metric and currency, over all apps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,38 +76,123 @@ class PeriodReport:
 def period_html(shown: PeriodReport) -> str:
     """Render a week or month as one self-contained HTML file, light or dark, screen or paper."""
     now, before = _values(shown, "value"), _values(shown, "previous")
-    days = days_of(shown.days)
-    held = f"{len(days)} of {len(shown.period.days_of(shown.start))} days are held"
+    every = shown.period.days_of(shown.start)
+    found = {day.day: day for day in days_of(shown.days)}
+    days = _Days(tuple(every), found, weekdays=shown.period is Period.WEEK)
     known = before if before.get("turns") else None
+    dimensions = [label_cards(now, one) for one in labels_of_period(shown.report)]
     cards = [
-        *([trend_card(days)] if days else []),
+        days.columns_card("turns"),
+        days.users_card(),
+        days.latency_card(),
+        days.errors_card(),
+        *(days.columns_card("cost", currency) for currency in now.currencies),
         _heat_card(now, shown.hours),
+        _lengths_card(now),
         turns_card(now),
         latency_card(now),
+        *(one for found in dimensions for one in found[:-1]),
         *(cost_card(now, currency) for currency in now.currencies),
         errors_card(now),
-        _lengths_card(now),
-        *_dimension_cards(now, shown.report),
+        *(one for found in dimensions for one in found[-1:]),
         apps_card(now),
         definitions_card(now),
     ]
     count = len(now.apps)
+    title = period_title(shown.period, shown.start)
+    held = f"{len(found)} of {len(every)} days are held"
+    against = (
+        f" Changes against {period_title(shown.period, shown.period.before(shown.start))}."
+        if known
+        else ""
+    )
     body = (
-        f"<h1>{html_text(title_of(shown.period, shown.start))}</h1>\n"
+        f"{navigation(shown.period, shown.start, before=known is not None)}"
+        f"<h1>{html_text(title)}</h1>\n"
         f'<p class="sub">{html_text(_span(shown))}, {count} {"app" if count == 1 else "apps"}; '
-        f"{held}. Debugger turns are left out.</p>\n"
-        f"{tiles(now, known)}\n"
+        f"{held}. Debugger turns are left out.{html_text(against)}</p>\n"
+        f"{tiles(now, known, days=[found.get(day) for day in every])}\n"
         f'<div class="cards">\n{"".join(cards)}</div>'
     )
-    return page(title_of(shown.period, shown.start), body)
+    return page(title, body)
 
 
-def title_of(period: Period, start: dt.date) -> str:
-    """Return the name of a week or month as people read it."""
-    if period is Period.MONTH:
-        return f"{month_name(start.month)} {start.year}"
-    year, week, _ = start.isocalendar()
-    return f"Week {week} of {year}"
+@dataclass(frozen=True, slots=True)
+class _Days:
+    """The days of a period, those that are held and those that are not."""
+
+    every: tuple[dt.date, ...]
+    held: Mapping[dt.date, DayValues]
+    weekdays: bool
+
+    def columns_card(self, name: str, code: str | None = None) -> str:
+        """Show a count, or an amount of money, by day."""
+        metric = METRICS_BY_NAME[name]
+        money = metric.grain is Grain.APP_CURRENCY
+        title = f"{metric.title} by day{f', {currency_label(code)}' if money else ''}"
+        points = self._points(((name, code),))
+        if not any(point.values[0] for point in points):
+            plain = f"{metric.title} by day" if code is None else title
+            return card(plain, nothing("None on any day that is held."))
+        unit = currency_label(code) if money else metric.unit
+        chart = charts.columns(title, points, x_title=self._x_title, y_title=unit, whole=not money)
+        return card(title, chart)
+
+    def users_card(self) -> str:
+        """Show active and engaged users by day."""
+        return self._lines_card("Users by day", ("active_users", "engaged_users"), "users")
+
+    def latency_card(self) -> str:
+        """Show the percentiles of latency by day."""
+        return self._lines_card("Latency by day", LATENCIES, "latency, seconds")
+
+    def errors_card(self) -> str:
+        """Show the shares of turns that failed or have no answer, by day."""
+        names = ("error_rate", "empty_answer_rate")
+        return self._lines_card("Errors by day", names, "% of turns", scale=100)
+
+    def _lines_card(self, title: str, names: Sequence[str], unit: str, *, scale: int = 1) -> str:
+        points = self._points(tuple((name, None) for name in names), scale)
+        known = [value for point in points for value in point.values if value is not None]
+        if not known or (scale == 1 and not any(known)):  # no errors are worth a line, no users not
+            return card(title, nothing("None on any day that is held."))
+        chart = charts.lines(
+            title, points, series=[_short_title(name) for name in names], x_title=self._x_title,
+            y_title=unit, whole=unit == "users",
+        )  # fmt: skip
+        return card(title, chart)
+
+    @property
+    def _x_title(self) -> str:
+        return "day; a click opens its report"
+
+    def _points(self, keys: Sequence[tuple[str, str | None]], scale: int = 1) -> list[charts.Point]:
+        return [self._point(day, keys, scale) for day in self.every]
+
+    def _point(
+        self, day: dt.date, keys: Sequence[tuple[str, str | None]], scale: int
+    ) -> charts.Point:
+        label = f"{WEEKDAYS[day.weekday()]} {day.day}" if self.weekdays else str(day.day)
+        when = f"{WEEKDAYS[day.weekday()]} {day.isoformat()}"
+        found = self.held.get(day)
+        if found is None:
+            return charts.Point(label, (None,) * len(keys), f"{when}: not held")
+        texts = [
+            found.text(name, None, code)
+            if len(keys) == 1
+            else f"{_short_title(name)} {found.text(name, None, code)}"
+            for name, code in keys
+        ]
+        return charts.Point(
+            label,
+            tuple(as_float(found.get(name, None, code), scale=scale) for name, code in keys),
+            f"{when}: {texts[0]}" if len(keys) == 1 else "\n".join((when, *texts)),
+            f"../daily/{day.isoformat()}.html",
+        )
+
+
+def _short_title(name: str) -> str:
+    return METRICS_BY_NAME[name].title.removeprefix("Latency ").lower()
 
 
 def _span(shown: PeriodReport) -> str:
@@ -129,35 +200,44 @@ def _span(shown: PeriodReport) -> str:
 
 
 def _values(shown: PeriodReport, column: str) -> DayValues:
-    rows = shown.report.select("app_id", "dimension", "metric", "currency", column).iter_rows()
+    columns = ("app_id", "metric", "currency", "value", "previous")
+    whole = shown.report.filter(pl.col("dimension").is_null())
+    # A period without prices has a row without a currency, which shall be none of the other's.
+    prices = whole.filter((pl.col("metric") == "cost") & pl.col("app_id").is_null())
+    priced = {
+        code
+        for code, *both in prices.select("currency", "value", "previous").iter_rows()
+        if any(one is not None for one in both)
+    }
     values = {
-        (app, metric, currency): value
-        for app, dimension, metric, currency, value in rows
-        if dimension is None
+        (app, metric, code): now if column == "value" else then
+        for app, metric, code, now, then in whole.select(columns).iter_rows()
+        if not priced or code in priced or METRICS_BY_NAME[metric].grain is Grain.APP
     }
     return day_values(shown.start, values, shown.period)
 
 
 def _heat_card(now: DayValues, hours: pl.DataFrame) -> str:
-    turns = dict(hours.select("bucket", "turns").iter_rows())
+    title = "Turns by weekday and hour"
+    turns: dict[int, int] = dict(hours.select("bucket", "turns").iter_rows())
     if not any(turns.values()):
-        return card("Turns by weekday and hour", nothing(f"No turns {now.within}."), wide=True)
+        return card(title, nothing(f"No turns {now.within}."))
     cells = [
         [
             (
-                float(number := turns.get(_HOURS * day + hour, 0)),
+                number := turns.get(_HOURS * day + hour, 0),
                 f"{name} {hour:02}:00, {number:,} turns",
             )
             for hour in range(_HOURS)
         ]
-        for day, name in enumerate(_DAYS)
+        for day, name in enumerate(WEEKDAYS)
     ]
     chart = charts.heat(
-        "Turns by weekday and hour", cells, rows=_DAYS,
-        columns=[f"{hour:02}" for hour in range(_HOURS)],
-        x_title="hour of the day, local time; the darker, the more turns",
+        title, cells, rows=WEEKDAYS, columns=[f"{hour:02}" for hour in range(_HOURS)],
+        x_title="hour of the day, local time",
     )  # fmt: skip
-    return card("Turns by weekday and hour", chart, wide=True)
+    often = "A month has some weekdays once more than others." if now.period is Period.MONTH else ""
+    return card(title, chart, note=often)
 
 
 def _lengths_card(now: DayValues) -> str:
@@ -172,62 +252,9 @@ def _lengths_card(now: DayValues) -> str:
         )
         for name, _, least, most in LENGTHS
     ]
-    return card(title, charts.bars(title, rows, series=(title,), x_title="conversations"))
-
-
-def _dimension_cards(now: DayValues, report: pl.DataFrame) -> list[str]:
-    """Return a table for each dimension: models, providers, keys of inputs."""
-    values: _Values = {}
-    columns = ("app_id", "dimension", "label", "metric", "currency", "value")
-    for app, dimension, label, metric, currency, value in report.select(columns).iter_rows():
-        if app is None and dimension is not None:
-            values[dimension, label, metric, currency] = value
-    dimensions = sorted({key[0] or "" for key in values}, key=lambda name: (name != MODEL, name))
-    return [_dimension_card(now, name, values) for name in dimensions]
-
-
-def _dimension_card(now: DayValues, dimension: str, values: _Values) -> str:
-    labels = sorted(
-        {label for name, label, _, _ in values if name == dimension},
-        key=lambda label: (-(values.get((dimension, label, "turns", None)) or 0), label or ""),
+    return card(
+        title, charts.bars(title, rows, series=(title,), x_title="conversations", whole=True)
     )
-    money: list[tuple[str, str | None]] = [
-        (metric.name, code)
-        for code in now.currencies
-        for metric in DIMENSION_METRICS
-        if metric.grain is Grain.APP_CURRENCY
-    ]
-    keys: list[tuple[str, str | None]] = [*((name, None) for name in _OF_LABELS), *money]
-    title = {MODEL: "Models", "provider": "Providers"}.get(dimension, f"By {dimension}")
-    heads = "".join(
-        f'<th scope="col"><button type="button">{html_text(text)}</button></th>'
-        for text in (title, *(_head(name, code) for name, code in keys))
-    )
-    rows = "".join(_label_row(dimension, label, keys, values) for label in labels[:_MOST_LABELS])
-    left = len(labels) - _MOST_LABELS
-    note = f"The {_MOST_LABELS} with most turns; {left} more in the CSV." if left > 0 else ""
-    body = (
-        f'<div class="scroll"><table class="sortable"><thead><tr>{heads}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>"
-    )
-    return card(title, body, wide=True, note=note)
-
-
-def _head(name: str, code: str | None) -> str:
-    title = METRICS_BY_NAME[name].title
-    return title if name in _OF_LABELS else f"{title} {currency_label(code)}"
-
-
-def _label_row(
-    dimension: str, label: str | None, keys: Sequence[tuple[str, str | None]], values: _Values
-) -> str:
-    shown = html_text(_UNKNOWN_LABEL if label is None else label)
-    cells = [f'<td data-v="{shown}" title="{shown}"><bdi>{shown}</bdi></td>']
-    for name, code in keys:
-        value = values.get((dimension, label, name, code))
-        text = value_text(METRICS_BY_NAME[name], value, code)
-        cells.append(f'<td data-v="{plain_number(value)}">{html_text(text)}</td>')
-    return f"<tr>{''.join(cells)}</tr>"
 
 
 def period_markdown(shown: PeriodReport) -> str:
@@ -235,7 +262,7 @@ def period_markdown(shown: PeriodReport) -> str:
     now, before = _values(shown, "value"), _values(shown, "previous")
     span = shown.period.value
     lines = [
-        f"# {title_of(shown.period, shown.start)}",
+        f"# {period_title(shown.period, shown.start)}",
         "",
         f"{_span(shown)}.",
         "",

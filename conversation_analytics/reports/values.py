@@ -110,6 +110,21 @@ def value_text(metric: Metric, value: Decimal | None, currency: str | None = Non
             return f"{value:,.1f} {metric.unit}"
 
 
+def heading(metric: Metric, currency: str | None) -> str:
+    """Return the name of a column, with the currency or unit that `bare_text` leaves out."""
+    if metric.grain is Grain.APP_CURRENCY:
+        return f"{metric.title} {currency_label(currency)}"
+    return f"{metric.title}, {metric.unit}" if metric.type is MetricType.SPEED else metric.title
+
+
+def bare_text(metric: Metric, value: Decimal | None, currency: str | None) -> str:
+    """Write a value as `value_text`, without what `heading` says."""
+    text = value_text(metric, value, currency)
+    if metric.grain is Grain.APP_CURRENCY:
+        return text.removeprefix(f"{currency_label(currency)} ")
+    return text.removesuffix(f" {metric.unit}") if metric.type is MetricType.SPEED else text
+
+
 def currency_label(currency: str | None) -> str:
     """Return what people read for a currency."""
     return currency or "unknown currency"
@@ -143,6 +158,20 @@ def month_name(month: int) -> str:
         "January", "February", "March", "April", "May", "June", "July", "August", "September",
         "October", "November", "December",
     )[month - 1]  # fmt: skip
+
+
+def period_title(period: Period, start: dt.date) -> str:
+    """Write a period as in `20 November 2026`, `Week 47 of 2026`, `November 2026`."""
+    if period is Period.WEEK:
+        year, week, _ = start.isocalendar()
+        return f"Week {week} of {year}"
+    month = f"{month_name(start.month)} {start.year}"
+    return month if period is Period.MONTH else f"{start.day} {month}"
+
+
+def short_span(first: dt.date, last: dt.date) -> str:
+    """Write days as in `16 Nov to 22 Nov`."""
+    return " to ".join(f"{day.day} {month_name(day.month)[:3]}" for day in (first, last))
 
 
 def _percent(share: Decimal) -> str:

@@ -1,0 +1,178 @@
+"""Reports as files: pages to read, Markdown, CSV, and the pages that lead to them."""
+
+import datetime as dt
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from conversation_analytics.assets.day_partials import read_partials
+from conversation_analytics.assets.lineage import files_inputs_path
+from conversation_analytics.assets.partitions import DailyChain, lake_in, lake_ins
+from conversation_analytics.core.daily_report import daily_report as report_of_day
+from conversation_analytics.core.hourly import hourly_turns, hours_of_week
+from conversation_analytics.core.model_performance import MODEL_PERFORMANCE
+from conversation_analytics.core.partitions import Partitioned
+from conversation_analytics.core.period_report import NAMES, PERIOD_REPORTS
+from conversation_analytics.core.periods import Period
+from conversation_analytics.core.schemas import DAILY_PARTIALS, DAILY_REPORT
+from conversation_analytics.io_managers.read_log import ReadLog, attempt_of
+from conversation_analytics.io_managers.retries import retry_if_transient
+from conversation_analytics.lake.store import Lake
+
+
+def daily_report_files(chain: DailyChain) -> dg.AssetsDefinition:
+    """Return the asset of the files of a day."""
+    zone = chain.settings.analytics_timezone.key
+
+    @dg.asset(
+        name="daily_report_files",
+        group_name="reports",
+        ins=lake_ins(DAILY_REPORT, DAILY_PARTIALS, MODEL_PERFORMANCE),
+        kinds={"html", "csv"},
+        description="The daily report as a self-contained HTML page, Markdown and CSV, and a CSV "
+        "of all conversations of the day, below `reports/daily/` of the lake; "
+        "`reports/index.html` lists the days.",
+        **chain.asset,
+    )
+    def files(
+        context: dg.AssetExecutionContext,
+        lake: dg.ResourceParam[Lake],
+        reads: dg.ResourceParam[ReadLog],
+        daily_report: Partitioned[pl.DataFrame],
+        daily_partials: Partitioned[pl.DataFrame],
+        model_performance: Partitioned[pl.DataFrame],
+    ) -> None:
+        from conversation_analytics.reports import conversations, daily  # noqa: PLC0415 - import budget
+
+        with _written(context, lake, reads, "daily") as write:
+            for key in daily_report:
+                report, partials = daily_report[key], daily_partials[key]
+                talks = partials.filter(pl.col("kind") == "conversations")
+                page = daily.daily_html(
+                    report, generated_for=dt.date.fromisoformat(key),
+                    hourly=hourly_turns(partials), models=model_performance[key],
+                    conversations=talks, zone=zone,
+                )  # fmt: skip
+                write(
+                    key,
+                    {
+                        "html": page,
+                        "md": daily.daily_markdown(report),
+                        "csv": daily.daily_csv(report),
+                        "conversations.csv": conversations.conversations_csv(talks),
+                    },
+                )
+
+    return files
+
+
+def period_report_files(period: Period, common: Mapping[str, Any]) -> dg.AssetsDefinition:
+    """Return the asset of the files of a week or month.
+
+    Args:
+        period: week or month.
+        common: arguments of every asset of the period.
+    """
+    folder, schema = NAMES[period], PERIOD_REPORTS[period]
+    own_days = dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
+
+    @dg.asset(
+        name=f"{folder}_report_files",
+        group_name="reports",
+        ins={schema.name: lake_in(schema)},
+        deps=[dg.AssetDep(DAILY_PARTIALS.name, partition_mapping=own_days)],
+        kinds={"html", "csv"},
+        description=f"The report of the {period.value} as a self-contained HTML page, Markdown and "
+        f"CSV below `reports/{folder}/` of the lake, named by its first day.",
+        **common,
+    )
+    def files(
+        context: dg.AssetExecutionContext,
+        lake: dg.ResourceParam[Lake],
+        reads: dg.ResourceParam[ReadLog],
+        **reports: Partitioned[pl.DataFrame],
+    ) -> None:
+        from conversation_analytics.reports import period as pages  # noqa: PLC0415 - import budget
+
+        attempt = attempt_of(context.get_step_execution_context())
+        held = frozenset(lake.keys(DAILY_PARTIALS))
+        with _written(context, lake, reads, folder) as write:
+            for key in sorted(context.partition_keys):
+                start = dt.date.fromisoformat(key)
+                days, hours = [DAILY_REPORT.empty()], [DAILY_PARTIALS.empty()]
+                own = [day for day in period.days_of(start) if day.isoformat() in held]
+                read = read_partials(lake, reads, attempt, key, own)
+                for day, partials in zip(own, read, strict=True):
+                    days.append(report_of_day(partials.lazy(), day))
+                    hours.append(partials.filter(pl.col("kind") == "hours"))
+                shown = pages.PeriodReport(
+                    period, start, reports[schema.name][key], pl.concat(days),
+                    hours_of_week(pl.concat(hours)),
+                )  # fmt: skip
+                write(
+                    key,
+                    {
+                        "html": pages.period_html(shown),
+                        "md": pages.period_markdown(shown),
+                        "csv": pages.period_csv(shown.report),
+                    },
+                )
+
+    return files
+
+
+@contextmanager
+def _written(
+    context: dg.AssetExecutionContext, lake: Lake, reads: ReadLog, folder: str
+) -> Iterator[Callable[[str, Mapping[str, str]], None]]:
+    """Give a function that writes the files of a partition: texts by the ending of their names.
+
+    What the files were made of is noted last, after the pages that lead to them: a step that is
+    stopped before leaves partitions that count as missing, and are made again.
+    """
+    attempt = attempt_of(context.get_step_execution_context())
+    keys = []
+
+    def write(key: str, texts: Mapping[str, str]) -> None:
+        with retry_if_transient():
+            written = {
+                ending: str(lake.put_report(f"{folder}/{key}.{ending}", text.encode()))
+                for ending, text in texts.items()
+            }
+        keys.append(key)
+        paths = {name: dg.MetadataValue.path(at) for name, at in written.items() if name != "md"}
+        summary = dg.MetadataValue.md(texts["md"])
+        context.add_asset_metadata({**paths, "summary": summary}, partition_key=key)
+
+    yield write
+    with retry_if_transient():
+        lead_to(lake, [f"{folder}/{key}.html" for key in keys])
+        for key in keys:
+            inputs = json.dumps(reads.inputs(attempt, key), sort_keys=True).encode()
+            lake.put_report(files_inputs_path(folder, key), inputs)
+
+
+def lead_to(lake: Lake, pages: list[str]) -> None:
+    """Write the pages that list the reports, unless they lead to `pages` already.
+
+    Reports are listed again after writing: of runs side by side the last to write has seen all.
+    """
+    from conversation_analytics.reports.index import (  # noqa: PLC0415 - import budget
+        START,
+        index_pages,
+        pages_listed,
+    )
+
+    if lake.has_report(START):
+        known = lake.get_report(START).decode()
+        if all(f'href="{page}"' in known for page in pages):
+            return
+    written, listed = None, pages_listed(lake.reports())
+    while listed != written:
+        for path, text in index_pages(listed).items():
+            lake.put_report(path, text.encode())
+        written, listed = listed, pages_listed(lake.reports())
