@@ -38,7 +38,7 @@ def test_run_then_status_then_check(tmp_path: Path) -> None:
     jobs = build_definitions(parse_settings({}))
     today = dt.datetime.now(dt.UTC).date()
     days = [today - dt.timedelta(days=back) for back in (1, 2)]
-    partitions = {"undated": 1, "daily": 2} | {
+    partitions = {"undated": 1, "daily": 2, "users": 1} | {
         NAMES[period]: len(starts_of(period, days)) for period in PERIOD_REPORTS
     }
     steps = sum(
