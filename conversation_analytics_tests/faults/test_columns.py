@@ -136,11 +136,18 @@ class Database:
         base = self.base.base_id
         sources = self.nocodb.request("GET", f"/api/v1/db/meta/projects/{base}/bases")["list"]
         source = next(one["id"] for one in sources if one["alias"] == "dify")
-        requests.post(
-            f"{self.nocodb.base_url}/api/v2/meta/bases/{base}/meta-diff/{source}",
-            headers={"xc-auth": signed_in["token"]},
-            timeout=SYNC_SECONDS,
-        ).raise_for_status()
+        until = time.monotonic() + SYNC_SECONDS
+        while True:
+            asked = requests.post(
+                f"{self.nocodb.base_url}/api/v2/meta/bases/{base}/meta-diff/{source}",
+                headers={"xc-auth": signed_in["token"]},
+                timeout=SYNC_SECONDS,
+            )
+            # A busy NocoDB refuses while the sync asked for before is under way.
+            if asked.status_code != requests.codes.bad_request or time.monotonic() > until:
+                break
+            time.sleep(0.5)
+        asked.raise_for_status()
         with psycopg.connect(self.base.dsn) as connection:
             found = connection.execute(
                 "SELECT column_name FROM information_schema.columns WHERE table_name = 'messages'"
