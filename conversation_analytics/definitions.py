@@ -18,7 +18,8 @@ from conversation_analytics.assets.periods import period_assets
 from conversation_analytics.assets.raw import raw_assets
 from conversation_analytics.assets.reports import report_assets
 from conversation_analytics.assets.users import USERS, user_assets
-from conversation_analytics.core.period_report import NAMES, PERIOD_REPORTS
+from conversation_analytics.core.period_report import PERIOD_REPORTS
+from conversation_analytics.core.periods import NAMES
 from conversation_analytics.core.source import Source
 from conversation_analytics.documents.store import DocumentStore
 from conversation_analytics.executors.local import build_executor

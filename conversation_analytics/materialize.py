@@ -21,13 +21,18 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from conversation_analytics.assets.lineage import PartitionRange, ranges_to_make, stale_days
-from conversation_analytics.assets.lineage import whole_steps as whole
+from conversation_analytics.assets.lineage import (
+    FILES,
+    PartitionRange,
+    ranges_to_make,
+    stale_days,
+    whole_steps,
+)
 from conversation_analytics.assets.periods import PERIODS_PER_RUN, stale_periods
 from conversation_analytics.assets.users import USERS, stale_users
 from conversation_analytics.core.errors import AnalyticsError, RecordsError, SettingsError
-from conversation_analytics.core.period_report import NAMES, PERIOD_REPORTS
-from conversation_analytics.core.periods import Period
+from conversation_analytics.core.period_report import PERIOD_REPORTS
+from conversation_analytics.core.periods import NAMES
 from conversation_analytics.definitions import build_definitions, daily_graph, daily_steps
 from conversation_analytics.resources.connections import open_documents, open_lake
 from conversation_analytics.sensors.run_history import living_process
@@ -44,7 +49,6 @@ if TYPE_CHECKING:
 _DEFAULT_HOME = Path("data/dagster")
 _HOME_LOCK = ".conversation-analytics.lock"
 _UNDATED = "undated"
-_JOBS = {Period.DAY: "daily", **NAMES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,7 @@ UNDATED = PlannedRun(_UNDATED)
 
 def runs_of(ranges: Iterable[PartitionRange]) -> list[PlannedRun]:
     """Return a run for each range, of the job of its period."""
-    return [PlannedRun(_JOBS[one.period], one) for one in ranges]
+    return [PlannedRun(NAMES[one.period], one) for one in ranges]
 
 
 def look_for_stale_days(settings: Settings, keys: Sequence[str]) -> list[StaleDay]:
@@ -106,7 +110,7 @@ def look_for_stale_periods(settings: Settings, days: Iterable[dt.date]) -> list[
 def runs_of_stale_days(settings: Settings, stale: Iterable[StaleDay]) -> list[PlannedRun]:
     """Return the runs that make the stale assets of days, and what is made with them."""
     steps = daily_steps(settings)
-    wanted = {day.key: whole([one.asset for one in day.assets], steps) for day in stale}
+    wanted = {day.key: whole_steps([one.asset for one in day.assets], steps) for day in stale}
     return runs_of(ranges_to_make(wanted))
 
 
@@ -230,7 +234,7 @@ def _tell_of_files(
     """Report the files stored: the assets without an IO manager, which would do so itself."""
     for event in result.get_asset_materialization_events():
         name = event.asset_key.path[-1] if event.asset_key else ""
-        if name.endswith("_report_files"):
+        if name in FILES:
             on_partition(name, event.partition)
 
 

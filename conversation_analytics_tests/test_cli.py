@@ -17,8 +17,8 @@ import pytest
 
 from conversation_analytics.assets.partitions import origin
 from conversation_analytics.core import schemas
-from conversation_analytics.core.period_report import NAMES, PERIOD_REPORTS
-from conversation_analytics.core.periods import starts_of
+from conversation_analytics.core.period_report import PERIOD_REPORTS
+from conversation_analytics.core.periods import NAMES, starts_of
 from conversation_analytics.definitions import build_definitions
 from conversation_analytics.documents.store import SqliteConfig, open_store
 from conversation_analytics.lake.objects import LocalObjects

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from conversation_analytics.assets.partitions import MAX_DAYS_PER_RUN, origins
 from conversation_analytics.core.errors import OutdatedPartitionError
-from conversation_analytics.core.periods import Period
+from conversation_analytics.core.periods import NAMES, Period
 from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
 from conversation_analytics.core.tables import TABLES
 from conversation_analytics.core.zones import DAILY
@@ -25,10 +25,7 @@ if TYPE_CHECKING:
     from conversation_analytics.settings import Settings
 
 _TABLES = {table.name: table for table in TABLES}
-FILES = {
-    "daily_report_files": "daily", "weekly_report_files": "weekly",
-    "monthly_report_files": "monthly",
-}  # fmt: skip
+FILES = {f"{name}_report_files": name for name in NAMES.values()}
 """The assets of report files, and the folder of each."""
 
 

@@ -16,8 +16,8 @@ from conversation_analytics.assets.report_types import report_frame_type
 from conversation_analytics.core.documents import report_documents
 from conversation_analytics.core.partials import partials_of_days
 from conversation_analytics.core.partitions import Partitioned
-from conversation_analytics.core.period_report import NAMES, PERIOD_REPORTS, period_report
-from conversation_analytics.core.periods import Period
+from conversation_analytics.core.period_report import PERIOD_REPORTS, period_report
+from conversation_analytics.core.periods import NAMES, Period
 from conversation_analytics.core.schemas import DAILY_PARTIALS
 from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
 from conversation_analytics.documents.store import DocumentStore

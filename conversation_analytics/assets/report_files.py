@@ -16,8 +16,8 @@ from conversation_analytics.core.daily_report import daily_report as report_of_d
 from conversation_analytics.core.hourly import hourly_turns, hours_of_week
 from conversation_analytics.core.model_performance import MODEL_PERFORMANCE
 from conversation_analytics.core.partitions import Partitioned
-from conversation_analytics.core.period_report import NAMES, PERIOD_REPORTS
-from conversation_analytics.core.periods import Period
+from conversation_analytics.core.period_report import PERIOD_REPORTS
+from conversation_analytics.core.periods import NAMES, Period
 from conversation_analytics.core.schemas import DAILY_PARTIALS, DAILY_REPORT
 from conversation_analytics.io_managers.read_log import ReadLog, attempt_of
 from conversation_analytics.io_managers.retries import retry_if_transient

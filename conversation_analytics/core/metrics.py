@@ -327,11 +327,13 @@ METRICS_BY_NAME: dict[str, Metric] = {metric.name: metric for metric in METRICS}
 MODEL, PROVIDER = "model", "provider"
 """Dimensions that every deployment has; keys of inputs come by configuration."""
 
-_MODEL_LABEL = (
+MODEL_LABEL = (
     pl.when(pl.col("model_provider").is_null())
     .then(pl.col("model_id"))
     .otherwise(pl.col("model_provider") + "/" + pl.col("model_id"))
 )
+"""What a model is called: provider/model; null where the source names none."""
+
 _OF_TURNS = frozenset(
     {"turns", "errors", "empty_answers", "regenerations", "rephrases", "message_tokens",
      "answer_tokens", "cost", "latency_answer_tokens", "latency_sum_s", "likes", "dislikes",
@@ -389,7 +391,7 @@ def dimension_values(partials: pl.LazyFrame) -> pl.LazyFrame:
                     pl.lit(dimension).alias("dimension"), label.alias("label")
                 )
                 for dimension, label in (
-                    (MODEL, _MODEL_LABEL),
+                    (MODEL, MODEL_LABEL),
                     (PROVIDER, pl.col("model_provider")),
                 )
             ),

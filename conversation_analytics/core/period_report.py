@@ -18,8 +18,6 @@ PERIOD_REPORTS: Mapping[Period, TableSchema] = {
     Period.WEEK: WEEKLY_REPORT,
     Period.MONTH: MONTHLY_REPORT,
 }
-NAMES: Mapping[Period, str] = {Period.WEEK: "weekly", Period.MONTH: "monthly"}
-"""What documents, files and jobs of a period are called."""
 _VALUE = ("app_id", "dimension", "label", "metric", "currency")
 
 

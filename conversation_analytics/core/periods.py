@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from conversation_analytics.core.windows import days_between
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 
 class Period(StrEnum):
@@ -47,6 +47,12 @@ class Period(StrEnum):
             year, week, _ = start.isocalendar()
             return f"{year}-W{week:02}"
         return start.isoformat()[:7] if self is Period.MONTH else start.isoformat()
+
+
+NAMES: Mapping[Period, str] = {
+    Period.DAY: "daily", Period.WEEK: "weekly", Period.MONTH: "monthly",
+}  # fmt: skip
+"""What documents, files and jobs of a period are called."""
 
 
 def starts_of(period: Period, days: Iterable[dt.date]) -> tuple[dt.date, ...]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from conversation_analytics.core.errors import ContractError
-from conversation_analytics.core.metrics import NO_APP
+from conversation_analytics.core.metrics import MODEL_LABEL, NO_APP
 from conversation_analytics.core.partials import SESSION_GAP_S
 from conversation_analytics.core.periods import Period
 from conversation_analytics.core.schemas import APP, INSTANT, MONEY, Column, TableSchema
@@ -430,13 +430,8 @@ def _costs(spent: pl.DataFrame) -> pl.DataFrame:
 
 
 def _models(spent: pl.DataFrame) -> pl.DataFrame:
-    label = (
-        pl.when(pl.col("model_provider").is_null())
-        .then(pl.col("model_id"))
-        .otherwise(pl.col("model_provider") + "/" + pl.col("model_id"))
-    )
     used = (
-        spent.select("person", label.alias("model"))
+        spent.select("person", MODEL_LABEL.alias("model"))
         .filter(pl.col("model").is_not_null())
         .unique()
         .sort("person", "model")

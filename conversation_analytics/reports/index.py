@@ -8,17 +8,13 @@ import re
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from conversation_analytics.core.periods import Period
+from conversation_analytics.core.periods import NAMES, Period
 from conversation_analytics.reports.page import page
 from conversation_analytics.reports.values import long_date, month_name, period_title, short_span
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-FOLDERS: Mapping[Period, str] = {
-    Period.DAY: "daily", Period.WEEK: "weekly", Period.MONTH: "monthly",
-}  # fmt: skip
-"""Where below `reports/` the pages of each period are."""
 START = "index.html"
 """The page to begin with, a calendar."""
 INDEX = {Period.DAY: START, Period.WEEK: "weekly/index.html",
@@ -30,8 +26,8 @@ _PAGE = re.compile(r"(daily|weekly|monthly)/(\d{4}-\d\d-\d\d)\.html")
 
 def pages_listed(paths: Iterable[str]) -> dict[Period, tuple[dt.date, ...]]:
     """Return the first days of the reports among paths below `reports/`, ascending."""
-    periods = {folder: period for period, folder in FOLDERS.items()}
-    found: dict[Period, set[dt.date]] = {period: set() for period in FOLDERS}
+    periods = {folder: period for period, folder in NAMES.items()}
+    found: dict[Period, set[dt.date]] = {period: set() for period in NAMES}
     for path in paths:
         if match := _PAGE.fullmatch(path):
             found[periods[match[1]]].add(dt.date.fromisoformat(match[2]))
@@ -75,7 +71,7 @@ def _link(up: str, period: Period, text: str) -> str:
 
 def _to(up: str, period: Period, start: dt.date, text: str = "") -> str:
     shown = text or period_title(period, start)
-    return f'<a href="{up}{FOLDERS[period]}/{start.isoformat()}.html">{shown}</a>'
+    return f'<a href="{up}{NAMES[period]}/{start.isoformat()}.html">{shown}</a>'
 
 
 def _others(here: Period, up: str) -> str:

@@ -3,8 +3,9 @@
 import contextlib
 import datetime as dt
 import fcntl
+import hashlib
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +17,16 @@ from dagster._core.storage.tags import (
     PARTITION_NAME_TAG,
 )
 
+from conversation_analytics.settings import Settings
+
 REASON_TAG = "conversation_analytics/reason"
 PROCESS_TAG = "conversation_analytics/process"
 _PROCESSES = "processes"
 _UNDER_WAY = [dg.DagsterRunStatus.QUEUED, *IN_PROGRESS_RUN_STATUSES]
 _LONGEST_WAIT = dt.timedelta(hours=1)
+LOOK_INTERVAL = dt.timedelta(minutes=10)
+LOOK_DAYS = 35
+"""How often, and how many days back, the sensors over the lake look for what is stale."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +150,44 @@ class WantedRun:
     def name(self) -> str:
         """What people call the partition."""
         return self.day.isoformat() if self.day else "rows without a time"
+
+
+def request_stale(
+    context: dg.SensorEvaluationContext,
+    wanted: Sequence[WantedRun],
+    settings: Settings,
+    *,
+    days: int,
+    quiet: str,
+) -> dg.SensorResult:
+    """Ask for the runs of what is stale, and say so in one line of the tick's log.
+
+    Args:
+        context: of the tick.
+        wanted: runs, the most urgent first.
+        settings: of this process.
+        days: that were looked at.
+        quiet: what the tick says where nothing is stale.
+    """
+    requests, waiting = plan_runs(
+        context.instance, wanted,
+        interval=LOOK_INTERVAL, max_runs=settings.sensor_max_runs, now=dt.datetime.now(dt.UTC),
+    )  # fmt: skip
+    context.log.info("looked: days=%d stale=%d runs=%d", days, len(wanted), len(requests))
+    if requests:
+        return dg.SensorResult(run_requests=requests)
+    return dg.SensorResult(skip_reason=dg.SkipReason("; ".join(waiting[:5]) or quiet))
+
+
+def first_day_looked_at(settings: Settings) -> dt.date:
+    """Return the first of the days that sensors over the lake look at."""
+    today = dt.datetime.now(settings.analytics_timezone).date()
+    return today - dt.timedelta(days=LOOK_DAYS)
+
+
+def digest_of(told: Iterable[str]) -> str:
+    """Return a short digest of why a run is wanted."""
+    return hashlib.sha256("|".join(told).encode()).hexdigest()[:16]
 
 
 def plan_runs(

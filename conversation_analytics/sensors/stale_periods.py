@@ -1,7 +1,6 @@
 """The sensor that merges weeks and months again when one of their days has changed."""
 
 import datetime as dt
-import hashlib
 from collections.abc import Mapping
 
 import dagster as dg
@@ -14,11 +13,15 @@ from conversation_analytics.core.periods import Period
 from conversation_analytics.core.schemas import DAILY_PARTIALS
 from conversation_analytics.documents.store import DocumentStore
 from conversation_analytics.lake.store import Lake
-from conversation_analytics.sensors.run_history import WantedRun, plan_runs
+from conversation_analytics.sensors.run_history import (
+    LOOK_DAYS,
+    LOOK_INTERVAL,
+    WantedRun,
+    digest_of,
+    first_day_looked_at,
+    request_stale,
+)
 from conversation_analytics.settings import Settings
-
-_INTERVAL = dt.timedelta(minutes=10)
-_DAYS_BACK = 35
 
 
 def merge_periods(
@@ -34,10 +37,10 @@ def merge_periods(
     @dg.sensor(
         name="merge_periods",
         jobs=list(jobs.values()),
-        minimum_interval_seconds=int(_INTERVAL.total_seconds()),
+        minimum_interval_seconds=int(LOOK_INTERVAL.total_seconds()),
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Every {_INTERVAL.seconds // 60} minutes: of the weeks and months that tell "
-        f"of the last {_DAYS_BACK} days, merges exactly those again of which a day has changed "
+        description=f"Every {LOOK_INTERVAL.seconds // 60} minutes: of the weeks and months that "
+        f"tell of the last {LOOK_DAYS} days, merges exactly those again of which a day has changed "
         "since, and no other. Older ones: `conversation-analytics repair`.",
     )
     def merge(
@@ -45,32 +48,26 @@ def merge_periods(
         lake: dg.ResourceParam[Lake],
         documents: dg.ResourceParam[DocumentStore],
     ) -> dg.SensorResult:
-        now = dt.datetime.now(dt.UTC)
-        first = now.astimezone(settings.analytics_timezone).date() - dt.timedelta(days=_DAYS_BACK)
+        first = first_day_looked_at(settings)
         days = [
             day for day in map(dt.date.fromisoformat, lake.keys(DAILY_PARTIALS)) if day >= first
         ]
         stale = [one for period in jobs for one in stale_periods(lake, documents, period, days)]
         wanted = [_wanted(jobs[one.period].name, one) for one in stale]
-        requests, waiting = plan_runs(
-            context.instance, wanted,
-            interval=_INTERVAL, max_runs=settings.sensor_max_runs, now=now,
+        return request_stale(
+            context, wanted, settings, days=len(days),
+            quiet=f"The weeks and months of {len(days)} days are merged.",
         )  # fmt: skip
-        context.log.info("looked: days=%d stale=%d runs=%d", len(days), len(stale), len(requests))
-        if requests:
-            return dg.SensorResult(run_requests=requests)
-        reason = "; ".join(waiting[:5]) or f"The weeks and months of {len(days)} days are merged."
-        return dg.SensorResult(skip_reason=dg.SkipReason(reason))
 
     return merge
 
 
 def _wanted(job: str, stale: StalePeriod) -> WantedRun:
-    told = "|".join([stale.label, *(f"{one.asset}:{one.reason}" for one in stale.assets)])
+    told = [stale.label, *(f"{one.asset}:{one.reason}" for one in stale.assets)]
     return WantedRun(
         job=job,
         day=stale.start,
-        digest=hashlib.sha256(told.encode()).hexdigest()[:16],
+        digest=digest_of(told),
         why=f"{stale.label} is stale ({stale.assets[0].asset}: {stale.assets[0].reason})",
         assets=tuple(sorted(one.asset for one in stale.assets)),
         last=stale.period.end_of(stale.start),

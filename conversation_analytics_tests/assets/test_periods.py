@@ -12,8 +12,8 @@ from polars.testing import assert_frame_equal
 
 from conversation_analytics.assets.periods import stale_periods
 from conversation_analytics.core.partials import partials_of_days
-from conversation_analytics.core.period_report import NAMES, PERIOD_REPORTS, period_report
-from conversation_analytics.core.periods import Period
+from conversation_analytics.core.period_report import PERIOD_REPORTS, period_report
+from conversation_analytics.core.periods import NAMES, Period
 from conversation_analytics.core.schemas import DAILY_PARTIALS
 from conversation_analytics.io_managers.document_io import MADE_FROM
 from conversation_analytics.materialize import merges_of, runs_of_stale_days

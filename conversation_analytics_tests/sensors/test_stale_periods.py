@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from conversation_analytics.core.period_report import NAMES, PERIOD_REPORTS
-from conversation_analytics.core.periods import Period, starts_of
+from conversation_analytics.core.period_report import PERIOD_REPORTS
+from conversation_analytics.core.periods import NAMES, Period, starts_of
 from conversation_analytics.definitions import build_definitions
 from conversation_analytics.resources.connections import open_lake
 from conversation_analytics_tests.platform import QUIET, run_job
