@@ -324,7 +324,8 @@ def test_lists_agree_with_plain_python_and_add_up_to_the_figures(
             for metric in metrics:
                 found = listed(sql, metric, app_id=app, model=model)
                 assert found == expected(metric.name, days, app, model), metric.name
-                if metric.name in NO_SUMS:
+                # A model that is only rated that day has no figures; its ratings are listed.
+                if metric.name in NO_SUMS or not report:
                     continue
                 figure = NUMERATORS.get(metric.name, metric.name)
                 sums: dict[str | None, Any] = {}

@@ -31,6 +31,7 @@ from bson.raw_bson import RawBSONDocument
 from pymongo import DeleteOne, InsertOne, MongoClient, ReadPreference, ReplaceOne
 from pymongo.errors import (
     BulkWriteError,
+    ConfigurationError,
     ConnectionFailure,
     DocumentTooLarge,
     DuplicateKeyError,
@@ -232,6 +233,7 @@ class MongoStore:
         self._config = config
         self._lock = threading.Lock()
         self._client: MongoClient[Document] | None = None
+        self._left: list[MongoClient[Document]] = []
         self._process = os.getpid()
         self._indexed: set[CollectionSpec] = set()
         self._has_transactions: bool | None = None
@@ -263,6 +265,10 @@ class MongoStore:
         except ConnectionFailure as error:
             raise self._unavailable(doing, type(error).__name__) from None
         except PyMongoError as error:
+            if _is_without_sessions(error):
+                # A connection opened while the member started stays without sessions for good.
+                self._forget_connections()
+                raise self._unavailable(doing, "no primary yet") from None
             if _is_transient(error):
                 raise self._unavailable(doing, type(error).__name__) from None
             raise DocumentError(
@@ -291,6 +297,13 @@ class MongoStore:
                 )
                 self._process = os.getpid()
             return self._client
+
+    def _forget_connections(self) -> None:
+        # Closed with the store: other threads may be in the middle of something.
+        with self._lock:
+            if self._client is not None:
+                self._left.append(self._client)
+            self._client = None
 
     def _database(self) -> Database[Document]:
         # From the primary, whatever the URI prefers: a write depends on what was read.
@@ -725,8 +738,10 @@ class MongoStore:
     def close(self) -> None:
         """See `DocumentStore.close`."""
         with self._lock:
-            if self._client is not None and self._process == os.getpid():
-                self._client.close()
+            if self._process == os.getpid():
+                for client in (*self._left, *filter(None, [self._client])):
+                    client.close()
+            self._left.clear()
             self._client = None
 
 
@@ -749,6 +764,11 @@ def _is_transient(error: PyMongoError) -> bool:
         isinstance(error, OperationFailure)
         and (error.code in _TRANSIENT or error.has_error_label("RetryableWriteError"))
     )
+
+
+def _is_without_sessions(error: PyMongoError) -> bool:
+    # The driver has no type of its own for it.
+    return isinstance(error, ConfigurationError) and "Sessions are not supported" in str(error)
 
 
 def _replacement(identifier: str, document: _Encoded) -> ReplaceOne[Any]:

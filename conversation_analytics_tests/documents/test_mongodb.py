@@ -21,10 +21,14 @@ from conversation_analytics.core.errors import (
 )
 from conversation_analytics.documents.mongodb import MongoStore
 from conversation_analytics.documents.store import MongoConfig, ReplaceOutcome
+from conversation_analytics.stack.mongod import mongod_program
+from conversation_analytics.stack.processes import free_port, running_process
+from conversation_analytics_tests.conftest import require
 from conversation_analytics_tests.documents.test_sqlite import QUERIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from pymongo.database import Database
 
@@ -184,6 +188,49 @@ def test_a_server_that_never_answers_is_a_transient_error_within_the_timeout() -
         store = MongoStore(MongoConfig(uri, "x", server_selection_timeout_s=0.5))
         with pytest.raises(DocumentStoreUnavailableError):
             store.ping()
+        store.close()
+
+
+def listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+@pytest.mark.mongodb
+def test_a_connection_opened_before_there_was_a_primary_is_given_up(tmp_path: Path) -> None:
+    require(mongod_program)
+    port = free_port()
+    data = tmp_path / "db"
+    data.mkdir()
+    command = [str(mongod_program()), f"--dbpath={data}", f"--port={port}", "--replSet=rs0",
+               "--bind_ip=127.0.0.1", "--nounixsocket", "--wiredTigerCacheSizeGB=0.25"]  # fmt: skip
+    uri = f"mongodb://127.0.0.1:{port}/?directConnection=true"
+    store = MongoStore(MongoConfig(uri, "x"))
+    with (
+        pymongo.MongoClient[Document](uri) as client,
+        running_process(
+            "mongod",
+            command,
+            data_dir=tmp_path,
+            ready=lambda: listens(port),
+            deadline_seconds=60,
+        ),
+    ):
+        with pytest.raises(DocumentStoreUnavailableError):
+            store.begin("messages", "d1")
+        client.admin.command("replSetInitiate", {
+            "_id": "rs0", "members": [{"_id": 0, "host": f"127.0.0.1:{port}"}]
+        })  # fmt: skip
+        deadline = time.monotonic() + 60
+        while not client.admin.command("hello")["isWritablePrimary"]:
+            assert time.monotonic() < deadline
+        with pytest.raises(DocumentStoreUnavailableError, match=r"messages, d1.*no primary yet"):
+            store.replace_partition("messages", "d1", [{"_id": "a"}])
+        store.replace_partition("messages", "d1", [{"_id": "a"}])
+        assert store.find("messages", {}) == [{"_id": "a"}]
         store.close()
 
 

@@ -68,9 +68,7 @@ class Mongo:
         self._running = ExitStack()
         self.server = self._start(None)
         self.proxy = TcpProxy(self.server.port, mongodb_request)
-        self.direct: pymongo.MongoClient[Document] = pymongo.MongoClient(
-            LOOPBACK, self.server.port, directConnection=True
-        )
+        self.direct = self._connected()
         self._hide()
 
     @property
@@ -85,6 +83,9 @@ class Mongo:
         port = self.server.port
         self._running.close()
         self.server = self._start(port)
+        # What was opened while the server started has no sessions, and never gets any.
+        self.direct.close()
+        self.direct = self._connected()
         self._hide()
 
     def step_down(self) -> None:
@@ -98,6 +99,9 @@ class Mongo:
 
     def _start(self, port: int | None) -> MongodServer:
         return self._running.enter_context(running_mongod(self._folder, port, test_commands=True))
+
+    def _connected(self) -> pymongo.MongoClient[Document]:
+        return pymongo.MongoClient(LOOPBACK, self.server.port, directConnection=True)
 
     def _hide(self) -> None:
         """Give the set's member the proxy's address, which every client then uses."""
