@@ -1,6 +1,8 @@
 # Needs only Python >= 3.11 and make; everything else is installed into .venv on first use.
 PYTHON ?= python3
 PORT   ?= 3000
+# Test processes; each starts servers of its own.
+TESTERS ?= 2
 VENV   := .venv
 BIN    := $(VENV)/bin
 export DAGSTER_HOME ?= $(CURDIR)/data/dagster
@@ -41,7 +43,7 @@ run: setup ## the main job: sample days through every asset into ./data, then a 
 	@$(BIN)/conversation-analytics run
 
 test: setup-dev ## all tests, with the real MongoDB, S3, PostgreSQL and NocoDB
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -m "not slow" -n $(TESTERS) --dist loadfile
 
 $(VENV)/polars-next: requirements-polars-next.txt $(VENV)/.dev
 	@rm -rf $@
@@ -51,7 +53,7 @@ $(VENV)/polars-next: requirements-polars-next.txt $(VENV)/.dev
 test-polars-next: $(VENV)/polars-next ## the computing parts on the next Polars, laid over the environment
 	@PYTHONPATH=$(CURDIR)/$(VENV)/polars-next $(BIN)/python -c \
 	  "import polars; assert polars.__version__ > '2', polars.__version__"
-	@PYTHONPATH=$(CURDIR)/$(VENV)/polars-next $(BIN)/python -m pytest -q \
+	@PYTHONPATH=$(CURDIR)/$(VENV)/polars-next $(BIN)/python -m pytest -q -n $(TESTERS) --dist loadfile \
 	  -m "not slow and not mongodb and not s3 and not postgres and not nocodb" \
 	  conversation_analytics_tests/core conversation_analytics_tests/lake \
 	  conversation_analytics_tests/reports conversation_analytics_tests/test_road.py
