@@ -21,7 +21,7 @@ from conversation_analytics.core.periods import NAMES, Period
 from conversation_analytics.core.schemas import DAILY_PARTIALS
 from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
 from conversation_analytics.documents.store import DocumentStore
-from conversation_analytics.io_managers.lake_io import column_schema
+from conversation_analytics.io_managers.lake_io import begin_outputs, column_schema
 from conversation_analytics.io_managers.read_log import ReadLog, attempt_of
 from conversation_analytics.lake.store import Lake
 
@@ -147,7 +147,9 @@ def _report(period: Period, common: dict[str, Any]) -> dg.AssetsDefinition:
         lake: dg.ResourceParam[Lake],
         reads: dg.ResourceParam[ReadLog],
     ):
-        attempt = attempt_of(context.get_step_execution_context())
+        step = context.get_step_execution_context()
+        attempt = attempt_of(step)
+        begin_outputs(step, lake, reads)
         held = frozenset(lake.keys(DAILY_PARTIALS))
         reports = []
         for key in sorted(context.partition_keys):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from conversation_analytics.assets import periods
 from conversation_analytics.assets.periods import stale_periods
 from conversation_analytics.core.partials import partials_of_days
 from conversation_analytics.core.period_report import PERIOD_REPORTS, period_report
 from conversation_analytics.core.periods import NAMES, Period
 from conversation_analytics.core.schemas import DAILY_PARTIALS
+from conversation_analytics.io_managers import retries
 from conversation_analytics.io_managers.document_io import MADE_FROM
 from conversation_analytics.materialize import merges_of, runs_of_stale_days
 from conversation_analytics.resources.connections import open_documents, open_lake
@@ -159,3 +161,29 @@ def test_the_partitions_of_weeks_and_months_are_made_of_days(tmp_path: Path) -> 
             subset.subset_with_partition_keys([start]), subset, partials
         ).partitions_subset
         assert day in set(upstream.get_partition_keys())
+
+
+def test_a_merge_that_was_overtaken_replaces_no_newer_report(
+    tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retries, "WAIT_S", 0.0)
+    settings, schema = settings_in(tmp_path), PERIOD_REPORTS[Period.WEEK]
+    run_job(settings, "daily", MONDAY.isoformat(), instance=instance)
+    make(settings, Period.WEEK, MONDAY, instance)
+    lake, key = open_lake(settings), MONDAY.isoformat()
+    partials, info = lake.read_with_info(DAILY_PARTIALS, key)
+    merges: list[str] = []
+
+    def merge_overtaken(*arguments: Any, **options: Any) -> pl.DataFrame:
+        found = period_report(*arguments, **options)
+        merges.append(key)
+        if len(merges) == 1:  # the day is rewritten, and a newer run merges it first
+            lake.write(DAILY_PARTIALS, key, partials, inputs=info.inputs)
+            lake.write(schema, key, schema.empty(), inputs={"by": "a newer run"})
+        return found
+
+    monkeypatch.setattr(periods, "period_report", merge_overtaken)
+    lake.write(DAILY_PARTIALS, key, partials.head(0), inputs=info.inputs)
+    make(settings, Period.WEEK, MONDAY, instance)
+    assert len(merges) == 2
+    assert stale(settings, MONDAY) == {"2026-11": stale(settings, MONDAY)["2026-11"]}
