@@ -11,6 +11,7 @@ row per app, `money_sums` a row per app and currency, because currencies are nev
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
 
 import polars as pl
@@ -25,6 +26,7 @@ from conversation_analytics.core.schemas import MONEY
 from conversation_analytics.core.sketches import quantiles
 
 _WIDE = pl.Decimal(38, 7)  # a thousand times the highest sum of money has no place in MONEY
+_LIMIT = pl.lit(Decimal(10) ** 13, _WIDE)
 
 NO_APP = ""
 """App id of the rows whose source names no app; a null app id is the row over all apps."""
@@ -442,13 +444,22 @@ def _long(
     metrics = tuple(metric for metric in metrics if metric.grain is grain)
     # Computed wide, then turned: one plan per metric takes ten times as long to optimise.
     return sums.select(
-        *keys, "currency", *(m.expression.cast(MONEY).alias(m.name) for m in metrics)
+        *keys, "currency", *(_as_value(m.expression).alias(m.name) for m in metrics)
     ).unpivot(
         on=[m.name for m in metrics],
         index=[*keys, "currency"],
         variable_name="metric",
         value_name="value",
     )
+
+
+def _as_value(number: pl.Expr) -> pl.Expr:
+    """Return a number in the type of values; null where it is too large for it.
+
+    One wrong row, say of a billion tokens in a microsecond, shall not take the report with it.
+    """
+    wide = number.cast(_WIDE)
+    return pl.when((wide > -_LIMIT) & (wide < _LIMIT)).then(wide).cast(MONEY)
 
 
 _BESIDE_DIFY = (
@@ -497,7 +508,8 @@ def metrics_markdown() -> str:
         "# Metrics",
         "",
         "Turns of the debugger (`invoke_from = 'debugger'`) are left out everywhere. Unknown is",
-        "null, never 0. Currencies are never added up, percentiles never averaged. Generated from",
+        "null, never 0, and so is a value of 10^13 and more, which only wrong rows give. Currencies",
+        "are never added up, percentiles never averaged. Generated from",
         "`conversation_analytics/core/metrics.py` by `make docs`.",
         "",
         "| metric | title | unit | type | formula | by | merges as | null rule | source |",
