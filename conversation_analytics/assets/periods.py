@@ -138,7 +138,7 @@ def _report(period: Period, common: dict[str, Any]) -> dg.AssetsDefinition:
         dagster_type=report_frame_type(schema),
         description=f"Every metric of the registry by {period.value} and app, over all apps, and "
         f"by model, provider and dimension, beside the {period.value} before. Merged from daily "
-        "partials; days without partials count as days without turns, and are told.",
+        "partials; days without partials add nothing, and are told.",
         metadata={"dagster/column_schema": column_schema(schema)},
         **common,
     )
@@ -155,12 +155,16 @@ def _report(period: Period, common: dict[str, Any]) -> dg.AssetsDefinition:
         for key in sorted(context.partition_keys):
             start = dt.date.fromisoformat(key)
             days = [day for day in period.days_of(start) if day.isoformat() in held]
-            days_before = period.days_of(period.before(start))
+            earlier = period.days_of(period.before(start))
+            days_before = [day for day in earlier if day.isoformat() in held]
             partials, before = (
                 partials_of_days(read_partials(lake, reads, attempt, key, wanted))
-                for wanted in (days, [day for day in days_before if day.isoformat() in held])
+                for wanted in (days, days_before)
             )
-            reports.append(period_report(partials, before, period, start))
+            report = period_report(
+                partials, before, period, start, days=len(days), days_before=len(days_before)
+            )
+            reports.append(report)
             context.add_asset_metadata(
                 {
                     "period": period.label(start),

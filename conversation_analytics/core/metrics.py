@@ -240,7 +240,7 @@ METRICS: tuple[Metric, ...] = (
     _users("active_users", "Active users", "distinct users with at least 1 turn"),
     _users("engaged_users", "Engaged users", "distinct users with at least 2 turns"),
     Metric("daily_active_users", "Daily active users", "users per day", MetricType.RATE,
-           "distinct pairs of user and day / days of the period", Grain.APP,
+           "distinct pairs of user and day / days of the period that are held", Grain.APP,
            Merge.DISTINCT_USERS, "null without a known user", _OWN,
            _ratio(pl.col("user_days"), pl.col("days"))),
     Metric("stickiness", "Stickiness", "share of users", MetricType.RATIO,
@@ -355,7 +355,7 @@ def metric_values(partials: pl.LazyFrame, *, days: int) -> pl.LazyFrame:
 
     Args:
         partials: schema `schemas.DAILY_PARTIALS`, of any number of days.
-        days: calendar days of the period, those without rows included.
+        days: days of the period that are held, those without rows included.
 
     Returns:
         Columns `app_id` (null: over all apps; `NO_APP`: rows without an app), `metric`,
@@ -529,7 +529,7 @@ def app_sums(scoped: pl.LazyFrame, days: int) -> pl.LazyFrame:
 
     Args:
         scoped: partials in which each row stands once under its app and once under null.
-        days: calendar days of the period.
+        days: days of the period that are held.
 
     Returns:
         `app_id`, `currency` (null), the additive columns of partials, what `_conversation_sums`

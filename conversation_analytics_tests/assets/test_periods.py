@@ -81,16 +81,21 @@ def test_weeks_and_months_are_merges_of_their_days_and_follow_them(
 
     lake = open_lake(settings)
     for period, start in ((Period.WEEK, MONDAY), (Period.MONTH, SUNDAY)):
-        now, before = (
-            partials_of_days(
+        held, held_before = (
+            [
                 lake.read(DAILY_PARTIALS, day.isoformat())
                 for day in period.days_of(one)
                 if lake.exists(DAILY_PARTIALS, day.isoformat())
-            )
+            ]
             for one in (start, period.before(start))
         )
+        now, before = partials_of_days(held), partials_of_days(held_before)
+        assert len(held_before) < len(period.days_of(period.before(start)))
+        expected = period_report(
+            now, before, period, start, days=len(held), days_before=len(held_before)
+        )
         stored = lake.read(PERIOD_REPORTS[period], start.isoformat())
-        assert_frame_equal(stored, period_report(now, before, period, start), check_exact=True)
+        assert_frame_equal(stored, expected, check_exact=True)
         turns = stored.filter(
             pl.col("app_id").is_null() & (pl.col("metric") == "turns")
             & pl.col("dimension").is_null()
