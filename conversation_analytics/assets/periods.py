@@ -10,7 +10,7 @@ import polars as pl
 
 from conversation_analytics.assets.day_partials import input_name, read_partials
 from conversation_analytics.assets.lineage import stored_day
-from conversation_analytics.assets.partitions import DailyChain, lake_in
+from conversation_analytics.assets.partitions import COMPUTED_BY, DailyChain, lake_in
 from conversation_analytics.assets.report_files import period_report_files
 from conversation_analytics.assets.report_types import report_frame_type
 from conversation_analytics.core.documents import report_documents
@@ -108,7 +108,7 @@ def stale_periods(
             f"{name}_report_documents": (report,),
         }
         stored = stored_day(graph, lake, documents, start.isoformat())
-        if found := stale_assets(digests | stored, graph, {}):
+        if found := stale_assets(digests | stored, graph, {report: COMPUTED_BY}):
             stale.append(StalePeriod(period, start, found))
     return tuple(stale)
 
@@ -164,6 +164,7 @@ def _report(period: Period, common: dict[str, Any]) -> dg.AssetsDefinition:
             report = period_report(
                 partials, before, period, start, days=len(days), days_before=len(days_before)
             )
+            reads.add_beside(attempt, key, COMPUTED_BY)
             reports.append(report)
             context.add_asset_metadata(
                 {

@@ -28,6 +28,9 @@ from conversation_analytics.core.sketches import quantiles
 _WIDE = pl.Decimal(38, 7)  # a thousand times the highest sum of money has no place in MONEY
 _LIMIT = pl.lit(Decimal(10) ** 13, _WIDE)
 
+METRICS_VERSION = 1
+"""To be raised where the same partials give other values: stored reports are made again then."""
+
 NO_APP = ""
 """App id of the rows whose source names no app; a null app id is the row over all apps."""
 
@@ -508,8 +511,8 @@ def metrics_markdown() -> str:
         "# Metrics",
         "",
         "Turns of the debugger (`invoke_from = 'debugger'`) are left out everywhere. Unknown is",
-        "null, never 0, and so is a value of 10^13 and more, which only wrong rows give. Currencies",
-        "are never added up, percentiles never averaged. Generated from",
+        "null, never 0, and so is a value of 10^13 and more, which only wrong rows give.",
+        "Currencies are never added up, percentiles never averaged. Generated from",
         "`conversation_analytics/core/metrics.py` by `make docs`.",
         "",
         "| metric | title | unit | type | formula | by | merges as | null rule | source |",

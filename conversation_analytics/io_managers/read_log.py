@@ -41,6 +41,10 @@ class ReadLog:
         """Note that the step has read partition `key` of `table`, whose digest is `sha256`."""
         self._reads.setdefault((attempt, key), {})[table] = sha256
 
+    def add_beside(self, attempt: StepAttempt, key: str | None, origin: Mapping[str, str]) -> None:
+        """Note what partition `key` is made of beside other partitions, by name."""
+        self._reads.setdefault((attempt, key), {}).update(origin)
+
     def inputs(self, attempt: StepAttempt, key: str | None) -> dict[str, str]:
         """Return the digests read for partition `key`, by table."""
         return dict(self._reads.get((attempt, key), {}))

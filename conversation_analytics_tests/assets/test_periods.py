@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from conversation_analytics.assets import periods
+from conversation_analytics.assets import partitions, periods
 from conversation_analytics.assets.periods import stale_periods
 from conversation_analytics.core.partials import partials_of_days
 from conversation_analytics.core.period_report import PERIOD_REPORTS, period_report
@@ -18,7 +18,7 @@ from conversation_analytics.core.periods import NAMES, Period
 from conversation_analytics.core.schemas import DAILY_PARTIALS
 from conversation_analytics.io_managers import retries
 from conversation_analytics.io_managers.document_io import MADE_FROM
-from conversation_analytics.materialize import merges_of, runs_of_stale_days
+from conversation_analytics.materialize import look_for_stale_days, merges_of, runs_of_stale_days
 from conversation_analytics.resources.connections import open_documents, open_lake
 from conversation_analytics.settings import Settings, parse_settings
 from conversation_analytics_tests.platform import run_job
@@ -192,3 +192,21 @@ def test_a_merge_that_was_overtaken_replaces_no_newer_report(
     make(settings, Period.WEEK, MONDAY, instance)
     assert len(merges) == 2
     assert stale(settings, MONDAY) == {"2026-11": stale(settings, MONDAY)["2026-11"]}
+
+
+def test_reports_of_another_version_of_the_metrics_are_made_again(
+    tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, key = settings_in(tmp_path), MONDAY.isoformat()
+    run_job(settings, "daily", key, instance=instance)
+    make(settings, Period.WEEK, MONDAY, instance)
+    assert look_for_stale_days(settings, [key]) == []
+    assert "2026-W45" not in stale(settings, MONDAY)
+    for module in (partitions, periods):
+        monkeypatch.setattr(module, "COMPUTED_BY", {"metrics": "another"})
+    why = "made of other inputs or with other settings"
+    assert stale(settings, MONDAY)["2026-W45"]["weekly_report"] == why
+    [day] = look_for_stale_days(settings, [key])
+    first = {one.asset for one in day.assets if one.reason == why}
+    assert first == {"daily_report", "model_performance"}
+    assert {one.asset for one in day.assets} == first | {"daily_report_files", "report_documents"}
