@@ -26,7 +26,8 @@ from conversation_analytics.core.schemas import MONEY
 from conversation_analytics.core.sketches import quantiles
 
 _WIDE = pl.Decimal(38, 7)  # a thousand times the highest sum of money has no place in MONEY
-_LIMIT = pl.lit(Decimal(10) ** 13, _WIDE)
+# Two literals: of the negation of one, shared in a plan, Polars 1.44 at times loses the length.
+_LOWEST, _HIGHEST = (pl.lit(sign * Decimal(10) ** 13, _WIDE) for sign in (-1, 1))
 
 METRICS_VERSION = 1
 """To be raised where the same partials give other values: stored reports are made again then."""
@@ -462,7 +463,7 @@ def _as_value(number: pl.Expr) -> pl.Expr:
     One wrong row, say of a billion tokens in a microsecond, shall not take the report with it.
     """
     wide = number.cast(_WIDE)
-    return pl.when((wide > -_LIMIT) & (wide < _LIMIT)).then(wide).cast(MONEY)
+    return pl.when((wide > _LOWEST) & (wide < _HIGHEST)).then(wide).cast(MONEY)
 
 
 _BESIDE_DIFY = (
