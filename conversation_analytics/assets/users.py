@@ -16,7 +16,7 @@ from conversation_analytics.core.cohorts import (
     user_cohorts,
     user_growth,
 )
-from conversation_analytics.core.documents import Document, user_documents
+from conversation_analytics.core.documents import UserDocuments
 from conversation_analytics.core.partitions import Described
 from conversation_analytics.core.schemas import DAILY_PARTIALS
 from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
@@ -105,8 +105,8 @@ def user_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
             "partition": USERS,
         },
     )
-    def documents(user_analytics: pl.DataFrame) -> list[Document]:
-        return user_documents(user_analytics)
+    def documents(user_analytics: pl.DataFrame) -> UserDocuments:
+        return UserDocuments(user_analytics)
 
     return [users, documents]
 
