@@ -159,7 +159,7 @@ def expected(  # noqa: C901, PLR0915 - a way per metric
         return app is None or (row["app_id"] or "") == app
 
     def label(row: Row) -> str:
-        if row["model_id"] is None:
+        if not row["model_id"]:
             return ""
         return "/".join(filter(None, (row["model_provider"], row["model_id"])))
 

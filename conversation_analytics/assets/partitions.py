@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from conversation_analytics.core.metrics import METRICS_VERSION
+from conversation_analytics.core.model_performance import MODEL_PERFORMANCE
 from conversation_analytics.core.partials import PARTIALS_VERSION, PartialOptions
-from conversation_analytics.core.schemas import DAILY_PARTIALS
+from conversation_analytics.core.schemas import DAILY_PARTIALS, DAILY_REPORT
 from conversation_analytics.core.windows import day_window
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from conversation_analytics.core.schemas import TableSchema
     from conversation_analytics.settings import Settings
 
+COMPUTED_BY: Mapping[str, str] = {"metrics": str(METRICS_VERSION)}
+"""What reports record beside their inputs; another version of the metrics makes them stale."""
 MAX_DAYS_PER_RUN = 31
 UNDATED_GROUP = "undated"
 
@@ -88,7 +92,7 @@ def computed_with(options: PartialOptions) -> dict[str, str]:
 
 def origins(
     settings: Settings, assets: Mapping[str, tuple[str, ...]], key: str
-) -> dict[str, dict[str, str]]:
+) -> dict[str, Mapping[str, str]]:
     """Return what assets record of day `key` beside the digests of their inputs.
 
     Args:
@@ -96,8 +100,13 @@ def origins(
         assets: the inputs of each; those without are read from the source.
         key: partition key.
     """
-    found = {name: origin(settings, key) for name, inputs in assets.items() if not inputs}
-    return found | {DAILY_PARTIALS.name: computed_with(partial_options(settings))}
+    found: dict[str, Mapping[str, str]] = {
+        name: origin(settings, key) for name, inputs in assets.items() if not inputs
+    }
+    return found | {
+        DAILY_PARTIALS.name: computed_with(partial_options(settings)),
+        **{report.name: COMPUTED_BY for report in (DAILY_REPORT, MODEL_PERFORMANCE)},
+    }
 
 
 def lake_ins(*tables: TableSchema) -> dict[str, dg.AssetIn]:

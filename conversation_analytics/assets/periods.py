@@ -10,7 +10,7 @@ import polars as pl
 
 from conversation_analytics.assets.day_partials import input_name, read_partials
 from conversation_analytics.assets.lineage import stored_day
-from conversation_analytics.assets.partitions import DailyChain, lake_in
+from conversation_analytics.assets.partitions import COMPUTED_BY, DailyChain, lake_in
 from conversation_analytics.assets.report_files import period_report_files
 from conversation_analytics.assets.report_types import report_frame_type
 from conversation_analytics.core.documents import report_documents
@@ -21,7 +21,7 @@ from conversation_analytics.core.periods import NAMES, Period
 from conversation_analytics.core.schemas import DAILY_PARTIALS
 from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
 from conversation_analytics.documents.store import DocumentStore
-from conversation_analytics.io_managers.lake_io import column_schema
+from conversation_analytics.io_managers.lake_io import begin_outputs, column_schema
 from conversation_analytics.io_managers.read_log import ReadLog, attempt_of
 from conversation_analytics.lake.store import Lake
 
@@ -108,7 +108,7 @@ def stale_periods(
             f"{name}_report_documents": (report,),
         }
         stored = stored_day(graph, lake, documents, start.isoformat())
-        if found := stale_assets(digests | stored, graph, {}):
+        if found := stale_assets(digests | stored, graph, {report: COMPUTED_BY}):
             stale.append(StalePeriod(period, start, found))
     return tuple(stale)
 
@@ -138,7 +138,7 @@ def _report(period: Period, common: dict[str, Any]) -> dg.AssetsDefinition:
         dagster_type=report_frame_type(schema),
         description=f"Every metric of the registry by {period.value} and app, over all apps, and "
         f"by model, provider and dimension, beside the {period.value} before. Merged from daily "
-        "partials; days without partials count as days without turns, and are told.",
+        "partials; days without partials add nothing, and are told.",
         metadata={"dagster/column_schema": column_schema(schema)},
         **common,
     )
@@ -147,18 +147,25 @@ def _report(period: Period, common: dict[str, Any]) -> dg.AssetsDefinition:
         lake: dg.ResourceParam[Lake],
         reads: dg.ResourceParam[ReadLog],
     ):
-        attempt = attempt_of(context.get_step_execution_context())
+        step = context.get_step_execution_context()
+        attempt = attempt_of(step)
+        begin_outputs(step, lake, reads)
         held = frozenset(lake.keys(DAILY_PARTIALS))
         reports = []
         for key in sorted(context.partition_keys):
             start = dt.date.fromisoformat(key)
             days = [day for day in period.days_of(start) if day.isoformat() in held]
-            days_before = period.days_of(period.before(start))
+            earlier = period.days_of(period.before(start))
+            days_before = [day for day in earlier if day.isoformat() in held]
             partials, before = (
                 partials_of_days(read_partials(lake, reads, attempt, key, wanted))
-                for wanted in (days, [day for day in days_before if day.isoformat() in held])
+                for wanted in (days, days_before)
             )
-            reports.append(period_report(partials, before, period, start))
+            report = period_report(
+                partials, before, period, start, days=len(days), days_before=len(days_before)
+            )
+            reads.add_beside(attempt, key, COMPUTED_BY)
+            reports.append(report)
             context.add_asset_metadata(
                 {
                     "period": period.label(start),

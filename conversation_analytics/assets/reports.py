@@ -7,6 +7,7 @@ import dagster as dg
 import polars as pl
 
 from conversation_analytics.assets.partitions import (
+    COMPUTED_BY,
     DailyChain,
     computed_with,
     lake_ins,
@@ -23,6 +24,7 @@ from conversation_analytics.core.partitions import Described, Partitioned
 from conversation_analytics.core.rephrases import rephrased_turns
 from conversation_analytics.core.zones import DAILY
 from conversation_analytics.io_managers.lake_io import column_schema
+from conversation_analytics.io_managers.read_log import ReadLog, attempt_of
 
 
 def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
@@ -69,9 +71,14 @@ def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         metadata={"dagster/column_schema": column_schema(schemas.DAILY_REPORT)},
         **chain.asset,
     )
-    def daily_report(context: dg.AssetExecutionContext, daily_partials: Partitioned[pl.DataFrame]):  # type: ignore[no-untyped-def]  # noqa: ANN202 - pandas is imported only where a report is made
+    def daily_report(  # type: ignore[no-untyped-def]  # noqa: ANN202 - pandas is imported only where a report is made
+        context: dg.AssetExecutionContext,
+        reads: dg.ResourceParam[ReadLog],
+        daily_partials: Partitioned[pl.DataFrame],
+    ):
         from conversation_analytics.reports.plot import plot_png  # noqa: PLC0415 - import budget
 
+        attempt = attempt_of(context.get_step_execution_context())
         days = []
         for key in daily_partials:
             report = report_core.daily_report(
@@ -85,6 +92,7 @@ def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
                 },
                 partition_key=key,
             )
+            reads.add_beside(attempt, key, COMPUTED_BY)
             days.append(report)
         return pl.concat(days).to_pandas()
 
@@ -100,10 +108,14 @@ def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         metadata={"dagster/column_schema": column_schema(MODEL_PERFORMANCE)},
         **chain.asset,
     )
-    def model_performance(daily_partials: Partitioned[pl.DataFrame]) -> Partitioned[pl.DataFrame]:
-        return daily_partials.map(
-            lambda key, partials: performance_of(partials.lazy(), dt.date.fromisoformat(key))
-        )
+    def model_performance(
+        daily_partials: Partitioned[pl.DataFrame],
+    ) -> Partitioned[Described[pl.DataFrame]]:
+        def performance(key: str, partials: pl.DataFrame) -> Described[pl.DataFrame]:
+            frame = performance_of(partials.lazy(), dt.date.fromisoformat(key))
+            return Described(frame, {}, COMPUTED_BY)
+
+        return daily_partials.map(performance)
 
     return [daily_partials, daily_report, model_performance, daily_report_files(chain)]
 

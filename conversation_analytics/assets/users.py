@@ -16,7 +16,7 @@ from conversation_analytics.core.cohorts import (
     user_cohorts,
     user_growth,
 )
-from conversation_analytics.core.documents import Document, user_documents
+from conversation_analytics.core.documents import UserDocuments
 from conversation_analytics.core.partitions import Described
 from conversation_analytics.core.schemas import DAILY_PARTIALS
 from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
@@ -28,7 +28,7 @@ from conversation_analytics.core.user_analytics import (
     users_of_days,
 )
 from conversation_analytics.documents.store import DocumentStore
-from conversation_analytics.io_managers.lake_io import column_schema
+from conversation_analytics.io_managers.lake_io import begin_outputs, column_schema
 from conversation_analytics.io_managers.read_log import ReadLog, attempt_of
 from conversation_analytics.io_managers.retries import retry_if_transient
 from conversation_analytics.lake.store import Lake
@@ -68,7 +68,9 @@ def user_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         lake: dg.ResourceParam[Lake],
         reads: dg.ResourceParam[ReadLog],
     ) -> tuple[_Later, _Later, _Later]:
-        attempt = attempt_of(context.get_step_execution_context())
+        step = context.get_step_execution_context()
+        attempt = attempt_of(step)
+        begin_outputs(step, lake, reads)  # of all tables, before the first of them is folded
 
         @functools.cache
         def fold() -> Users:
@@ -83,7 +85,6 @@ def user_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
             reads.add(attempt, None, DAILY_PARTIALS.name, _digest(digests))
             return found
 
-        # The IO manager calls them, the first of which reads, after it has noted what is there.
         return (
             lambda: _described(user_analytics(fold())),
             lambda: _described(user_growth(fold())),
@@ -104,8 +105,8 @@ def user_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
             "partition": USERS,
         },
     )
-    def documents(user_analytics: pl.DataFrame) -> list[Document]:
-        return user_documents(user_analytics)
+    def documents(user_analytics: pl.DataFrame) -> UserDocuments:
+        return UserDocuments(user_analytics)
 
     return [users, documents]
 

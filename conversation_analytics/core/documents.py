@@ -19,15 +19,16 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, overload
 from urllib.parse import quote
 
 from conversation_analytics.core.errors import ContractError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     import polars as pl
 
@@ -214,25 +215,50 @@ def report_documents(report: pl.DataFrame, day: str, period: str = "daily") -> l
     ]
 
 
-def user_documents(users: pl.DataFrame) -> list[Document]:
-    """Return one document per user and app, and one per user over all apps (`app_id` null).
+@dataclass(frozen=True, slots=True, eq=False)
+class UserDocuments(Sequence[Document]):
+    """One document per user and app, and one per user over all apps (`app_id` null).
 
-    Args:
+    Each is built when it is asked for: a row of the table takes a tenth of its document's memory.
+
+    Attributes:
         users: schema `user_analytics.USER_ANALYTICS`. `costs` becomes a list of currency and cost,
             `models` an array.
     """
-    return [
-        {
-            "_id": f"{_app_part(row['app_id'])}:{_digest(row['user_id'])}",
-            **_fields(row, ("costs", "models")),
-            "costs": [
-                {"currency": currency or None, "cost": Decimal(cost)}
-                for currency, cost in json.loads(row["costs"] or "{}").items()
-            ],
-            "models": json.loads(row["models"] or "[]"),
-        }
-        for row in users.iter_rows(named=True)
-    ]
+
+    users: pl.DataFrame
+
+    def __len__(self) -> int:
+        """Count the documents."""
+        return self.users.height
+
+    @overload
+    def __getitem__(self, index: int) -> Document: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Document]: ...
+
+    def __getitem__(self, index: int | slice) -> Document | list[Document]:
+        """Build one document, or some."""
+        if isinstance(index, slice):
+            return [_user_document(row) for row in self.users[index].iter_rows(named=True)]
+        return _user_document(self.users.row(index, named=True))
+
+    def __iter__(self) -> Iterator[Document]:
+        """Build one document after the other."""
+        return map(_user_document, self.users.iter_rows(named=True))
+
+
+def _user_document(row: Mapping[str, Any]) -> Document:
+    return {
+        "_id": f"{_app_part(row['app_id'])}:{_digest(row['user_id'])}",
+        **_fields(row, ("costs", "models")),
+        "costs": [
+            {"currency": currency or None, "cost": Decimal(cost)}
+            for currency, cost in json.loads(row["costs"] or "{}").items()
+        ],
+        "models": json.loads(row["models"] or "[]"),
+    }
 
 
 def _digest(user_id: str) -> str:

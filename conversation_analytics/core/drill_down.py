@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _MICROS: Final = 1_000_000
 _COUNTS: Final = "invoke_from IS DISTINCT FROM 'debugger'"
-_LABEL: Final = "coalesce(model_provider || '/', '') || model_id"
+_LABEL: Final = "coalesce(nullif(model_provider, '') || '/', '') || nullif(model_id, '')"
 _KNOWN_S: Final = "{0} > 0 AND {0} < 1e9"
 _KNOWN_TOKENS: Final = "{0} BETWEEN 0 AND 1000000000"
 _KNOWN_PRICE: Final = "total_price BETWEEN -1000000000 AND 1000000000"

@@ -11,6 +11,7 @@ row per app, `money_sums` a row per app and currency, because currencies are nev
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
 
 import polars as pl
@@ -25,6 +26,11 @@ from conversation_analytics.core.schemas import MONEY
 from conversation_analytics.core.sketches import quantiles
 
 _WIDE = pl.Decimal(38, 7)  # a thousand times the highest sum of money has no place in MONEY
+# Two literals: of the negation of one, shared in a plan, Polars 1.44 at times loses the length.
+_LOWEST, _HIGHEST = (pl.lit(sign * Decimal(10) ** 13, _WIDE) for sign in (-1, 1))
+
+METRICS_VERSION = 1
+"""To be raised where the same partials give other values: stored reports are made again then."""
 
 NO_APP = ""
 """App id of the rows whose source names no app; a null app id is the row over all apps."""
@@ -238,7 +244,7 @@ METRICS: tuple[Metric, ...] = (
     _users("active_users", "Active users", "distinct users with at least 1 turn"),
     _users("engaged_users", "Engaged users", "distinct users with at least 2 turns"),
     Metric("daily_active_users", "Daily active users", "users per day", MetricType.RATE,
-           "distinct pairs of user and day / days of the period", Grain.APP,
+           "distinct pairs of user and day / days of the period that are held", Grain.APP,
            Merge.DISTINCT_USERS, "null without a known user", _OWN,
            _ratio(pl.col("user_days"), pl.col("days"))),
     Metric("stickiness", "Stickiness", "share of users", MetricType.RATIO,
@@ -353,7 +359,7 @@ def metric_values(partials: pl.LazyFrame, *, days: int) -> pl.LazyFrame:
 
     Args:
         partials: schema `schemas.DAILY_PARTIALS`, of any number of days.
-        days: calendar days of the period, those without rows included.
+        days: days of the period that are held, those without rows included.
 
     Returns:
         Columns `app_id` (null: over all apps; `NO_APP`: rows without an app), `metric`,
@@ -442,13 +448,22 @@ def _long(
     metrics = tuple(metric for metric in metrics if metric.grain is grain)
     # Computed wide, then turned: one plan per metric takes ten times as long to optimise.
     return sums.select(
-        *keys, "currency", *(m.expression.cast(MONEY).alias(m.name) for m in metrics)
+        *keys, "currency", *(_as_value(m.expression).alias(m.name) for m in metrics)
     ).unpivot(
         on=[m.name for m in metrics],
         index=[*keys, "currency"],
         variable_name="metric",
         value_name="value",
     )
+
+
+def _as_value(number: pl.Expr) -> pl.Expr:
+    """Return a number in the type of values; null where it is too large for it.
+
+    One wrong row, say of a billion tokens in a microsecond, shall not take the report with it.
+    """
+    wide = number.cast(_WIDE)
+    return pl.when((wide > _LOWEST) & (wide < _HIGHEST)).then(wide).cast(MONEY)
 
 
 _BESIDE_DIFY = (
@@ -497,7 +512,8 @@ def metrics_markdown() -> str:
         "# Metrics",
         "",
         "Turns of the debugger (`invoke_from = 'debugger'`) are left out everywhere. Unknown is",
-        "null, never 0. Currencies are never added up, percentiles never averaged. Generated from",
+        "null, never 0, and so is a value of 10^13 and more, which only wrong rows give.",
+        "Currencies are never added up, percentiles never averaged. Generated from",
         "`conversation_analytics/core/metrics.py` by `make docs`.",
         "",
         "| metric | title | unit | type | formula | by | merges as | null rule | source |",
@@ -517,7 +533,7 @@ def app_sums(scoped: pl.LazyFrame, days: int) -> pl.LazyFrame:
 
     Args:
         scoped: partials in which each row stands once under its app and once under null.
-        days: calendar days of the period.
+        days: days of the period that are held.
 
     Returns:
         `app_id`, `currency` (null), the additive columns of partials, what `_conversation_sums`

@@ -19,7 +19,8 @@ over LazyFrames and translates to cudf-polars.
 What counts as known: a time above 0 and below 1e9 seconds (the source writes 0 until an answer
 ends, and where it failed), a token count of 0 to 1e9, a price within 1e9 of its currency: sums
 of what one wrong row may hold would not fit 64 bits or the money type, and would take the whole
-day with them. A currency of '' is no currency. `implausible` counts what is left out.
+day with them; `implausible` counts what is left out. A currency, provider, model or label of ''
+is none.
 """
 
 from __future__ import annotations
@@ -39,12 +40,13 @@ if TYPE_CHECKING:
 
 KEYS = DAILY_PARTIALS.sort_by
 SKETCHED = ("latency_s", "time_to_first_token_s")
-PARTIALS_VERSION = 1
+PARTIALS_VERSION = 2
 """To be raised where the same rows give other partials: stored ones are made again then."""
 SESSION_GAP_S = 30 * 60
 """A user who is silent for longer begins a new session with the next turn."""
 
-_COUNT_KEYS = ("app_id", "model_provider", "model_id", "currency")
+_MODEL = ("model_provider", "model_id")
+_COUNT_KEYS = ("app_id", *_MODEL, "currency")
 _ADDITIVE = (
     "conversations_new", "turns", "errors", "empty_answers", "regenerations", "rephrases",
     "message_tokens", "answer_tokens", "cost", "latency_turns", "latency_answer_tokens", "likes",
@@ -235,7 +237,7 @@ def _turns(
     sibling = pl.col("id").shift(1).over(family, order_by=["created_at", "id"])
     turns = population(messages).with_columns(
         *(_known(name) for name in _KNOWN),
-        pl.when(pl.col("currency") != "").then(pl.col("currency")).alias("currency"),
+        *map(_named, ("currency", *_MODEL)),
         (pl.col("parent_message_id").is_not_null() & sibling.is_not_null()).alias("regenerated"),
         _hands_over(options.handoff_markers).alias("handed_over"),
         ((pl.col("status") == "error").fill_null(value=False) | _is_empty()).alias("failed"),
@@ -246,6 +248,10 @@ def _turns(
     return turns.join(asked_again, on="id", how="left").with_columns(
         pl.col("rephrased").fill_null(value=False)
     )
+
+
+def _named(name: str) -> pl.Expr:
+    return pl.when(pl.col(name) != "").then(pl.col(name)).alias(name)
 
 
 def _is_empty() -> pl.Expr:
@@ -264,7 +270,8 @@ def _hands_over(markers: tuple[str, ...]) -> pl.Expr:
 
 def _conversation_counts(conversations: pl.LazyFrame) -> pl.LazyFrame:
     return (
-        conversations.group_by("app_id", "model_provider", "model_id")
+        conversations.with_columns(map(_named, _MODEL))
+        .group_by("app_id", *_MODEL)
         .agg(pl.len().alias("conversations_new"))
         .with_columns(*(pl.lit(0).alias(name) for name in _TURN_COUNTS))
     )
@@ -338,7 +345,7 @@ def _labelled(turns: pl.LazyFrame, key: str) -> pl.LazyFrame:
     return turns.with_columns(
         pl.lit(key).alias("dimension"),
         pl.col("inputs").str.json_path_match(path).str.slice(0, _LONGEST_LABEL).alias("label"),
-    )
+    ).with_columns(_named("label"))
 
 
 def _hours(turns: pl.LazyFrame, zone: str) -> pl.LazyFrame:

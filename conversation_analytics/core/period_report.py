@@ -26,7 +26,7 @@ def period_values(partials: pl.LazyFrame, *, days: int) -> pl.LazyFrame:
 
     Args:
         partials: schema `schemas.DAILY_PARTIALS`, of the days of a period.
-        days: calendar days of the period.
+        days: days that are held, those without rows included.
 
     Returns:
         Columns `app_id`, `dimension`, `label`, `metric`, `currency`, `unit`, `value`;
@@ -41,7 +41,13 @@ def period_values(partials: pl.LazyFrame, *, days: int) -> pl.LazyFrame:
 
 
 def period_report_plan(
-    partials: pl.LazyFrame, before: pl.LazyFrame, period: Period, start: dt.date
+    partials: pl.LazyFrame,
+    before: pl.LazyFrame,
+    period: Period,
+    start: dt.date,
+    *,
+    days: int | None = None,
+    days_before: int | None = None,
 ) -> pl.LazyFrame:
     """Plan the report of one week or month.
 
@@ -50,16 +56,19 @@ def period_report_plan(
         before: the same of the period before.
         period: week or month.
         start: first day of the period.
+        days: how many days of the period are there; None: all.
+        days_before: the same of the period before.
 
     Returns:
         Schema of `PERIOD_REPORTS[period]`, rows in no particular order. `previous` is the value
         of the period before, null where it is not known; a value that was known then and is
         not now has a row, too.
     """
-    both = _beside(
-        period_values(partials, days=len(period.days_of(start))),
-        period_values(before, days=len(period.days_of(period.before(start)))),
-    )
+    if days is None:
+        days = len(period.days_of(start))
+    if days_before is None:
+        days_before = len(period.days_of(period.before(start)))
+    both = _beside(period_values(partials, days=days), period_values(before, days=days_before))
     return both.select(
         pl.lit(start, dtype=pl.Date).alias("start"), *PERIOD_REPORTS[period].polars.names()[1:]
     )
@@ -78,7 +87,13 @@ def days_before(first: dt.date, last: dt.date) -> tuple[dt.date, dt.date]:
 
 
 def range_report(
-    partials: pl.LazyFrame, before: pl.LazyFrame, first: dt.date, last: dt.date
+    partials: pl.LazyFrame,
+    before: pl.LazyFrame,
+    first: dt.date,
+    last: dt.date,
+    *,
+    days: int | None = None,
+    days_before: int | None = None,
 ) -> pl.DataFrame:
     """Compute the report of any days, from `first` to `last`, both included.
 
@@ -87,12 +102,17 @@ def range_report(
         before: the same of the days of `days_before`.
         first: first day.
         last: last day.
+        days: how many of the days are there; None: all.
+        days_before: the same of the days before.
 
     Returns:
         Schema and row order of `WEEKLY_REPORT`, `start` being `first`.
     """
-    days = (last - first).days + 1
-    both = _beside(period_values(partials, days=days), period_values(before, days=days))
+    every = (last - first).days + 1
+    both = _beside(
+        period_values(partials, days=every if days is None else days),
+        period_values(before, days=every if days_before is None else days_before),
+    )
     start = pl.lit(first, dtype=pl.Date).alias("start")
     return WEEKLY_REPORT.conform(both.select(start, *WEEKLY_REPORT.polars.names()[1:]).collect())
 
@@ -103,6 +123,8 @@ def period_report(
     period: Period,
     start: dt.date,
     *,
+    days: int | None = None,
+    days_before: int | None = None,
     collect: Callable[[pl.LazyFrame], pl.DataFrame] = pl.LazyFrame.collect,
 ) -> pl.DataFrame:
     """Compute the report of one week or month; see `period_report_plan`.
@@ -112,10 +134,12 @@ def period_report(
         before: of the period before.
         period: week or month.
         start: first day of the period.
+        days: how many days of the period are there; None: all.
+        days_before: the same of the period before.
         collect: runs the plan on the engine of the caller's choice.
 
     Returns:
         Schema and row order of `PERIOD_REPORTS[period]`.
     """
-    plan = period_report_plan(partials, before, period, start)
+    plan = period_report_plan(partials, before, period, start, days=days, days_before=days_before)
     return PERIOD_REPORTS[period].conform(collect(plan))

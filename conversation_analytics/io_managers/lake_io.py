@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
+from dagster._core.execution.context.system import StepExecutionContext
 from dagster._core.execution.plan.outputs import StepOutputHandle
 
 from conversation_analytics.core.errors import ContractError
@@ -49,14 +50,13 @@ class LakeIOManager(dg.IOManager):
         self._threads = threads
         self._reads = reads
         self._on_partition = on_partition
-        self._begun: dict[StepAttempt, dict[tuple[str, str | None], Generation]] = {}
 
     @retry_if_transient()
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Publish every partition of this output; each is replaced whole."""
         schema = _table_of(context)
         attempt = attempt_of(context.step_context)
-        begun = self._begun.get(attempt, {})
+        begun = self._reads.begun(attempt) or {}
         if not context.has_asset_partitions:
             since = begun.get((schema.name, None))
             compute = obj if callable(obj) else lambda: obj
@@ -79,7 +79,7 @@ class LakeIOManager(dg.IOManager):
     def load_input(self, context: dg.InputContext) -> Any:
         """Return a lazy mapping of the partitions, or the frame of an unpartitioned asset."""
         schema = _BY_NAME[context.asset_key.path[-1]]
-        self._begin_outputs(context)
+        begin_outputs(context.step_context, self._lake, self._reads)
         attempt = attempt_of(context.step_context)
 
         # Assets compute lazily, or in their body: there, too, an outage repeats the step.
@@ -92,22 +92,6 @@ class LakeIOManager(dg.IOManager):
         if not context.has_asset_partitions:
             return read(None)
         return Partitioned(tuple(sorted(context.asset_partition_keys)), read)
-
-    def _begin_outputs(self, context: dg.InputContext) -> None:
-        """Remember the state of what this step will replace, before it reads its first input."""
-        attempt = attempt_of(context.step_context)
-        if attempt in self._begun:
-            return
-        step = context.step_context
-        begun: dict[tuple[str, str | None], Generation] = {}
-        for output in step.step.step_outputs:
-            target = step.get_output_context(StepOutputHandle(step.step.key, output.name))
-            schema = _BY_NAME.get(target.asset_key.path[-1])
-            if schema is not None:
-                partitioned = target.has_asset_partitions
-                keys = target.asset_partition_keys if partitioned else [None]
-                begun |= {(schema.name, key): self._lake.begin(schema, key) for key in keys}
-        self._begun[attempt] = begun
 
     def _write(
         self,
@@ -138,6 +122,25 @@ class LakeIOManager(dg.IOManager):
             "preview": _preview(frame),
             **facts,
         }
+
+
+def begin_outputs(step: StepExecutionContext, lake: Lake, reads: ReadLog) -> None:
+    """Remember the state of what a step will replace in the lake, before it reads its first input.
+
+    Reading an input does it; an asset that reads by itself calls this first. Whoever replaces one
+    of the outputs from then on makes the step begin again.
+    """
+    attempt = attempt_of(step)
+    if reads.begun(attempt) is not None:
+        return
+    begun: dict[tuple[str, str | None], Generation] = {}
+    for output in step.step.step_outputs:
+        target = step.get_output_context(StepOutputHandle(step.step.key, output.name))
+        schema = _BY_NAME.get(target.asset_key.path[-1])
+        if schema is not None:
+            keys = target.asset_partition_keys if target.has_asset_partitions else [None]
+            begun |= {(schema.name, key): lake.begin(schema, key) for key in keys}
+    reads.begin(attempt, begun)
 
 
 def _table_of(context: dg.OutputContext) -> TableSchema:

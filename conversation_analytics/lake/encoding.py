@@ -251,18 +251,17 @@ def read_footer(data: bytes, schema: TableSchema, name: str) -> Footer:
     problems = _differences(expected, got)
     if pairs.get("table") != schema.name:
         problems.insert(0, f"table: expected {schema.name}, got {pairs.get('table', 'no name')}")
-    if (
-        pairs.get("table") == schema.name
-        and pairs.get("schema_sha256")
-        not in {
-            None,
-            schema_sha256(schema),
-        }
-        and problems
-    ):
+    same_version = pairs.get("schema_sha256") in (None, schema_sha256(schema))
+    if problems and pairs.get("table") == schema.name and not same_version:
+        again = (
+            "what is raw is not made again: read it with the version that wrote it, or move the "
+            "object away and read the partition from the source"
+            if schema.name.startswith("raw_")
+            else "`conversation-analytics repair` makes it again"
+        )
         raise OutdatedPartitionError(
             f"{name} was written for another version of {schema.name}: {'; '.join(problems)}; "
-            "`conversation-analytics repair` makes it again"
+            f"{again}"
         )
     if problems:
         raise LakeError(

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from conversation_analytics.assets import partitions, periods
 from conversation_analytics.assets.periods import stale_periods
 from conversation_analytics.core.partials import partials_of_days
 from conversation_analytics.core.period_report import PERIOD_REPORTS, period_report
 from conversation_analytics.core.periods import NAMES, Period
 from conversation_analytics.core.schemas import DAILY_PARTIALS
+from conversation_analytics.io_managers import retries
 from conversation_analytics.io_managers.document_io import MADE_FROM
-from conversation_analytics.materialize import merges_of, runs_of_stale_days
+from conversation_analytics.materialize import look_for_stale_days, merges_of, runs_of_stale_days
 from conversation_analytics.resources.connections import open_documents, open_lake
 from conversation_analytics.settings import Settings, parse_settings
 from conversation_analytics_tests.platform import run_job
@@ -79,16 +81,21 @@ def test_weeks_and_months_are_merges_of_their_days_and_follow_them(
 
     lake = open_lake(settings)
     for period, start in ((Period.WEEK, MONDAY), (Period.MONTH, SUNDAY)):
-        now, before = (
-            partials_of_days(
+        held, held_before = (
+            [
                 lake.read(DAILY_PARTIALS, day.isoformat())
                 for day in period.days_of(one)
                 if lake.exists(DAILY_PARTIALS, day.isoformat())
-            )
+            ]
             for one in (start, period.before(start))
         )
+        now, before = partials_of_days(held), partials_of_days(held_before)
+        assert len(held_before) < len(period.days_of(period.before(start)))
+        expected = period_report(
+            now, before, period, start, days=len(held), days_before=len(held_before)
+        )
         stored = lake.read(PERIOD_REPORTS[period], start.isoformat())
-        assert_frame_equal(stored, period_report(now, before, period, start), check_exact=True)
+        assert_frame_equal(stored, expected, check_exact=True)
         turns = stored.filter(
             pl.col("app_id").is_null() & (pl.col("metric") == "turns")
             & pl.col("dimension").is_null()
@@ -159,3 +166,47 @@ def test_the_partitions_of_weeks_and_months_are_made_of_days(tmp_path: Path) -> 
             subset.subset_with_partition_keys([start]), subset, partials
         ).partitions_subset
         assert day in set(upstream.get_partition_keys())
+
+
+def test_a_merge_that_was_overtaken_replaces_no_newer_report(
+    tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retries, "WAIT_S", 0.0)
+    settings, schema = settings_in(tmp_path), PERIOD_REPORTS[Period.WEEK]
+    run_job(settings, "daily", MONDAY.isoformat(), instance=instance)
+    make(settings, Period.WEEK, MONDAY, instance)
+    lake, key = open_lake(settings), MONDAY.isoformat()
+    partials, info = lake.read_with_info(DAILY_PARTIALS, key)
+    merges: list[str] = []
+
+    def merge_overtaken(*arguments: Any, **options: Any) -> pl.DataFrame:
+        found = period_report(*arguments, **options)
+        merges.append(key)
+        if len(merges) == 1:  # the day is rewritten, and a newer run merges it first
+            lake.write(DAILY_PARTIALS, key, partials, inputs=info.inputs)
+            lake.write(schema, key, schema.empty(), inputs={"by": "a newer run"})
+        return found
+
+    monkeypatch.setattr(periods, "period_report", merge_overtaken)
+    lake.write(DAILY_PARTIALS, key, partials.head(0), inputs=info.inputs)
+    make(settings, Period.WEEK, MONDAY, instance)
+    assert len(merges) == 2
+    assert stale(settings, MONDAY) == {"2026-11": stale(settings, MONDAY)["2026-11"]}
+
+
+def test_reports_of_another_version_of_the_metrics_are_made_again(
+    tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, key = settings_in(tmp_path), MONDAY.isoformat()
+    run_job(settings, "daily", key, instance=instance)
+    make(settings, Period.WEEK, MONDAY, instance)
+    assert look_for_stale_days(settings, [key]) == []
+    assert "2026-W45" not in stale(settings, MONDAY)
+    for module in (partitions, periods):
+        monkeypatch.setattr(module, "COMPUTED_BY", {"metrics": "another"})
+    why = "made of other inputs or with other settings"
+    assert stale(settings, MONDAY)["2026-W45"]["weekly_report"] == why
+    [day] = look_for_stale_days(settings, [key])
+    first = {one.asset for one in day.assets if one.reason == why}
+    assert first == {"daily_report", "model_performance"}
+    assert {one.asset for one in day.assets} == first | {"daily_report_files", "report_documents"}

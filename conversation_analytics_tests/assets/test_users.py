@@ -16,8 +16,9 @@ from conversation_analytics.assets import users
 from conversation_analytics.assets.users import stale_users
 from conversation_analytics.core import schemas
 from conversation_analytics.core.cohorts import USER_COHORTS, USER_GROWTH
-from conversation_analytics.core.user_analytics import USER_ANALYTICS
+from conversation_analytics.core.user_analytics import USER_ANALYTICS, users_of_days
 from conversation_analytics.definitions import build_definitions
+from conversation_analytics.io_managers import retries
 from conversation_analytics.materialize import merges_of
 from conversation_analytics.resources.connections import open_documents, open_lake
 from conversation_analytics.settings import Settings, parse_settings
@@ -167,3 +168,32 @@ def test_the_schedule_asks_for_users_only_where_a_day_has_changed(
         assert isinstance(tick(), dg.SkipReason)
     finally:
         documents.close()
+
+
+@pytest.mark.parametrize("table", [USER_ANALYTICS, USER_GROWTH, USER_COHORTS])
+def test_a_fold_that_was_overtaken_replaces_no_newer_table(
+    settings: Settings,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    table: schemas.TableSchema,
+) -> None:
+    monkeypatch.setattr(retries, "WAIT_S", 0.0)
+    run_job(settings, "daily", FIRST.isoformat(), instance=instance)
+    run_job(settings, "users", instance=instance)
+    key, lake = FIRST.isoformat(), open_lake(settings)
+    partials, info = lake.read_with_info(schemas.DAILY_PARTIALS, key)
+    overtaken: list[str] = []
+
+    def fold_overtaken(days: Any) -> Any:
+        found = users_of_days(days)
+        if not overtaken:  # a newer run folds another state of the day, and is done first
+            overtaken.append(key)
+            lake.write(schemas.DAILY_PARTIALS, key, partials, inputs=info.inputs)
+            lake.write(table, None, table.empty(), inputs={"by": "a newer run"})
+        return found
+
+    monkeypatch.setattr(users, "users_of_days", fold_overtaken)
+    lake.write(schemas.DAILY_PARTIALS, key, partials.head(0), inputs=info.inputs)
+    run_job(settings, "users", instance=instance)
+    assert lake.read(USER_ANALYTICS, None).height > 0, "made of what was held before"
+    assert stale(settings) == {}

@@ -19,7 +19,7 @@ _MIDNIGHT = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
 Row = dict[str, Any]
 
 _apps = st.sampled_from([None, "support", "sales"])
-_models = st.sampled_from([None, "small", "large"])
+_models = st.sampled_from([None, "", "small", "large"])
 _origins = st.sampled_from([None, "web-app", "service-api", "debugger"])
 _tokens = st.none() | st.sampled_from([0, -1, 10**9, 10**9 + 1, 2**63 - 1]) | st.integers(0, 5000)
 _seconds = (
@@ -63,7 +63,7 @@ conversation_rows: st.SearchStrategy[list[Row]] = st.lists(
     st.fixed_dictionaries(
         {
             "app_id": _apps,
-            "model_provider": st.sampled_from([None, "openai"]),
+            "model_provider": st.sampled_from([None, "", "openai"]),
             "model_id": _models,
             "invoke_from": _origins,
             "created_at": _times,
@@ -75,7 +75,7 @@ message_rows: st.SearchStrategy[list[Row]] = st.lists(
     st.fixed_dictionaries(
         {
             "app_id": _apps,
-            "model_provider": st.sampled_from([None, "openai"]),
+            "model_provider": st.sampled_from([None, "", "openai"]),
             "model_id": _models,
             "invoke_from": _origins,
             "user_id": st.sampled_from([None, "u1", "u2", "u3"]),
@@ -83,7 +83,7 @@ message_rows: st.SearchStrategy[list[Row]] = st.lists(
             "parent_message_id": st.sampled_from([None, "p1", "p2"]),
             "query": _queries,
             "inputs": st.sampled_from(
-                [None, "{}", '{"shop.name":"a"}', '{"shop.name":null}', "[]"]
+                [None, "{}", '{"shop.name":"a"}', '{"shop.name":""}', '{"shop.name":null}', "[]"]
             ),
             "status": st.sampled_from([None, "normal", "error"]),
             "answer": st.sampled_from([None, "", "yes", "please wait [HUMAN]", "一位同事会联系您"]),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from conversation_analytics.core.documents import (
     ConversationSlice,
     Document,
+    UserDocuments,
     clean_text,
     conversation_header,
     conversation_slices,
@@ -24,6 +25,7 @@ from conversation_analytics.core.documents import (
 )
 from conversation_analytics.core.errors import ContractError
 from conversation_analytics.core.schemas import CONVERSATIONS, DAILY_REPORT, MESSAGES, TableSchema
+from conversation_analytics.core.user_analytics import USER_ANALYTICS
 
 DAY = "2026-11-22"
 NOON = dt.datetime(2026, 11, 22, 12, 0, 0, 123456, dt.UTC)
@@ -203,3 +205,24 @@ def test_only_the_last_slice_of_each_day_counts(data: st.DataObject) -> None:
     times = [one["created_at"] for _, one in messages if one["created_at"] is not None]
     assert document["first_message_at"] == min(times, default=None)
     assert document["last_message_at"] == max(times, default=None)
+
+
+def test_documents_of_users_are_built_when_they_are_asked_for() -> None:
+    people = ["$set", "a.b", "", "u" * 5000, "用户"]
+    users = frame(
+        USER_ANALYTICS,
+        *(
+            {"app_id": app, "user_id": user, "first_at": NOON, "costs": '{"": "1.5", "$a": "2"}'}
+            for app in (None, "*")
+            for user in people
+        ),
+    )
+    documents = UserDocuments(users)
+    every = list(documents)
+    assert len(documents) == len(every) == len({one["_id"] for one in every}) == 10
+    assert documents[3:7] == every[3:7]
+    assert [documents[n] for n in range(10)] == every
+    assert [one["user_id"] for one in every] == people * 2
+    assert every[0]["costs"] == [
+        {"currency": None, "cost": Decimal("1.5")}, {"currency": "$a", "cost": Decimal(2)},
+    ]  # fmt: skip

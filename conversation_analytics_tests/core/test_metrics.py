@@ -18,10 +18,12 @@ from conversation_analytics.core.metrics import (
     metric_values,
     metrics_markdown,
 )
+from conversation_analytics.core.model_performance import model_performance
 from conversation_analytics.core.partials import PLAIN, PartialOptions, merge_partials
 from conversation_analytics.core.schemas import DAILY_PARTIALS, MONEY
 from conversation_analytics.core.windows import day_window, local_day
 from conversation_analytics_tests.core.metric_rows import (
+    DAY,
     MARKERS,
     Row,
     conversation,
@@ -210,6 +212,32 @@ def test_a_value_that_cannot_be_takes_no_day_with_it(column: str, wrong: Any, me
     currency = "USD" if metric == "cost" else None
     alone = overall(metric, turn(), currency=currency)
     assert overall(metric, turn(), *[turn(**{column: wrong})] * 3, currency=currency) == alone
+
+
+@pytest.mark.parametrize(
+    ("wrong", "unknown", "currency"),
+    [
+        ([{"answer_tokens": 10**9, "latency_s": 1e-6}], "output_speed", None),
+        (
+            [{"answer_tokens": 10**9, "latency_s": None}, {"latency_s": 1e-6}],
+            "dify_tokens_per_second",
+            None,
+        ),
+        (
+            [{"total_price": Decimal(10**9), "message_tokens": 0, "answer_tokens": 0}] * 11
+            + [{"message_tokens": 1, "answer_tokens": 0}],
+            "cost_per_1k_tokens",
+            "USD",
+        ),
+    ],
+)
+def test_a_quotient_that_no_column_holds_is_unknown_and_takes_no_report_with_it(
+    wrong: list[Row], unknown: str, currency: str | None
+) -> None:
+    turns = [turn(**columns) for columns in wrong]
+    assert overall(unknown, *turns, currency=currency) is None
+    assert overall("turns", *turns) == len(turns)
+    assert model_performance(partials_of([], turns), DAY)["turns"].to_list() == [len(turns)] * 2
 
 
 def test_large_sums_of_money_have_a_price_per_thousand_tokens() -> None:

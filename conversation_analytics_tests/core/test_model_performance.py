@@ -29,7 +29,7 @@ Row = dict[str, Any]
 def label(row: Row) -> str | None:
     """Say the model as people do: `provider/model`, where the provider is known."""
     provider, model = row["model_provider"], row["model_id"]
-    return f"{provider}/{model}" if provider and model else model
+    return f"{provider}/{model}" if provider and model else model or None
 
 
 @settings(max_examples=25)

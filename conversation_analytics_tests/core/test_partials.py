@@ -17,7 +17,7 @@ from conversation_analytics.core.partials import (
     merge_partials,
     partials_of_days,
 )
-from conversation_analytics.core.period_report import period_report_plan
+from conversation_analytics.core.period_report import period_report, period_report_plan
 from conversation_analytics.core.periods import Period
 from conversation_analytics.core.schemas import (
     CONVERSATIONS,
@@ -234,3 +234,21 @@ def test_every_plan_translates_to_the_gpu() -> None:
         translator = translate.Translator(plan._ldf.visit(), pl.GPUEngine(executor="in-memory"))
         translator.translate_ir()
         assert translator.errors == []
+
+
+def test_an_empty_name_is_no_name() -> None:
+    frame = partials(
+        [conversation(model_provider="", model_id="")],
+        [
+            turn(model_provider="", model_id="", inputs='{"shop.name":""}', user_id="u1"),
+            turn(model_provider=None, model_id=None, inputs='{"shop.name":null}', user_id="u1"),
+            turn(model_provider="", model_id="m", inputs="{}"),
+        ],
+    )
+    assert "" not in {*frame["model_provider"], *frame["model_id"], *frame["label"]}
+    report = period_report(frame.lazy(), frame.head(0).lazy(), Period.MONTH, DAY)
+    turns = report.filter(pl.col("app_id").is_null() & (pl.col("metric") == "turns"))
+    told = turns.select("dimension", "label", "value").drop_nulls("dimension").rows()
+    assert set(told) == {
+        ("model", None, 2), ("model", "m", 1), ("provider", None, 3), ("shop.name", None, 3),
+    }  # fmt: skip

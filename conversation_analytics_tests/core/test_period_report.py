@@ -166,6 +166,24 @@ def test_the_report_of_any_seven_days_is_the_week_of_them(start: dt.date) -> Non
     assert days_before(start, end) == (Period.WEEK.before(start), start - dt.timedelta(days=1))
 
 
+def test_users_per_day_are_of_the_days_that_are_held() -> None:
+    start = dt.date(2026, 3, 9)  # a week that has begun, after one of which no day is held
+    now = partials_of([], [turn(user_id="u1"), turn(user_id="u2")], day=start)
+    end = Period.WEEK.end_of(start)
+    for report in (
+        period_report(now, NOTHING, Period.WEEK, start, days=2, days_before=0),
+        range_report(now, NOTHING, start, end, days=2, days_before=0),
+    ):
+        told = {
+            row["metric"]: (row["value"], row["previous"])
+            for row in report.filter(pl.col("app_id") == "support").to_dicts()
+            if row["dimension"] is None
+        }
+        assert told["active_users"] == (2, None)
+        assert told["daily_active_users"] == (1, None)
+        assert told["stickiness"] == (Decimal("0.5"), None)
+
+
 def test_the_days_before_a_day_are_the_day_before() -> None:
     day = dt.date(2026, 3, 2)
     assert days_before(day, day) == (dt.date(2026, 3, 1), dt.date(2026, 3, 1))

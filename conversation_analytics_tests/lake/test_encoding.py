@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from conversation_analytics.core.errors import LakeError, SettingsError
+from conversation_analytics.core.errors import LakeError, OutdatedPartitionError, SettingsError
 from conversation_analytics.core.schemas import (
     CONVERSATIONS,
     MESSAGES,
@@ -152,6 +152,22 @@ def test_an_object_of_another_schema_is_refused(columns: tuple[Column, ...], tol
     with pytest.raises(LakeError, match=told) as refusal:
         decode(encode(other.empty(), other, OPTIONS, KEY), RAW_MESSAGES, "raw_messages/x.parquet")
     assert str(refusal.value).startswith("raw_messages/x.parquet was written for another version")
+
+
+@pytest.mark.parametrize(
+    ("table", "told", "not_told"),
+    [
+        (RAW_MESSAGES, "read the partition from the source", "repair"),
+        (MESSAGES, "repair", "source"),
+    ],
+)
+def test_what_is_raw_is_not_said_to_be_repaired(
+    table: TableSchema, told: str, not_told: str
+) -> None:
+    other = _with(table, *table.columns[1:])
+    with pytest.raises(OutdatedPartitionError, match=told) as refusal:
+        decode(encode(other.empty(), other, OPTIONS, KEY), table)
+    assert not_told not in str(refusal.value)
 
 
 def test_a_partition_of_an_earlier_version_has_its_later_columns_filled() -> None:

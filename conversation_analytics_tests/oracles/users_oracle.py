@@ -90,7 +90,7 @@ def status(days: list[dt.date], as_of: dt.date) -> str:
 def label(row: Row) -> str | None:
     """Say the model: `provider/model`, where the provider is known."""
     provider, model = row["model_provider"], row["model_id"]
-    return f"{provider}/{model}" if provider and model else model
+    return f"{provider}/{model}" if provider and model else model or None
 
 
 def sessions(turns: list[Row]) -> int:

@@ -294,3 +294,20 @@ def test_a_month_names_days_by_number_and_is_told_about_its_weekdays() -> None:
     assert ">29</text>" in page
     assert "<h1>November 2026</h1>" in page
     assert "A month has some weekdays once more than others." in page
+
+
+def test_the_models_of_a_day_are_those_over_all_apps() -> None:
+    # The app that comes last has fewer turns, slower ones and its own error.
+    rows = [
+        turn(app_id=app, latency_s=latency, status=status, created_at=at(MONDAY))
+        for app, latency, status in (
+            ("a", 1.0, "normal"), ("a", 1.0, "normal"), ("z", 50.0, "error"),
+        )
+    ]  # fmt: skip
+    performance = model_performance(partials_of([], rows, day=MONDAY), MONDAY)
+    assert set(performance["app_id"]) == {None, "a", "z"}
+    for frame in (performance, performance.reverse()):
+        found = models_of_day(frame)
+        assert found.values["openai/small", "turns", None] == 3
+        assert found.values["openai/small", "errors", None] == 1
+        assert found.values["openai/small", "cost", "USD"] == Decimal("0.03")
