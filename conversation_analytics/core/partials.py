@@ -104,6 +104,24 @@ def population(rows: pl.LazyFrame) -> pl.LazyFrame:
     return rows.filter(pl.col("invoke_from").ne_missing("debugger"))
 
 
+def with_regenerated(turns: pl.LazyFrame) -> pl.LazyFrame:
+    """Add `regenerated`: whether an earlier turn has the same conversation and parent.
+
+    Args:
+        turns: `id` (each once), `conversation_id`, `parent_message_id`, `created_at`.
+    """
+    family = ("conversation_id", "parent_message_id")
+    # Looking for the turn before takes long, and few turns have a sibling at all.
+    siblings = turns.filter(pl.col("parent_message_id").is_not_null()).filter(
+        pl.len().over(family) > 1
+    )
+    before = pl.col("id").shift(1).over(family, order_by=["created_at", "id"])
+    again = siblings.filter(before.is_not_null()).select("id", regenerated=pl.lit(value=True))
+    return turns.join(again, on="id", how="left").with_columns(
+        pl.col("regenerated").fill_null(value=False)
+    )
+
+
 def known_sum(values: pl.Expr) -> pl.Expr:
     """Return the sum of the known values, null if there is none: for `agg` only."""
     return pl.when(values.count() > 0).then(values.sum())
@@ -151,7 +169,8 @@ def daily_partials(
         Schema `schemas.DAILY_PARTIALS`, one row per key, in no particular order: see
         `TableSchema.conform` for the order in files.
     """
-    turns = _turns(messages, rephrases, options)
+    # Cached by hand: each kind filters it in another way, and would compute it anew.
+    turns = _turns(messages, rephrases, options).cache()
     counts = [_conversation_counts(population(conversations)), _turn_counts(turns, _COUNT_KEYS)]
     spoken = [_conversation_days(turns)]
     if feedbacks is not None:
@@ -179,12 +198,13 @@ def daily_partials(
         "user_models": [_user_models(turns)],
         "user_ratings": [] if feedbacks is None else [_user_ratings(feedbacks)],
     }
-    rows = [
-        _as_partials(piece.with_columns(pl.lit(kind).alias("kind")))
-        for kind, several in pieces.items()
-        for piece in several
-    ]
-    return merge_partials(pl.concat(rows))
+    return pl.concat(
+        [
+            _as_partials(_one_below_the_other(kind, several).with_columns(kind=pl.lit(kind)))
+            for kind, several in pieces.items()
+            if several
+        ]
+    )
 
 
 def partials_of_days(days: Iterable[pl.DataFrame]) -> pl.LazyFrame:
@@ -220,27 +240,36 @@ def merge_partials(partials: pl.LazyFrame) -> pl.LazyFrame:
         The same schema, one row per key, in no particular order. Rows of users stay apart by
         day, because sessions are joined from day to day.
     """
-    merged = partials.group_by(KEYS).agg(
-        *additive_sums(),
-        pl.col("first_at").min(),
-        pl.col("last_at").max(),
-        pl.col("failed_at").max(),
-    )
-    return _as_partials(merged)
+    return _as_partials(_merged(partials, DAILY_PARTIALS.polars.names()))
+
+
+def _one_below_the_other(kind: str, pieces: list[pl.LazyFrame]) -> pl.LazyFrame:
+    """Merge the pieces of one kind, each of which has a row per key."""
+    if len(pieces) == 1:
+        return pieces[0]
+    columns = [name for name in DAILY_PARTIALS.polars if name in COLUMNS_OF[kind]]
+    return _merged(pl.concat([_as_partials(piece).select(columns) for piece in pieces]), columns)
+
+
+def _merged(rows: pl.LazyFrame, columns: list[str]) -> pl.LazyFrame:
+    """Merge the rows of equal keys, of partials that have these columns."""
+    sums = [known_sum(pl.col(name)).alias(name) for name in _ADDITIVE if name in columns]
+    if "latency_sum_s" in columns:
+        sums.append(seconds_sum(pl.col("latency_sum_s")).alias("latency_sum_s"))
+    times = {"first_at": pl.Expr.min, "last_at": pl.Expr.max, "failed_at": pl.Expr.max}
+    sums += [of(pl.col(name)) for name, of in times.items() if name in columns]
+    return rows.group_by([name for name in KEYS if name in columns]).agg(sums)
 
 
 def _turns(
     messages: pl.LazyFrame, rephrases: pl.LazyFrame | None, options: PartialOptions
 ) -> pl.LazyFrame:
     """Return the turns that count, what is known of them, and what is told of each."""
-    family = ("conversation_id", "parent_message_id")
-    sibling = pl.col("id").shift(1).over(family, order_by=["created_at", "id"])
-    turns = population(messages).with_columns(
+    turns = with_regenerated(population(messages)).with_columns(
         *(_known(name) for name in _KNOWN),
         *map(_named, ("currency", *_MODEL)),
-        (pl.col("parent_message_id").is_not_null() & sibling.is_not_null()).alias("regenerated"),
         _hands_over(options.handoff_markers).alias("handed_over"),
-        ((pl.col("status") == "error").fill_null(value=False) | _is_empty()).alias("failed"),
+        (pl.col("answer").fill_null("") == "").alias("empty"),
     )
     if rephrases is None:
         return turns.with_columns(rephrased=pl.lit(None, dtype=pl.Boolean))
@@ -252,10 +281,6 @@ def _turns(
 
 def _named(name: str) -> pl.Expr:
     return pl.when(pl.col(name) != "").then(pl.col(name)).alias(name)
-
-
-def _is_empty() -> pl.Expr:
-    return pl.col("answer").fill_null("") == ""
 
 
 def _hands_over(markers: tuple[str, ...]) -> pl.Expr:
@@ -283,7 +308,7 @@ def _turn_counts(turns: pl.LazyFrame, keys: tuple[str, ...]) -> pl.LazyFrame:
         .agg(
             pl.len().alias("turns"),
             (pl.col("status") == "error").sum().alias("errors"),
-            _is_empty().sum().alias("empty_answers"),
+            pl.col("empty").sum().alias("empty_answers"),
             pl.col("regenerated").sum().alias("regenerations"),
             known_sum(pl.col("rephrased").cast(pl.Int64)).alias("rephrases"),
             known_sum(pl.col("message_tokens")).alias("message_tokens"),
@@ -300,13 +325,14 @@ def _turn_counts(turns: pl.LazyFrame, keys: tuple[str, ...]) -> pl.LazyFrame:
 
 
 def _conversation_days(turns: pl.LazyFrame) -> pl.LazyFrame:
+    failed = (pl.col("status") == "error") | pl.col("empty")
     return turns.group_by("app_id", "conversation_id").agg(
         pl.len().alias("turns"),
         (pl.col("status") == "error").sum().alias("errors"),
         known_sum(pl.col("handed_over").cast(pl.Int64)).alias("handoffs"),
         pl.col("created_at").min().alias("first_at"),
         pl.col("created_at").max().alias("last_at"),
-        pl.when(pl.col("failed")).then(pl.col("created_at")).max().alias("failed_at"),
+        pl.when(failed).then(pl.col("created_at")).max().alias("failed_at"),
     )
 
 
@@ -321,7 +347,8 @@ def counted_ratings(feedbacks: pl.LazyFrame) -> pl.LazyFrame:
 
 def _rated_models(ratings: pl.LazyFrame, turns: pl.LazyFrame) -> pl.LazyFrame:
     """Add the model of the rated turn, known where the turn is of the same day."""
-    models = turns.select(pl.col("id").alias("message_id"), "model_provider", "model_id").unique(
+    rated = turns.join(ratings.select(pl.col("message_id").alias("id")), on="id", how="semi")
+    models = rated.select(pl.col("id").alias("message_id"), "model_provider", "model_id").unique(
         "message_id", keep="any"
     )
     return ratings.join(models, on="message_id", how="left")
@@ -357,22 +384,38 @@ def _hours(turns: pl.LazyFrame, zone: str) -> pl.LazyFrame:
 
 
 def _user_days(turns: pl.LazyFrame, day: dt.date) -> pl.LazyFrame:
-    user = ("app_id", "user_id")
-    before = pl.col("created_at").shift(1).over(user, order_by="created_at")
-    silence = (pl.col("created_at") - before).dt.total_microseconds()
-    begins = before.is_null() | (silence > SESSION_GAP_S * _MICROS)
-    return (
-        turns.filter(pl.col("user_id").is_not_null())
-        .with_columns(begins.alias("begins"))
-        .group_by(user)
+    user = ["app_id", "user_id"]
+    spoken = turns.filter(pl.col("user_id").is_not_null())
+    users = (
+        spoken.group_by(user)
         .agg(
             pl.len().alias("turns"),
             (pl.col("status") == "error").sum().alias("errors"),
-            pl.col("begins").sum().alias("sessions"),
             pl.col("created_at").min().alias("first_at"),
             pl.col("created_at").max().alias("last_at"),
         )
-        .with_columns(pl.lit(day, dtype=pl.Date).alias("day"))
+        .with_row_index("person")
+        .cache()
+    )
+    # Who was there for less than the gap had one session. Sorting by number takes half the time
+    # of a window by user.
+    gap = pl.duration(seconds=SESSION_GAP_S)
+    longer = users.filter(pl.col("last_at") - pl.col("first_at") > gap).select("person", *user)
+    ordered = (
+        spoken.select(*user, "created_at")
+        .join(longer, on=user, nulls_equal=True)
+        .select("person", "created_at")
+        .sort("person", "created_at")
+    )
+    same = pl.col("person") == pl.col("person").shift(1)
+    pauses = (
+        ordered.filter(same & (pl.col("created_at") - pl.col("created_at").shift(1) > gap))
+        .group_by("person")
+        .agg(pl.len().alias("pauses"))
+    )
+    return users.join(pauses, on="person", how="left").with_columns(
+        (pl.col("pauses").fill_null(0) + 1).alias("sessions"),
+        pl.lit(day, dtype=pl.Date).alias("day"),
     )
 
 
