@@ -17,7 +17,7 @@ from conversation_analytics.core.hourly import hourly_turns, hours_of_week
 from conversation_analytics.core.model_performance import MODEL_PERFORMANCE
 from conversation_analytics.core.partitions import Partitioned
 from conversation_analytics.core.period_report import PERIOD_REPORTS
-from conversation_analytics.core.periods import NAMES, Period
+from conversation_analytics.core.periods import NAMES, Period, Span
 from conversation_analytics.core.schemas import DAILY_PARTIALS, DAILY_REPORT
 from conversation_analytics.io_managers.read_log import ReadLog, attempt_of
 from conversation_analytics.io_managers.retries import retry_if_transient
@@ -110,7 +110,7 @@ def period_report_files(period: Period, common: Mapping[str, Any]) -> dg.AssetsD
                     days.append(report_of_day(partials.lazy(), day))
                     hours.append(partials.filter(pl.col("kind") == "hours"))
                 shown = pages.PeriodReport(
-                    period, start, reports[schema.name][key], pl.concat(days),
+                    Span.of(period, start), reports[schema.name][key], pl.concat(days),
                     hours_of_week(pl.concat(hours)),
                 )  # fmt: skip
                 write(

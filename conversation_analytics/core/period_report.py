@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from conversation_analytics.core.metrics import dimension_values, metric_values
-from conversation_analytics.core.periods import Period
+from conversation_analytics.core.periods import Period, Span
 from conversation_analytics.core.schemas import MONTHLY_REPORT, WEEKLY_REPORT, TableSchema
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable, Mapping
 
 PERIOD_REPORTS: Mapping[Period, TableSchema] = {
@@ -72,28 +72,22 @@ def _beside(now: pl.LazyFrame, then: pl.LazyFrame) -> pl.LazyFrame:
     )  # fmt: skip
 
 
-def days_before(first: dt.date, last: dt.date) -> tuple[dt.date, dt.date]:
-    """Return first and last day of as many days before `first` as there are up to `last`."""
-    return first - (last - first) - dt.timedelta(days=1), first - dt.timedelta(days=1)
-
-
-def range_report(
-    partials: pl.LazyFrame, before: pl.LazyFrame, first: dt.date, last: dt.date
-) -> pl.DataFrame:
-    """Compute the report of any days, from `first` to `last`, both included.
+def range_report(partials: pl.LazyFrame, before: pl.LazyFrame, span: Span) -> pl.DataFrame:
+    """Compute the report of any days.
 
     Args:
-        partials: schema `schemas.DAILY_PARTIALS`, of the days.
-        before: the same of the days of `days_before`.
-        first: first day.
-        last: last day.
+        partials: schema `schemas.DAILY_PARTIALS`, of the days that are there.
+        before: the same of the days of `span.before()`.
+        span: the days.
 
     Returns:
-        Schema and row order of `WEEKLY_REPORT`, `start` being `first`.
+        Schema and row order of `WEEKLY_REPORT`, `start` being the first day.
     """
-    days = (last - first).days + 1
-    both = _beside(period_values(partials, days=days), period_values(before, days=days))
-    start = pl.lit(first, dtype=pl.Date).alias("start")
+    both = _beside(
+        period_values(partials, days=len(span.days)),
+        period_values(before, days=len(span.before().days)),
+    )
+    start = pl.lit(span.first, dtype=pl.Date).alias("start")
     return WEEKLY_REPORT.conform(both.select(start, *WEEKLY_REPORT.polars.names()[1:]).collect())
 
 

@@ -16,11 +16,10 @@ from conversation_analytics.core.metrics import METRICS, MODEL, PROVIDER
 from conversation_analytics.core.partials import PartialOptions, partials_of_days
 from conversation_analytics.core.period_report import (
     PERIOD_REPORTS,
-    days_before,
     period_report,
     range_report,
 )
-from conversation_analytics.core.periods import Period
+from conversation_analytics.core.periods import Period, Span
 from conversation_analytics.core.schemas import DAILY_PARTIALS
 from conversation_analytics_tests.core.metric_rows import (
     MARKERS,
@@ -161,14 +160,8 @@ def test_the_report_of_any_seven_days_is_the_week_of_them(start: dt.date) -> Non
     now = partials_of([conversation()], [turn(), turn(user_id="u2")], day=start)
     before = partials_of([], [turn(app_id="other")], day=start - dt.timedelta(days=3))
     week = period_report(now, before, Period.WEEK, start)
-    end = Period.WEEK.end_of(start)
-    assert_frame_equal(range_report(now, before, start, end), week, check_exact=True)
-    assert days_before(start, end) == (Period.WEEK.before(start), start - dt.timedelta(days=1))
-
-
-def test_the_days_before_a_day_are_the_day_before() -> None:
-    day = dt.date(2026, 3, 2)
-    assert days_before(day, day) == (dt.date(2026, 3, 1), dt.date(2026, 3, 1))
+    span = Span(start, Period.WEEK.end_of(start))
+    assert_frame_equal(range_report(now, before, span), week, check_exact=True)
 
 
 def test_the_caller_chooses_the_engine() -> None:
