@@ -22,6 +22,7 @@ from conversation_analytics.core.schemas import DAILY_PARTIALS, DAILY_REPORT
 from conversation_analytics.io_managers.read_log import ReadLog, attempt_of
 from conversation_analytics.io_managers.retries import retry_if_transient
 from conversation_analytics.lake.store import Lake
+from conversation_analytics.resources.report_pages import lead_to
 
 
 def daily_report_files(chain: DailyChain) -> dg.AssetsDefinition:
@@ -154,25 +155,3 @@ def _written(
         for key in keys:
             inputs = json.dumps(reads.inputs(attempt, key), sort_keys=True).encode()
             lake.put_report(files_inputs_path(folder, key), inputs)
-
-
-def lead_to(lake: Lake, pages: list[str]) -> None:
-    """Write the pages that list the reports, unless they lead to `pages` already.
-
-    Reports are listed again after writing: of runs side by side the last to write has seen all.
-    """
-    from conversation_analytics.reports.index import (  # noqa: PLC0415 - import budget
-        START,
-        index_pages,
-        pages_listed,
-    )
-
-    if lake.has_report(START):
-        known = lake.get_report(START).decode()
-        if all(f'href="{page}"' in known for page in pages):
-            return
-    written, listed = None, pages_listed(lake.reports())
-    while listed != written:
-        for path, text in index_pages(listed).items():
-            lake.put_report(path, text.encode())
-        written, listed = listed, pages_listed(lake.reports())

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+import msgspec
 import polars as pl
 
 from conversation_analytics.core.metrics import LENGTHS, METRICS_BY_NAME, Grain
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 
 _HOURS = 24
 _HEAT = "Turns by weekday and hour"
+_JSON = msgspec.json.Encoder(decimal_format="number")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,11 @@ class PeriodReport:
     only: str | None = None
     before_held: int | None = None
     linked: bool = True
+
+    @property
+    def told(self) -> pl.DataFrame:
+        """The rows that files tell: of one app without those over all apps, which are the same."""
+        return self.report if self.only is None else self.report.drop_nulls("app_id")
 
     @property
     def title(self) -> str:
@@ -300,6 +307,36 @@ def _over_all_apps(now: DayValues) -> list[tuple[str, str | None]]:
         for metric in METRICS_BY_NAME.values()
         for code in (now.currencies if metric.grain is Grain.APP_CURRENCY else (None,))
     ]
+
+
+def period_json(shown: PeriodReport) -> str:
+    """Render days as one JSON object, numbers exact.
+
+    Keys: `first`, `last`, `app` (null: all apps), `days`, `days_not_held`, `days_before` and
+    `days_before_held` (null: not told), and `rows` with the columns of the report but `start`, in
+    its order; `app_id` is null in the rows over all apps.
+    """
+    columns = ("app_id", "dimension", "label", "metric", "currency", "unit")
+    rows = [
+        dict(zip(columns, texts, strict=True))
+        | {"value": _number(value), "previous": _number(previous)}
+        for *texts, value, previous in shown.told.select(*columns, "value", "previous").iter_rows()
+    ]
+    document = {
+        "first": shown.span.first,
+        "last": shown.span.last,
+        "app": shown.only,
+        "days": len(shown.span.days),
+        "days_not_held": _missing(shown),
+        "days_before": len(shown.span.before().days),
+        "days_before_held": shown.before_held,
+        "rows": rows,
+    }
+    return msgspec.json.format(_JSON.encode(document), indent=1).decode() + "\n"
+
+
+def _number(value: Decimal | None) -> Decimal | None:
+    return None if value is None else Decimal(plain_number(value))
 
 
 def period_csv(report: pl.DataFrame) -> str:
