@@ -265,7 +265,9 @@ def report(
 
     A page, Markdown and CSV, as of weeks and months: in the lake below reports/ranges/, and
     listed in reports/index.html. Made of the days that are held now; what is missing is told.
+
     Example: conversation-analytics report 2026-11-05 2026-11-18
+
     Example: conversation-analytics report 2026-11-18 2026-11-18 --format csv > day.csv
     """
     settings = _settings()

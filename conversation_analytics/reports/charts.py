@@ -29,6 +29,8 @@ _LEFT, _TOP, _PLOT = 52, 26, 160  # of charts along days or hours: margins, heig
 _LONG_TOTAL = 100_000
 _SHADES = ("q1", "q2", "q3", "q4")
 _SERIES = ("s1", "s2")
+_STACK = ("s1", "s3", "s2")
+_BELOW = "s4"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,57 @@ def lines(
             drawing = value is not None
         parts.append(f'<path class="line {styles[number]}" d="{path}"/>')
         parts += dots
+    parts += frame.names(points)
+    return frame.finished(title, parts, frame.hits(points), x_title, y_title)
+
+
+def stacked(
+    title: str,
+    points: Sequence[Point],
+    *,
+    series: Sequence[str],
+    x_title: str,
+    y_title: str,
+) -> Drawing:
+    """Draw whole numbers on top of each other, and those of the last series below the axis.
+
+    Args:
+        title: what the chart shows, for screen readers.
+        points: a number for each series, at least 0.
+        series: names for the legend; at most four.
+        x_title: name of the horizontal axis.
+        y_title: name and unit of the vertical axis.
+    """
+    ups = [sum(value or 0 for value in point.values[:-1]) for point in points]
+    downs = [point.values[-1] or 0 for point in points]
+    ticks = nice_ticks(max([*ups, *downs], default=0), whole=True)
+    above = next(tick for tick in ticks if tick >= max(ups, default=0))
+    below = next(tick for tick in ticks if tick >= max(downs, default=0))
+    scale, tall = _PLOT / (above + below), _PLOT * above / (above + below)
+    frame = _Frame(ticks, (_WIDTH - _LEFT - 8) / max(len(points), 1))
+    parts = []
+    for tick in (
+        *(one for one in ticks if one <= above),
+        *(-one for one in ticks if 0 < one <= below),
+    ):
+        y = _TOP + tall - tick * scale
+        ends = f'x1="{_LEFT}" x2="{_WIDTH - 8}" y1="{_n(y)}" y2="{_n(y)}"'
+        parts.append(f'<line class="{"grid" if tick else "base"}" {ends}/>')
+        parts.append(_text(_LEFT - 6, y + 4, compact_number(abs(tick)), "tick last"))
+    styles = (*_STACK[: len(series) - 1], _BELOW)
+    parts += _legend(list(zip(styles, series, strict=True)), right=_WIDTH - 8)
+    for index, point in enumerate(points):
+        x, y = frame.left(index) + frame.step * 0.12, _TOP + tall
+        for style, value in zip(styles, point.values, strict=True):
+            high = (value or 0) * scale
+            if style != _BELOW:
+                y -= high
+            top = _TOP + tall if style == _BELOW else y
+            if high:
+                parts.append(
+                    f'<rect class="{style}" x="{_n(x)}" y="{_n(top)}" '
+                    f'width="{_n(frame.step * 0.76)}" height="{_n(high)}"/>'
+                )
     parts += frame.names(points)
     return frame.finished(title, parts, frame.hits(points), x_title, y_title)
 

@@ -7,18 +7,20 @@ import hashlib
 
 from conversation_analytics.reports.drawings import LIGHT, STYLE
 from conversation_analytics.reports.markup import html_text
+from conversation_analytics.reports.tables import SHADES
 
 _STYLE = (
     f"\n:root{{color-scheme:light dark;{LIGHT}"
     """
---link:#2f5fc0;--shadow:0 1px 2px #1b213014,0 2px 8px #1b21300a}
+--link:#2f5fc0;--on:#fff;--shadow:0 1px 2px #1b213014,0 2px 8px #1b21300a}
 @media (prefers-color-scheme:dark){:root{--bg:#12151c;--card:#1b2029;--ink:#e8ebf1;--soft:#9aa4b6;
 --line:#2d3441;--grid:#272e3a;--s1:#6e9bf2;--s2:#e8ac5c;--s3:#4fc0af;--s4:#7d879a;--q1:#34548f;--q2:#4f7dd0;--q3:#86aef8;
---q4:#d3e2ff;--link:#8fb3ff;--shadow:none}}
+--q4:#d3e2ff;--link:#8fb3ff;--on:#0d1220;--shadow:none}}
 @media print{:root{"""
     f"{LIGHT}"
     """
---bg:#fff;--ink:#000;--soft:#444;--line:#ccc;--grid:#e6e6e6;--link:#2f5fc0;--shadow:none}}
+--bg:#fff;--ink:#000;--soft:#444;--line:#ccc;--grid:#e6e6e6;--link:#2f5fc0;
+--on:#fff;--shadow:none}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--bg);color:var(--ink);font:15px/1.5 system-ui,-apple-system,
 "Segoe UI",Roboto,"Noto Sans",sans-serif}
@@ -101,6 +103,18 @@ font-weight:600}
 .month a:nth-child(8n+1){background:none;font-weight:400}
 .list{display:grid;gap:4px}.list a{display:flex;justify-content:space-between;padding:5px 10px}
 .below{margin-top:16px}
+.cohorts td{text-align:center;padding:4px 8px}.cohorts th:nth-child(n+3){text-align:center}
+.cohorts tbody td{border-bottom:2px solid var(--card)}
+.cohorts th:nth-child(n+3){min-width:58px}.cohorts td:first-child{text-align:left}
+.cohorts tbody tr:hover td{box-shadow:inset 0 1px var(--soft),inset 0 -1px var(--soft)}
+"""
+    + "".join(
+        f".h{step}{{background:color-mix(in srgb,var(--s1) {9 * step}%,var(--card));"
+        "print-color-adjust:exact;-webkit-print-color-adjust:exact}"
+        for step in range(1, SHADES + 1)
+    )
+    + """
+.h7,.h8,.h9,.h10,.h7 small,.h8 small,.h9 small,.h10 small{color:var(--on)}
 .list span{color:var(--soft);font-weight:400}
 .month a:hover,.list a:hover,.list a:hover span{background:var(--s1);color:var(--card)}
 @media screen and (max-width:560px){main{padding:16px 12px 32px}

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FIRST, LAST = dt.date(2026, 11, 2), dt.date(2026, 11, 12)
-ASSETS = ["user_analytics", "user_growth", "user_cohorts", "user_analytics_documents"]
+ASSETS = ["user_analytics", "user_growth", "user_cohorts", "user_analytics_documents",
+          "user_report_files"]  # fmt: skip
 
 
 @pytest.fixture
