@@ -12,10 +12,10 @@ from conversation_analytics.reports.tables import SHADES
 _STYLE = (
     f"\n:root{{color-scheme:light dark;{LIGHT}"
     """
---link:#2f5fc0;--on:#fff;--shadow:0 1px 2px #1b213014,0 2px 8px #1b21300a}
+--link:#2f5fc0;--on:#fff;--edge:#1b213030;--shadow:0 1px 2px #1b213014,0 2px 8px #1b21300a}
 @media (prefers-color-scheme:dark){:root{--bg:#12151c;--card:#1b2029;--ink:#e8ebf1;--soft:#9aa4b6;
 --line:#2d3441;--grid:#272e3a;--s1:#6e9bf2;--s2:#e8ac5c;--s3:#4fc0af;--s4:#7d879a;--q1:#34548f;--q2:#4f7dd0;--q3:#86aef8;
---q4:#d3e2ff;--link:#8fb3ff;--on:#0d1220;--shadow:none}}
+--q4:#d3e2ff;--link:#8fb3ff;--on:#0d1220;--edge:#000a;--shadow:none}}
 @media print{:root{"""
     f"{LIGHT}"
     """
@@ -55,6 +55,10 @@ svg .hit:hover,svg a:focus-visible .hit{fill:var(--ink);fill-opacity:.07}
 svg a{cursor:pointer}
 svg .cell:hover,svg circle:hover{stroke:var(--ink);stroke-width:1.5}
 .scroll,.chart{overflow-x:auto}
+@media screen{.scroll,.chart{background:linear-gradient(to right,var(--card) 30%,transparent) 0/36px
+100% no-repeat local,linear-gradient(to left,var(--card) 30%,transparent) 100%/36px 100% no-repeat
+local,linear-gradient(to right,var(--edge),transparent) 0/12px 100% no-repeat scroll,
+linear-gradient(to left,var(--edge),transparent) 100%/12px 100% no-repeat scroll}}
 table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:tabular-nums}
 th,td{padding:6px 10px;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
 th:first-child,td:first-child{text-align:left;max-width:320px;overflow:hidden;
@@ -103,7 +107,7 @@ font-weight:600}
 .month a:nth-child(8n+1){background:none;font-weight:400}
 .list{display:grid;gap:4px}.list a{display:flex;justify-content:space-between;padding:5px 10px}
 .below{margin-top:16px}
-.cohorts td{text-align:center;padding:4px 8px}.cohorts th:nth-child(n+3){text-align:center}
+.cohorts td{text-align:center;padding:4px 8px}.cohorts th:nth-child(n+2){text-align:center}
 .cohorts tbody td{border-bottom:2px solid var(--card)}
 .cohorts th:nth-child(n+3){min-width:58px}.cohorts td:first-child{text-align:left}
 .cohorts tbody tr:hover td{box-shadow:inset 0 1px var(--soft),inset 0 -1px var(--soft)}

@@ -93,7 +93,9 @@ class PeriodReport:
     def title(self) -> str:
         """What people call it."""
         title = span_title(self.span)
-        return title if self.only is None else f"{title}, {app_label(self.only)}"
+        if self.only is None:
+            return title
+        return f"{title}, {f'app {self.only}' if self.only else app_label(self.only)}"
 
 
 def period_html(shown: PeriodReport) -> str:
@@ -170,7 +172,8 @@ def _told(shown: PeriodReport, now: DayValues, *, compared: bool) -> str:
     told = [_span_text(shown.span)]
     if shown.only is None:
         told[0] += f", {count} {'app' if count == 1 else 'apps'}"
-    told[0] += f"; {len(days) - len(missing)} of {len(days)} days are held"
+    if missing or len(days) > 1:
+        told[0] += f"; {len(days) - len(missing)} of {len(days)} days are held"
     if missing and shown.span.period is None:
         told[0] += f" (not {days_named(missing)})"
     told.append("Debugger turns are left out")

@@ -242,10 +242,22 @@ def _active_card(days: list[dict[str, Any]]) -> str:
 
 
 def _mean_retention(cohorts: pl.DataFrame, unit: Period) -> list[tuple[int, int, int]]:
-    """Return by units later the users who were there, of all users of cohorts that old."""
+    """Return by units later the users who were there, of all users of cohorts that old.
+
+    The cohorts of the first week held are left out where there are others: they have the users
+    of all weeks before, who stay longer than new ones.
+    """
     own = cohorts.filter(pl.col("app_id").is_null() & (pl.col("unit") == unit.value))
-    sums = own.group_by("later").agg(pl.col("users").sum(), pl.col("size").sum()).sort("later")
-    return [(later, users, size) for later, users, size in sums.iter_rows()]
+    later = own.filter(pl.col("cohort") >= _first_week(shown_from=own) + dt.timedelta(days=7))
+    sums = (later if later.height else own).group_by("later")
+    mean = sums.agg(pl.col("users").sum(), pl.col("size").sum()).sort("later")
+    return [(later, users, size) for later, users, size in mean.iter_rows()]
+
+
+def _first_week(shown_from: pl.DataFrame) -> dt.date:
+    """Return the first day of the first cohort."""
+    first = shown_from["cohort"].min()
+    return first if isinstance(first, dt.date) else dt.date.min
 
 
 def _percent(users: int, size: int) -> str:
@@ -253,8 +265,9 @@ def _percent(users: int, size: int) -> str:
 
 
 def _curve(shown: UsersReport) -> Drawing | None:
-    mean = _mean_retention(shown.cohorts, Period.WEEK)[: _MOST_COHORTS + 1]
-    if len(mean) < 2:  # noqa: PLR2004 - the first week is all of them
+    # In the first week all of them had a turn.
+    mean = _mean_retention(shown.cohorts, Period.WEEK)[1 : _MOST_COHORTS + 1]
+    if not mean:
         return None
     points = [
         charts.Point(
@@ -272,7 +285,10 @@ def _curve(shown: UsersReport) -> Drawing | None:
 
 
 def _curve_card(shown: UsersReport) -> str:
-    note = "Of the users of all cohorts that are old enough, how many had a turn in that week."
+    note = (
+        "Of the users of all cohorts that are old enough, how many had a turn in that week; "
+        "without the first cohort held, which has the users of all weeks before."
+    )
     chart = _curve(shown)
     return card("Retention", chart or nothing("Told from the second whole week on."),
                 note=note if chart else "")  # fmt: skip
@@ -292,12 +308,16 @@ def _cohorts_card(shown: UsersReport) -> str:
     ]
     if not weeks:
         return card(title, nothing("Told from the second whole week on."), wide=True)
-    most = max(_share(*told[week]) for told in latest.values() for week in weeks if week in told)
+    others = [told for cohort, told in latest.items() if cohort != min(found)] or [*latest.values()]
+    most = max(
+        (_share(*told[week]) for told in others for week in weeks if week in told),
+        default=Decimal(1),
+    )
     rows = [_cohort_row(cohort, told, weeks, most) for cohort, told in latest.items()]
     mean = {later: (users, size) for later, users, size in _mean_retention(own, Period.WEEK)}
     foot = tables.row(
         [
-            tables.named("All cohorts"),
+            tables.named("All but the first" if len(found) > 1 else "All cohorts"),
             tables.number(Decimal(mean[0][1]), f"{mean[0][1]:,}"),
             *(
                 tables.number(_share(*mean[week]), _percent(*mean[week]))
@@ -311,7 +331,8 @@ def _cohorts_card(shown: UsersReport) -> str:
     rest = f" The latest {_MOST_COHORTS} cohorts; {left} more in the CSV." if left else ""
     note = (
         "Of the users who had their first turn in a week, how many had one so many weeks later. "
-        "Weeks that are not whole yet are not told. The last row weighs cohorts by their size."
+        "Weeks that are not whole yet are not told. The last row weighs cohorts by their size; "
+        "it leaves out the first one, which has the users of all weeks before, as colours do."
     )
     heads = ["First turn in", "Users", *(f"+{week} wk" for week in weeks)]
     body = tables.sortable(heads, rows, foot, style="cohorts")
@@ -332,7 +353,7 @@ def _cohort_row(
             continue
         users, of = told[later]
         share = _share(users, of)
-        step = round(tables.SHADES * share / most) if most else 0
+        step = min(tables.SHADES, round(tables.SHADES * share / most)) if most else 0
         cells.append(
             tables.shaded(
                 share, _percent(users, of), f"{users:,}", max(step, 1) if users else 0,
@@ -390,11 +411,11 @@ def _tiles(shown: UsersReport) -> str:
     found = [("Users, all days", f"{users:,}", "with at least one turn")]
     if whole:
         last = whole[-1]
-        title = period_title(Period.WEEK, last["start"])
+        title = f"week {last['start'].isocalendar().week}"
         found += [
-            (f"Active, {title}", f"{last['active']:,}", _against(whole, "active")),
-            (f"New, {title}", f"{last['new']:,}", _against(whole, "new")),
-            (f"Dormant, {title}", f"{last['dormant']:,}", "active the week before, not then"),
+            (f"Active in {title}", f"{last['active']:,}", _against(whole, "active")),
+            (f"New in {title}", f"{last['new']:,}", _against(whole, "new")),
+            (f"Dormant in {title}", f"{last['dormant']:,}", "active the week before"),
         ]
     by_day = {later: (had, size) for later, had, size in _mean_retention(shown.cohorts, Period.DAY)}
     found += [
@@ -423,7 +444,7 @@ def _against(weeks: list[dict[str, Any]], name: str) -> str:
         return ""
     change = 100 * (now[name] - before[0][name]) / before[0][name]
     mark = "±" if not change else "▲" if change > 0 else "▼"
-    return f"{mark} {abs(change):.1f}% on the week before"
+    return f"{mark} {abs(change):.1f}%"
 
 
 def _growth_table(shown: UsersReport, period: Period) -> str:
@@ -441,13 +462,13 @@ def _growth_table(shown: UsersReport, period: Period) -> str:
             ]
         )
         for every in (_of(shown.growth, None, period),)
-        for row in reversed(every)
+        for row in reversed(every[-_MOST[period] :])
     ]
     heads = [period.value.title(), "Active", *(name.title() for name in _SERIES), "Days held"]
     note = "A click on a heading sorts. "
     links = ", ".join(f'<a href="{name}" download>{name}</a>' for name in CSV_FILES)
     body = f'{tables.sortable(heads, rows)}<p class="note">{note}By app, as CSV: {links}</p>'
-    return card(f"{period.value.title()}s", body)
+    return card(f"{period.value.title()}s", body, wide=True)
 
 
 def _apps_card(shown: UsersReport) -> str:
