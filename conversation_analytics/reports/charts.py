@@ -155,7 +155,7 @@ def stacked(
     ups = [sum(value or 0 for value in point.values[:-1]) for point in points]
     downs = [point.values[-1] or 0 for point in points]
     ticks = nice_ticks(max([*ups, *downs], default=0), whole=True)
-    above = next(tick for tick in ticks if tick >= max(ups, default=0))
+    above = next(tick for tick in ticks if tick and tick >= max(ups, default=0))
     below = next(tick for tick in ticks if tick >= max(downs, default=0))
     scale, tall = _PLOT / (above + below), _PLOT * above / (above + below)
     frame = _Frame(ticks, (_WIDTH - _LEFT - 8) / max(len(points), 1))

@@ -122,6 +122,16 @@ class _Beside(Lake):
         return found
 
 
+def test_the_page_of_users_is_there_before_any_user_and_is_left_alone_after(tmp_path: Path) -> None:
+    lake = open_lake(parse_settings({"PARQUET_BASE_DIR": str(tmp_path)}))
+    lead_to(lake, [])
+    assert "not told yet" in text_of(lake, "users/index.html")
+    lake.put_report("users/index.html", b"made")
+    lead_to(lake, ["daily/2026-11-21.html"])
+    assert text_of(lake, "users/index.html") == "made"
+    assert 'href="users/index.html"' in text_of(lake, "index.html")
+
+
 def test_a_page_that_another_run_adds_meanwhile_is_listed(tmp_path: Path) -> None:
     lake = open_lake(parse_settings({"PARQUET_BASE_DIR": str(tmp_path)}))
     beside = _Beside(lake.objects)
