@@ -24,11 +24,11 @@ from conversation_analytics.core.hourly import hourly_turns, hours_of_week
 from conversation_analytics.core.model_performance import model_performance
 from conversation_analytics.core.partials import daily_partials, partials_of_days
 from conversation_analytics.core.period_report import period_report
-from conversation_analytics.core.periods import Period
+from conversation_analytics.core.periods import NAMES, Period, Span
 from conversation_analytics.core.schemas import DAILY_PARTIALS
 from conversation_analytics.reports.conversations import conversations_csv
 from conversation_analytics.reports.daily import daily_html
-from conversation_analytics.reports.index import FOLDERS, START, index_pages, pages_listed
+from conversation_analytics.reports.index import START, index_pages, pages_listed
 from conversation_analytics.reports.period import PeriodReport, period_html
 
 GOAL_S = 1.0
@@ -54,7 +54,7 @@ def month_page(partials: list[pl.DataFrame], start: dt.date) -> dict[str, str]:
         for day, found in zip(Period.MONTH.days_of(start), partials, strict=True)
     ]
     hours = hours_of_week(pl.concat(found.filter(pl.col("kind") == "hours") for found in partials))
-    shown = PeriodReport(Period.MONTH, start, report, pl.concat(reports), hours)
+    shown = PeriodReport(Span.of(Period.MONTH, start), report, pl.concat(reports), hours)
     return {"month.html": period_html(shown)}
 
 
@@ -62,9 +62,7 @@ def year_page(last: dt.date) -> dict[str, str]:
     """Return the calendar of the 365 days up to `last`."""
     days = [last - dt.timedelta(days=number) for number in range(365)]
     paths = (
-        f"{folder}/{period.start_of(day)}.html"
-        for period, folder in FOLDERS.items()
-        for day in days
+        f"{folder}/{period.start_of(day)}.html" for period, folder in NAMES.items() for day in days
     )
     return {START: index_pages(pages_listed(paths))[START]}
 

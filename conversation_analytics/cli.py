@@ -24,12 +24,13 @@ from conversation_analytics.logs import configure_logs
 from conversation_analytics.settings import Settings, load_settings, unknown_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import BinaryIO
 
     from conversation_analytics.lake.sql import Rows
     from conversation_analytics.lake.store import Lake
     from conversation_analytics.materialize import PlannedRun
+    from conversation_analytics.resources.range_reports import RangeReport
 
 _ENV_FILE = Path(".env")
 _EXIT_FAILED = 1
@@ -242,11 +243,103 @@ def home() -> None:
     prepare_home()
 
 
+@cli.command()
+@click.argument("first", callback=_day)
+@click.argument("last", callback=_day)
+@click.option("--app", help="Of this app alone, by its id; '' is no app. Without: all apps.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write the files into this folder instead of the lake; they link to nothing.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["html", "md", "csv", "json"]),
+    help="Only this one: printed, or a file in --out.",
+)
+def report(
+    first: dt.date, last: dt.date, app: str | None, out: Path | None, form: str | None
+) -> None:
+    """Report on the days FIRST to LAST, both included, beside as many days before.
+
+    A page, Markdown and CSV, as of weeks and months: in the lake below reports/ranges/, and
+    listed in reports/index.html. Made of the days that are held now; what is missing is told.
+
+    Example: conversation-analytics report 2026-11-05 2026-11-18
+
+    Example: conversation-analytics report 2026-11-18 2026-11-18 --format csv > day.csv
+    """
+    settings = _settings()
+    _check_days(settings, first, last)
+    from conversation_analytics.core.periods import Span  # noqa: PLC0415 - import budget
+    from conversation_analytics.resources import range_reports  # noqa: PLC0415
+    from conversation_analytics.resources.connections import open_lake  # noqa: PLC0415
+
+    lake = open_lake(settings)
+    linked = out is None and form is None
+    made = range_reports.report_of_range(lake, Span(first, last), app, linked=linked)
+    if app is not None and app not in made.apps:
+        raise click.UsageError(_no_such_app(app, made.apps))
+    _tell_missing(made)
+    if form is not None and out is None:
+        (text,) = range_reports.files_of(made, [form]).values()
+        sys.stdout.buffer.write(text.encode())
+        sys.stdout.buffer.flush()
+        return
+    if out is None:
+        for ending, where in range_reports.publish_range(lake, made).items():
+            click.echo(f"{ending:<5} {where}")
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    files = range_reports.files_of(made) if form is None else range_reports.files_of(made, [form])
+    for name, text in files.items():
+        with _replaced(out / name) as sink:
+            sink.write(text.encode())
+        click.echo(f"{name.rpartition('.')[2]:<5} {out / name}")
+
+
+def _no_such_app(app: str, apps: Sequence[str]) -> str:
+    import difflib  # noqa: PLC0415 - import budget
+
+    names = [one or "''" for one in apps]
+    close = difflib.get_close_matches(app, names)
+    meant = f"meant {' or '.join(close)}? " if close else ""
+    return f"no app {app!r} on these days; {meant}There are {', '.join(names) or 'none'}"
+
+
+def _tell_missing(made: RangeReport) -> None:
+    """Say which days are not held, and how to make them; on stderr, beside any output."""
+    from conversation_analytics.reports.values import days_named  # noqa: PLC0415 - import budget
+    from conversation_analytics.resources.range_reports import commands_for  # noqa: PLC0415
+
+    span = made.shown.span
+    if missing := made.missing:
+        click.echo(
+            f"warning: {len(missing)} of {len(span.days)} days are not held and add "
+            f"nothing: {days_named(missing)}. Make them, then repeat this command: "
+            f"{commands_for(missing)}",
+            err=True,
+        )
+    if before := made.missing_before:
+        click.echo(
+            f"note: of the {len(span.days)} days before, {len(before)} are not held: "
+            f"{days_named(before)}; "
+            + ("changes are against the others" if made.shown.before_held else "no changes"),
+            err=True,
+        )
+
+
 def _today(settings: Settings) -> dt.date:
     return dt.datetime.now(settings.analytics_timezone).date()
 
 
-def _run_range(settings: Settings, first: dt.date, last: dt.date) -> None:
+def _check_days(settings: Settings, first: dt.date, last: dt.date) -> None:
+    """Refuse days that cannot be there.
+
+    Raises:
+        UsageError: the last comes first, or they are before the first day or in the future.
+    """
     if last < first:
         raise click.UsageError(f"{last} is before {first}: give the first day first")
     if first < settings.analytics_start_date:
@@ -259,6 +352,10 @@ def _run_range(settings: Settings, first: dt.date, last: dt.date) -> None:
             f"{last} is in the future: the last day there is, is {today} "
             f"({settings.analytics_timezone.key})"
         )
+
+
+def _run_range(settings: Settings, first: dt.date, last: dt.date) -> None:
+    _check_days(settings, first, last)
     from conversation_analytics.assets.lineage import ranges_to_make  # noqa: PLC0415
     from conversation_analytics.definitions import daily_graph  # noqa: PLC0415
     from conversation_analytics.materialize import UNDATED, runs_of  # noqa: PLC0415

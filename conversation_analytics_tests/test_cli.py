@@ -79,16 +79,79 @@ def test_a_backfill_of_a_range(tmp_path: Path) -> None:
         (("backfill", "yesterday", "today"), "YYYY-MM-DD"),
         (("backfill", "20261101", "20261102"), "YYYY-MM-DD"),
         (("backfill", "2026-11-01", "2999-01-01"), "is in the future"),
+        (("report", "2026-11-03", "2026-11-01"), "give the first day first"),
+        (("report", "1999-01-01", "1999-01-02"), "ANALYTICS_START_DATE"),
+        (("report", "2026-W45", "2026-W46"), "YYYY-MM-DD"),
+        (("report", "2026-02-30", "2026-03-01"), "YYYY-MM-DD"),
+        (("report", "2026-11-01", "2999-01-01"), "is in the future"),
+        (("report", "2026-11-01"), "Missing argument 'LAST'"),
+        (("report", "2026-11-01", "2026-11-02", "--format", "pdf"), "'html', 'md', 'csv', 'json'"),
         (("run", "--days", "0"), "range"),
         (("run", "--days", "999999999"), "range"),
     ],
-    ids=["backwards", "before-start", "no-date", "short-date", "future", "no-days", "too-many"],
+    ids=[
+        "backwards",
+        "before-start",
+        "no-date",
+        "short-date",
+        "future",
+        "report-backwards",
+        "report-before-start",
+        "report-week",
+        "report-no-such-day",
+        "report-future",
+        "report-one-day",
+        "report-format",
+        "no-days",
+        "too-many",
+    ],
 )
 def test_a_wrong_range_is_told_plainly(tmp_path: Path, words: tuple[str, ...], text: str) -> None:
     result = typed(tmp_path, *words)
     assert result.returncode == 2
     assert text in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_report_of_any_days_is_a_page_that_is_listed(tmp_path: Path) -> None:
+    settings = {"SAMPLE_TURNS_PER_DAY": "20", "ANALYTICS_START_DATE": "2026-11-01"}
+    days = ("2026-11-01", "2026-11-03")
+    assert typed(tmp_path, "backfill", *days, **settings).returncode == 0
+    made = typed(tmp_path, "report", *days, **settings)
+    assert (made.returncode, made.stderr) == (
+        0, "note: of the 3 days before, 3 are not held: 2026-10-29 to 2026-10-31; no changes\n",
+    )  # fmt: skip
+    files = dict(line.split(maxsplit=1) for line in made.stdout.splitlines())
+    assert list(files) == ["html", "md", "csv"]
+    page = Path(files["html"])
+    assert page == tmp_path / "data/lake/reports/ranges/2026-11-01_2026-11-03.html"
+    assert "<h1>1 to 3 November 2026</h1>" in page.read_text()
+    index = (page.parents[1] / "index.html").read_text()
+    assert 'href="ranges/2026-11-01_2026-11-03.html"' in index
+
+    # Into a folder, or printed: the lake's reports stay as they are.
+    before = sorted(page.parents[1].rglob("*"))
+    out = typed(tmp_path, "report", *days, "--out", "for/you", **settings)
+    assert out.returncode == 0, out.stderr
+    assert sorted(path.name for path in (tmp_path / "for/you").iterdir()) == [
+        f"2026-11-01_2026-11-03.{ending}" for ending in ("csv", "html", "md")
+    ]
+    printed = typed(tmp_path, "report", *days, "--format", "csv", **settings)
+    assert printed.stdout == page.with_suffix(".csv").read_bytes().decode().replace("\r\n", "\n")
+    assert sorted(page.parents[1].rglob("*")) == before
+
+    # A day that is not held is named with the command that makes it.
+    more = typed(tmp_path, "report", "2026-11-02", "2026-11-05", "--format", "md", **settings)
+    assert more.returncode == 0
+    assert "warning: 2 of 4 days are not held and add nothing" in more.stderr
+    assert "conversation-analytics backfill 2026-11-04 2026-11-05" in more.stderr
+    assert "Days that are not held: 2026-11-04 to 2026-11-05." in more.stdout
+    none = typed(tmp_path, "report", "2026-11-05", "2026-11-06", **settings)
+    assert none.returncode == 1
+    assert "error: no day from 2026-11-05 to 2026-11-06 is held" in none.stderr
+    unknown = typed(tmp_path, "report", *days, "--app", "5f0d1c52", **settings)
+    assert unknown.returncode == 2
+    assert "no app '5f0d1c52' on these days" in unknown.stderr
 
 
 def test_a_wrong_setting_is_one_plain_error(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from conversation_analytics.settings import parse_settings
 
 SNAPSHOT = Path(__file__).parent / "snapshots" / "definitions.json"
 # Heavy at import and not needed to load definitions.
-LAZY = ("pandas", "matplotlib", "pymongo", "obstore", "dagster_pandas", "dagster_aws", "duckdb")
+LAZY = ("pandas", "pymongo", "obstore", "dagster_pandas", "dagster_aws", "duckdb")
 
 
 def graph() -> dict[str, object]:

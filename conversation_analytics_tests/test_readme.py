@@ -32,6 +32,7 @@ COMMANDS = {
     "status": "test_cli.py::test_run_then_status_then_check",
     "check": "test_make_stack.py",
     "backfill": "test_make_stack.py",
+    "report": "test_cli.py::test_a_report_of_any_days_is_a_page_that_is_listed",
     "repair": "test_cli.py::test_repair_makes_what_is_lost_again_and_nothing_else",
     "replay": "test_cli.py::test_replay_lands_dead_letters_once_the_contract_fits",
     "query": "test_query.py",

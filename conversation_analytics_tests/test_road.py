@@ -99,7 +99,9 @@ def test_the_report_shows_its_plot_in_the_metadata(
     for record in records:
         assert record.asset_materialization is not None
         plot = record.asset_materialization.metadata["plot"].value
-        assert str(plot).startswith(f"![{record.partition_key}](data:image/png;base64,")
+        assert str(plot).startswith(
+            f"![Daily report {record.partition_key}](data:image/svg+xml;base64,"
+        )
 
 
 def test_a_second_run_changes_no_byte_however_the_days_are_cut(

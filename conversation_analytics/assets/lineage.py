@@ -25,8 +25,11 @@ if TYPE_CHECKING:
     from conversation_analytics.settings import Settings
 
 _TABLES = {table.name: table for table in TABLES}
-FILES = {f"{name}_report_files": name for name in NAMES.values()}
+USER_FILES = "user_report_files"
+FILES = {**{f"{name}_report_files": name for name in NAMES.values()}, USER_FILES: "users"}
 """The assets of report files, and the folder of each."""
+USERS_PAGE = "index"
+"""The key of the page of users in its folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +141,7 @@ def days_held(lake: Lake) -> tuple[str, ...]:
 
 
 def files_inputs_path(folder: str, key: str) -> str:
-    """Return where the report files of a day, week or month say what they were made of."""
+    """Return where report files of a day, week, month or of users say what they were made of."""
     return f"{folder}/{key}.inputs.json"
 
 

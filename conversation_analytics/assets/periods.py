@@ -1,7 +1,7 @@
 """Weekly and monthly reports: merges of the daily partials of their days."""
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,11 @@ from conversation_analytics.assets.partitions import COMPUTED_BY, DailyChain, la
 from conversation_analytics.assets.report_files import period_report_files
 from conversation_analytics.assets.report_types import report_frame_type
 from conversation_analytics.core.documents import report_documents
+from conversation_analytics.core.hourly import hours_of_week
 from conversation_analytics.core.partials import partials_of_days
 from conversation_analytics.core.partitions import Partitioned
 from conversation_analytics.core.period_report import PERIOD_REPORTS, period_report
-from conversation_analytics.core.periods import NAMES, Period
+from conversation_analytics.core.periods import NAMES, Period, Span
 from conversation_analytics.core.schemas import DAILY_PARTIALS
 from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
 from conversation_analytics.documents.store import DocumentStore
@@ -147,29 +148,49 @@ def _report(period: Period, common: dict[str, Any]) -> dg.AssetsDefinition:
         lake: dg.ResourceParam[Lake],
         reads: dg.ResourceParam[ReadLog],
     ):
+        from conversation_analytics.reports.drawings import as_markdown  # noqa: PLC0415 - budget
+        from conversation_analytics.reports.period import period_drawings  # noqa: PLC0415
+
         step = context.get_step_execution_context()
         attempt = attempt_of(step)
         begin_outputs(step, lake, reads)
         held = frozenset(lake.keys(DAILY_PARTIALS))
+
+        def read(
+            key: str, days: Iterable[dt.date]
+        ) -> tuple[pl.LazyFrame, dict[dt.date, pl.DataFrame]]:
+            """Return the partials of the days that are held, and the hours of each."""
+            wanted = [day for day in days if day.isoformat() in held]
+            hours: dict[dt.date, pl.DataFrame] = {}
+
+            def noted() -> Iterator[pl.DataFrame]:
+                found = read_partials(lake, reads, attempt, key, wanted)
+                for day, partials in zip(wanted, found, strict=True):
+                    hours[day] = partials.filter(pl.col("kind") == "hours")
+                    yield partials
+
+            return partials_of_days(noted()), hours
+
         reports = []
         for key in sorted(context.partition_keys):
             start = dt.date.fromisoformat(key)
-            days = [day for day in period.days_of(start) if day.isoformat() in held]
-            earlier = period.days_of(period.before(start))
-            days_before = [day for day in earlier if day.isoformat() in held]
-            partials, before = (
-                partials_of_days(read_partials(lake, reads, attempt, key, wanted))
-                for wanted in (days, days_before)
-            )
+            span = Span.of(period, start)
+            partials, hours = read(key, span.days)
+            before, hours_before = read(key, span.before().days)
             report = period_report(
-                partials, before, period, start, days=len(days), days_before=len(days_before)
+                partials, before, period, start, days=len(hours), days_before=len(hours_before)
             )
             reads.add_beside(attempt, key, COMPUTED_BY)
             reports.append(report)
+            of_week = hours_of_week(pl.concat([DAILY_PARTIALS.empty(), *hours.values()]))
+            turns = {day: int(of_day["turns"].sum()) for day, of_day in hours.items()}
+            drawings = period_drawings(span, report, turns, of_week)
+            plot = as_markdown(f"{period.value.title()}ly report {period.label(start)}", drawings)
             context.add_asset_metadata(
                 {
                     "period": period.label(start),
-                    "days": f"{len(days)} of {len(period.days_of(start))}",
+                    "days": f"{len(hours)} of {len(span.days)}",
+                    "plot": dg.MetadataValue.md(plot),
                 },
                 partition_key=key,
             )

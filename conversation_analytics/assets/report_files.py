@@ -10,18 +10,27 @@ import dagster as dg
 import polars as pl
 
 from conversation_analytics.assets.day_partials import read_partials
-from conversation_analytics.assets.lineage import files_inputs_path
+from conversation_analytics.assets.lineage import (
+    FILES,
+    USER_FILES,
+    USERS_PAGE,
+    files_inputs_path,
+)
 from conversation_analytics.assets.partitions import DailyChain, lake_in, lake_ins
+from conversation_analytics.core.cohorts import USER_COHORTS, USER_GROWTH
 from conversation_analytics.core.daily_report import daily_report as report_of_day
 from conversation_analytics.core.hourly import hourly_turns, hours_of_week
 from conversation_analytics.core.model_performance import MODEL_PERFORMANCE
 from conversation_analytics.core.partitions import Partitioned
 from conversation_analytics.core.period_report import PERIOD_REPORTS
-from conversation_analytics.core.periods import NAMES, Period
+from conversation_analytics.core.periods import NAMES, Period, Span
 from conversation_analytics.core.schemas import DAILY_PARTIALS, DAILY_REPORT
+from conversation_analytics.core.user_analytics import USER_ANALYTICS
+from conversation_analytics.core.user_spread import share_of_the_busiest, user_spread
 from conversation_analytics.io_managers.read_log import ReadLog, attempt_of
 from conversation_analytics.io_managers.retries import retry_if_transient
 from conversation_analytics.lake.store import Lake
+from conversation_analytics.resources.report_pages import lead_to
 
 
 def daily_report_files(chain: DailyChain) -> dg.AssetsDefinition:
@@ -110,7 +119,7 @@ def period_report_files(period: Period, common: Mapping[str, Any]) -> dg.AssetsD
                     days.append(report_of_day(partials.lazy(), day))
                     hours.append(partials.filter(pl.col("kind") == "hours"))
                 shown = pages.PeriodReport(
-                    period, start, reports[schema.name][key], pl.concat(days),
+                    Span.of(period, start), reports[schema.name][key], pl.concat(days),
                     hours_of_week(pl.concat(hours)),
                 )  # fmt: skip
                 write(
@@ -121,6 +130,60 @@ def period_report_files(period: Period, common: Mapping[str, Any]) -> dg.AssetsD
                         "csv": pages.period_csv(shown.report),
                     },
                 )
+
+    return files
+
+
+def user_report_files() -> dg.AssetsDefinition:
+    """Return the asset of the page of users."""
+
+    @dg.asset(
+        name=USER_FILES,
+        group_name="reports",
+        ins=lake_ins(USER_ANALYTICS, USER_GROWTH, USER_COHORTS),
+        kinds={"html", "csv"},
+        description="Growth, retention and how use is spread over users, as a self-contained HTML "
+        "page, Markdown and CSV below `reports/users/` of the lake. No user is named in them.",
+    )
+    def files(
+        context: dg.AssetExecutionContext,
+        lake: dg.ResourceParam[Lake],
+        reads: dg.ResourceParam[ReadLog],
+        user_analytics: pl.DataFrame,
+        user_growth: pl.DataFrame,
+        user_cohorts: pl.DataFrame,
+    ) -> None:
+        from conversation_analytics.reports import users  # noqa: PLC0415 - import budget
+        from conversation_analytics.reports.drawings import as_markdown  # noqa: PLC0415
+
+        shown = users.UsersReport(
+            user_growth, user_cohorts, user_spread(user_analytics),
+            share_of_the_busiest(user_analytics),
+        )  # fmt: skip
+        growth, cohorts = users.CSV_FILES
+        summary = users.users_markdown(shown)
+        texts = {
+            f"{USERS_PAGE}.html": users.users_html(shown), "users.md": summary,
+            growth: users.growth_csv(user_growth), cohorts: users.cohorts_csv(user_cohorts),
+        }  # fmt: skip
+        folder = FILES[USER_FILES]
+        attempt = attempt_of(context.get_step_execution_context())
+        with retry_if_transient():
+            paths = {
+                name: str(lake.put_report(f"{folder}/{name}", text.encode()))
+                for name, text in texts.items()
+            }
+            lead_to(lake, [])
+            inputs = json.dumps(reads.inputs(attempt, None), sort_keys=True).encode()
+            lake.put_report(files_inputs_path(folder, USERS_PAGE), inputs)
+        plot = as_markdown("Users", users.users_drawings(shown))
+        context.add_asset_metadata(
+            {
+                "html": dg.MetadataValue.path(paths[f"{USERS_PAGE}.html"]),
+                "summary": dg.MetadataValue.md(summary),
+                "plot": dg.MetadataValue.md(plot),
+            }
+        )
 
     return files
 
@@ -154,25 +217,3 @@ def _written(
         for key in keys:
             inputs = json.dumps(reads.inputs(attempt, key), sort_keys=True).encode()
             lake.put_report(files_inputs_path(folder, key), inputs)
-
-
-def lead_to(lake: Lake, pages: list[str]) -> None:
-    """Write the pages that list the reports, unless they lead to `pages` already.
-
-    Reports are listed again after writing: of runs side by side the last to write has seen all.
-    """
-    from conversation_analytics.reports.index import (  # noqa: PLC0415 - import budget
-        START,
-        index_pages,
-        pages_listed,
-    )
-
-    if lake.has_report(START):
-        known = lake.get_report(START).decode()
-        if all(f'href="{page}"' in known for page in pages):
-            return
-    written, listed = None, pages_listed(lake.reports())
-    while listed != written:
-        for path, text in index_pages(listed).items():
-            lake.put_report(path, text.encode())
-        written, listed = listed, pages_listed(lake.reports())

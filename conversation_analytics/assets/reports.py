@@ -1,6 +1,5 @@
 """Metrics zone and reports: mergeable partials, and the daily reports made of them."""
 
-import base64
 import datetime as dt
 
 import dagster as dg
@@ -17,6 +16,7 @@ from conversation_analytics.assets.report_files import daily_report_files
 from conversation_analytics.assets.report_types import report_frame_type
 from conversation_analytics.core import daily_report as report_core
 from conversation_analytics.core import schemas
+from conversation_analytics.core.hourly import hourly_turns
 from conversation_analytics.core.model_performance import MODEL_PERFORMANCE
 from conversation_analytics.core.model_performance import model_performance as performance_of
 from conversation_analytics.core.partials import daily_partials as partials_of
@@ -76,18 +76,20 @@ def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         reads: dg.ResourceParam[ReadLog],
         daily_partials: Partitioned[pl.DataFrame],
     ):
-        from conversation_analytics.reports.plot import plot_png  # noqa: PLC0415 - import budget
+        from conversation_analytics.reports.daily import daily_drawings  # noqa: PLC0415 - budget
+        from conversation_analytics.reports.drawings import as_markdown  # noqa: PLC0415
 
         attempt = attempt_of(context.get_step_execution_context())
         days = []
         for key in daily_partials:
-            report = report_core.daily_report(
-                daily_partials[key].lazy(), dt.date.fromisoformat(key)
+            partials = daily_partials[key]
+            report = report_core.daily_report(partials.lazy(), dt.date.fromisoformat(key))
+            plot = as_markdown(
+                f"Daily report {key}", daily_drawings(report, hourly_turns(partials))
             )
-            image = base64.b64encode(plot_png(report)).decode()
             context.add_asset_metadata(
                 {
-                    "plot": dg.MetadataValue.md(f"![{key}](data:image/png;base64,{image})"),
+                    "plot": dg.MetadataValue.md(plot),
                     **_headline(report),
                 },
                 partition_key=key,

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 import dagster as dg
 import polars as pl
 
-from conversation_analytics.assets.lineage import stored_day
+from conversation_analytics.assets.lineage import USER_FILES, USERS_PAGE, stored_day
 from conversation_analytics.assets.partitions import DailyChain, lake_in
+from conversation_analytics.assets.report_files import user_report_files
 from conversation_analytics.core.cohorts import (
     USER_COHORTS,
     USER_GROWTH,
@@ -42,11 +43,12 @@ _Later = Callable[[], Described[pl.DataFrame]]
 _GRAPH = {
     **{table.name: (DAILY_PARTIALS.name,) for table in _TABLES},
     _DOCUMENTS: (USER_ANALYTICS.name,),
+    USER_FILES: tuple(table.name for table in _TABLES),
 }
 
 
 def user_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
-    """Return the tables of users, growth and cohorts, and the documents of users."""
+    """Return the tables of users, growth and cohorts, the documents of users, and their page."""
 
     @dg.multi_asset(
         name="fold_users",
@@ -108,7 +110,7 @@ def user_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
     def documents(user_analytics: pl.DataFrame) -> UserDocuments:
         return UserDocuments(user_analytics)
 
-    return [users, documents]
+    return [users, documents, user_report_files()]
 
 
 def stale_users(lake: Lake, documents: DocumentStore) -> tuple[StaleAsset, ...]:
@@ -126,6 +128,7 @@ def stale_users(lake: Lake, documents: DocumentStore) -> tuple[StaleAsset, ...]:
         DAILY_PARTIALS.name: StoredPartition(digest, {}),
         **stored_day([table.name for table in _TABLES], lake, documents, None),
         **stored_day([_DOCUMENTS], lake, documents, USERS),
+        **stored_day([USER_FILES], lake, documents, USERS_PAGE),
     }
     return stale_assets(stored, _GRAPH, {table.name: _MADE_BY for table in _TABLES})
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from conversation_analytics.core.metrics import dimension_values, metric_values
-from conversation_analytics.core.periods import Period
+from conversation_analytics.core.periods import Period, Span
 from conversation_analytics.core.schemas import MONTHLY_REPORT, WEEKLY_REPORT, TableSchema
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable, Mapping
 
 PERIOD_REPORTS: Mapping[Period, TableSchema] = {
@@ -81,39 +81,32 @@ def _beside(now: pl.LazyFrame, then: pl.LazyFrame) -> pl.LazyFrame:
     )  # fmt: skip
 
 
-def days_before(first: dt.date, last: dt.date) -> tuple[dt.date, dt.date]:
-    """Return first and last day of as many days before `first` as there are up to `last`."""
-    return first - (last - first) - dt.timedelta(days=1), first - dt.timedelta(days=1)
-
-
 def range_report(
     partials: pl.LazyFrame,
     before: pl.LazyFrame,
-    first: dt.date,
-    last: dt.date,
+    span: Span,
     *,
     days: int | None = None,
     days_before: int | None = None,
 ) -> pl.DataFrame:
-    """Compute the report of any days, from `first` to `last`, both included.
+    """Compute the report of any days.
 
     Args:
-        partials: schema `schemas.DAILY_PARTIALS`, of the days.
-        before: the same of the days of `days_before`.
-        first: first day.
-        last: last day.
+        partials: schema `schemas.DAILY_PARTIALS`, of the days that are there.
+        before: the same of the days of `span.before()`.
+        span: the days.
         days: how many of the days are there; None: all.
         days_before: the same of the days before.
 
     Returns:
-        Schema and row order of `WEEKLY_REPORT`, `start` being `first`.
+        Schema and row order of `WEEKLY_REPORT`, `start` being the first day.
     """
-    every = (last - first).days + 1
+    every = len(span.days)
     both = _beside(
         period_values(partials, days=every if days is None else days),
-        period_values(before, days=every if days_before is None else days_before),
+        period_values(before, days=len(span.before().days) if days_before is None else days_before),
     )
-    start = pl.lit(first, dtype=pl.Date).alias("start")
+    start = pl.lit(span.first, dtype=pl.Date).alias("start")
     return WEEKLY_REPORT.conform(both.select(start, *WEEKLY_REPORT.polars.names()[1:]).collect())
 
 

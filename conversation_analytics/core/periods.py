@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,49 @@ NAMES: Mapping[Period, str] = {
     Period.DAY: "daily", Period.WEEK: "weekly", Period.MONTH: "monthly",
 }  # fmt: skip
 """What documents, files and jobs of a period are called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Consecutive days that a report is of.
+
+    Attributes:
+        first: first day.
+        last: last day, included.
+        period: what they are; None: any days that somebody asked for.
+    """
+
+    first: dt.date
+    last: dt.date
+    period: Period | None = None
+
+    @classmethod
+    def of(cls, period: Period, start: dt.date) -> Span:
+        """Return the days of the period that begins with `start`."""
+        return cls(start, period.end_of(start), period)
+
+    @property
+    def days(self) -> tuple[dt.date, ...]:
+        """All of its days."""
+        return tuple(days_between(self.first, self.last))
+
+    def before(self) -> Span:
+        """Return the period before, or as many days as these before them."""
+        if self.period is not None:
+            return Span.of(self.period, self.period.before(self.first))
+        day = dt.timedelta(days=1)
+        return Span(self.first - (self.last - self.first) - day, self.first - day)
+
+
+def runs_of_days(days: Iterable[dt.date]) -> tuple[Span, ...]:
+    """Put ascending days together that follow each other."""
+    runs: list[Span] = []
+    for day in days:
+        if runs and day - runs[-1].last == dt.timedelta(days=1):
+            runs[-1] = Span(runs[-1].first, day)
+        else:
+            runs.append(Span(day, day))
+    return tuple(runs)
 
 
 def starts_of(period: Period, days: Iterable[dt.date]) -> tuple[dt.date, ...]:

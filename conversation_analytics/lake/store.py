@@ -6,6 +6,7 @@ read the plain files too.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import logging
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 
 from conversation_analytics.core.errors import LakeError
+from conversation_analytics.core.partitions import PartitionReplacedError
 from conversation_analytics.lake.encoding import (
     EncodedPartition,
     Footer,
@@ -290,6 +292,12 @@ class Lake:
         full = f"{_REPORTS}/{path}"
         self._publish(full, data, self.objects.size(full))
         return self.objects.uri(full)
+
+    def put_first_report(self, path: str, data: bytes) -> None:
+        """Store a report under `reports/<path>` unless there is one already."""
+        if not self.has_report(path):
+            with contextlib.suppress(PartitionReplacedError):  # another writer was the first
+                self.objects.swap(f"{_REPORTS}/{path}", data, None)
 
     def get_report(self, path: str) -> bytes:
         """Return the report stored under `reports/<path>`.

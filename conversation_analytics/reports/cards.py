@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from conversation_analytics.core.drill_down import conversations_sql
 from conversation_analytics.core.metrics import METRICS, METRICS_BY_NAME, Grain, Metric, MetricType
 from conversation_analytics.reports import charts, tables
+from conversation_analytics.reports.drawings import Drawing
 from conversation_analytics.reports.markup import html_text
 from conversation_analytics.reports.values import (
     UNKNOWN,
@@ -24,7 +25,6 @@ from conversation_analytics.reports.values import (
 )
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Iterator, Mapping, Sequence
 
     import polars as pl
@@ -108,9 +108,14 @@ def _signed(number: Decimal, places: int) -> str:
 
 def hourly_card(today: DayValues, hourly: pl.DataFrame) -> str:
     """Show the turns by hour: columns `hour`, `turns`."""
+    return card("Turns by hour", hourly_chart(hourly) or nothing(f"No turns {today.within}."))
+
+
+def hourly_chart(hourly: pl.DataFrame) -> Drawing | None:
+    """Draw the turns by hour, columns `hour`, `turns`; None where there are none."""
     turns = dict(hourly.select("hour", "turns").iter_rows())
     if not any(turns.values()):
-        return card("Turns by hour", nothing(f"No turns {today.within}."))
+        return None
     points = [
         charts.Point(
             f"{hour:02}",
@@ -119,34 +124,42 @@ def hourly_card(today: DayValues, hourly: pl.DataFrame) -> str:
         )
         for hour in range(24)
     ]
-    chart = charts.columns(
+    return charts.columns(
         "Turns by hour of the day", points, x_title="hour of the day, local time", y_title="turns",
         whole=True,
     )  # fmt: skip
-    return card("Turns by hour", chart)
 
 
 def turns_card(today: DayValues) -> str:
     """Show the turns of the busiest apps."""
-    apps, rest = _top(today.apps, "turns")
-    rows = [_row(today, app, ("turns",)) for app in apps]
-    body = nothing(f"No turns {today.within}.")
-    if today.get("turns"):
-        body = charts.bars("Turns by app", rows, series=("turns",), x_title="turns", whole=True)
-    return card("Turns by app", body, note=rest)
+    chart, (_, rest) = turns_chart(today), _top(today.apps, "turns")
+    return card("Turns by app", chart or nothing(f"No turns {today.within}."), note=rest)
+
+
+def turns_chart(today: DayValues) -> Drawing | None:
+    """Draw the turns of the busiest apps; None where there are none."""
+    if not today.get("turns"):
+        return None
+    rows = [_row(today, app, ("turns",)) for app in _top(today.apps, "turns")[0]]
+    return charts.bars("Turns by app", rows, series=("turns",), x_title="turns", whole=True)
 
 
 def latency_card(today: DayValues) -> str:
     """Show the latency percentiles of the busiest apps."""
+    chart, (_, rest) = latency_chart(today), _top(today.apps, "turns")
+    unknown = nothing(f"No latency was measured {today.within}.")
+    return card("Latency", chart or unknown, note=rest if chart else "")
+
+
+def latency_chart(today: DayValues) -> Drawing | None:
+    """Draw the latency percentiles of the busiest apps; None where none was measured."""
     if today.get(LATENCIES[0]) is None:
-        return card("Latency", nothing(f"No latency was measured {today.within}."))
-    apps, rest = _top(today.apps, "turns")
+        return None
     series = [name.removeprefix("latency_") for name in LATENCIES]
-    rows = [_row(today, app, LATENCIES) for app in (None, *apps)]
-    chart = charts.ranges(
+    rows = [_row(today, app, LATENCIES) for app in (None, *_top(today.apps, "turns")[0])]
+    return charts.ranges(
         "Latency percentiles by app", rows, series=series, x_title="latency, seconds"
     )
-    return card("Latency", chart, note=rest)
 
 
 def cost_card(today: DayValues, currency: str | None) -> str:
@@ -232,36 +245,39 @@ def _table_row(
 
 def definitions_card(today: DayValues) -> str:
     """Show every metric with its value over all apps, its definition and its conversations."""
-    last = today.period.end_of(today.day)
     rows, seen = [], set()
+    whose = "all apps" if today.only is None else "this app"
     for name, metric, text, code in overall(today):
         anchor = "" if metric.name in seen else f' id="{definition_anchor(metric.name)}"'
         seen.add(metric.name)
         of_currency = f", {currency_label(code)}" if metric.grain is Grain.APP_CURRENCY else ""
         rows.append(
             f"<tr{anchor}><td>{html_text(name + of_currency)}</td><td>{html_text(text)}</td>"
-            f"<td>{html_text(metric.formula)}{_behind(metric, today.day, last, code)}</td>"
+            f"<td>{html_text(metric.formula)}{_behind(metric, today, code)}</td>"
             f"<td>{html_text(metric.null_rule)}</td></tr>"
         )
     return (
         '<section class="card wide" id="definitions"><details><summary>All metrics, their '
         "definitions and the conversations behind them</summary>"
         '<div class="scroll"><table class="left"><thead><tr><th scope="col">Metric</th>'
-        '<th scope="col">Value, all apps</th><th scope="col">Definition</th>'
+        f'<th scope="col">Value, {html_text(whose)}</th><th scope="col">Definition</th>'
         f'<th scope="col">Unknown ({UNKNOWN})</th></tr></thead><tbody>{"".join(rows)}</tbody>'
         "</table></div></details></section>\n"
     )
 
 
-def _behind(metric: Metric, first: dt.date, last: dt.date, code: str | None) -> str:
+def _behind(metric: Metric, today: DayValues, code: str | None) -> str:
     """Return how to list the conversations behind a figure: a command, and its SQL."""
     money = metric.grain is Grain.APP_CURRENCY
     currency = (code or "") if money else None
+    first, last = today.span.first, today.span.last
     days = f"--from {first.isoformat()} --to {last.isoformat()}"
     command = f"conversation-analytics query --metric {metric.name} {days}"
     if currency is not None:
         command += f" --currency {shlex.quote(currency)}"
-    sql = conversations_sql(metric, start=first, end=last, currency=currency)
+    if today.only is not None:
+        command += f" --app {shlex.quote(today.only)}"
+    sql = conversations_sql(metric, start=first, end=last, app_id=today.only, currency=currency)
     return (
         '<details class="sql"><summary>Conversations</summary>'
         f"<pre><code>{html_text(command)}</code></pre><p>or, in SQL over the lake:</p>"
@@ -314,8 +330,12 @@ def nothing(text: str) -> str:
     return f'<p class="note">{html_text(text)}</p>'
 
 
-def card(title: str, body: str, *, wide: bool = False, note: str = "", anchor: str = "") -> str:
-    """Return a card: `title` and `note` are plain text, `body` is HTML."""
+def card(
+    title: str, body: str | Drawing, *, wide: bool = False, note: str = "", anchor: str = ""
+) -> str:
+    """Return a card: `title` and `note` are plain text, `body` is HTML or a drawing."""
+    if isinstance(body, Drawing):
+        body = body.in_page()
     below = f'<p class="note">{html_text(note)}</p>' if note else ""
     style = "card wide" if wide else "card"
     name = f' id="{anchor}"' if anchor else ""

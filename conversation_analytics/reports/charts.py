@@ -10,6 +10,8 @@ import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from conversation_analytics.reports.drawings import Drawing
+from conversation_analytics.reports.drawings import short as _n
 from conversation_analytics.reports.markup import html_text
 from conversation_analytics.reports.values import compact_number
 
@@ -27,6 +29,8 @@ _LEFT, _TOP, _PLOT = 52, 26, 160  # of charts along days or hours: margins, heig
 _LONG_TOTAL = 100_000
 _SHADES = ("q1", "q2", "q3", "q4")
 _SERIES = ("s1", "s2")
+_STACK = ("s1", "s3", "s2")
+_BELOW = "s4"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ class Point:
 
 def columns(
     title: str, points: Sequence[Point], *, x_title: str, y_title: str, whole: bool = False
-) -> str:
+) -> Drawing:
     """Draw vertical bars.
 
     Args:
@@ -88,8 +92,8 @@ def columns(
                 f'y="{_n(_TOP + _PLOT - tall)}" width="{_n(frame.step * 0.76)}" '
                 f'height="{_n(tall)}" rx="2"/>'
             )
-    parts += frame.hits(points)
-    return frame.finished(title, parts, x_title, y_title)
+    parts += frame.names(points)
+    return frame.finished(title, parts, frame.hits(points), x_title, y_title)
 
 
 def lines(
@@ -100,7 +104,7 @@ def lines(
     x_title: str,
     y_title: str,
     whole: bool = False,
-) -> str:
+) -> Drawing:
     """Draw a line for each series; what is unknown is a gap.
 
     Args:
@@ -127,8 +131,59 @@ def lines(
             drawing = value is not None
         parts.append(f'<path class="line {styles[number]}" d="{path}"/>')
         parts += dots
-    parts += frame.hits(points)
-    return frame.finished(title, parts, x_title, y_title)
+    parts += frame.names(points)
+    return frame.finished(title, parts, frame.hits(points), x_title, y_title)
+
+
+def stacked(
+    title: str,
+    points: Sequence[Point],
+    *,
+    series: Sequence[str],
+    x_title: str,
+    y_title: str,
+) -> Drawing:
+    """Draw whole numbers on top of each other, and those of the last series below the axis.
+
+    Args:
+        title: what the chart shows, for screen readers.
+        points: a number for each series, at least 0.
+        series: names for the legend; at most four.
+        x_title: name of the horizontal axis.
+        y_title: name and unit of the vertical axis.
+    """
+    ups = [sum(value or 0 for value in point.values[:-1]) for point in points]
+    downs = [point.values[-1] or 0 for point in points]
+    ticks = nice_ticks(max([*ups, *downs], default=0), whole=True)
+    above = next(tick for tick in ticks if tick and tick >= max(ups, default=0))
+    below = next(tick for tick in ticks if tick >= max(downs, default=0))
+    scale, tall = _PLOT / (above + below), _PLOT * above / (above + below)
+    frame = _Frame(ticks, (_WIDTH - _LEFT - 8) / max(len(points), 1))
+    parts = []
+    for tick in (
+        *(one for one in ticks if one <= above),
+        *(-one for one in ticks if 0 < one <= below),
+    ):
+        y = _TOP + tall - tick * scale
+        ends = f'x1="{_LEFT}" x2="{_WIDTH - 8}" y1="{_n(y)}" y2="{_n(y)}"'
+        parts.append(f'<line class="{"grid" if tick else "base"}" {ends}/>')
+        parts.append(_text(_LEFT - 6, y + 4, compact_number(abs(tick)), "tick last"))
+    styles = (*_STACK[: len(series) - 1], _BELOW)
+    parts += _legend(list(zip(styles, series, strict=True)), right=_WIDTH - 8)
+    for index, point in enumerate(points):
+        x, y = frame.left(index) + frame.step * 0.12, _TOP + tall
+        for style, value in zip(styles, point.values, strict=True):
+            high = (value or 0) * scale
+            if style != _BELOW:
+                y -= high
+            top = _TOP + tall if style == _BELOW else y
+            if high:
+                parts.append(
+                    f'<rect class="{style}" x="{_n(x)}" y="{_n(top)}" '
+                    f'width="{_n(frame.step * 0.76)}" height="{_n(high)}"/>'
+                )
+    parts += frame.names(points)
+    return frame.finished(title, parts, frame.hits(points), x_title, y_title)
 
 
 def spark(values: Sequence[float | None]) -> str:
@@ -183,11 +238,10 @@ class _Frame:
         return parts
 
     def hits(self, points: Sequence[Point]) -> list[str]:
-        """Draw the names of the points, and what answers to the pointer: their whole height.
+        """Draw what answers to the pointer: the whole height of each point.
 
         So low bars, zeros and gaps tell their number, too.
         """
-        every = max(1, math.ceil(max(_text_width(p.label) for p in points) * 1.15 / self.step))
         parts = []
         for index, point in enumerate(points):
             hit = (
@@ -196,23 +250,34 @@ class _Frame:
             )
             link = html_text(point.link)
             parts.append(f'<a href="{link}">{hit}</a>' if link else hit)
-            if index % every == 0:
-                middle = self.left(index) + self.step / 2
-                parts.append(_text(middle, _TOP + _PLOT + 16, point.label, "tick middle"))
         return parts
 
-    def finished(self, title: str, parts: list[str], x_title: str, y_title: str) -> str:
+    def names(self, points: Sequence[Point]) -> list[str]:
+        """Draw the names of the points, of as many as have room."""
+        longest = max((_text_width(point.label) for point in points), default=0)
+        every = max(1, math.ceil(longest * 1.15 / self.step))
+        return [
+            _text(
+                self.left(index) + self.step / 2, _TOP + _PLOT + 16, points[index].label,
+                "tick middle",
+            )
+            for index in range(0, len(points), every)
+        ]  # fmt: skip
+
+    def finished(
+        self, title: str, parts: list[str], hits: list[str], x_title: str, y_title: str
+    ) -> Drawing:
         """Add the names of the axes."""
         height = _TOP + _PLOT + 40
         middle = _LEFT + (_WIDTH - 8 - _LEFT) / 2
         parts.append(_text(middle, height - 5, x_title, "axis middle"))
         parts.append(_text(0, 12, y_title, "axis"))
-        return _svg(title, _WIDTH, height, parts)
+        return Drawing(title, _WIDTH, height, "".join(parts), "".join(hits))
 
 
 def bars(
     title: str, rows: Sequence[Row], *, series: Sequence[str], x_title: str, whole: bool = False
-) -> str:
+) -> Drawing:
     """Draw horizontal bars, for several series one below the other in each row.
 
     Args:
@@ -232,7 +297,7 @@ def bars(
     parts = _vertical_grid(ticks, top, plot_width, plot_height)
     if len(series) > 1:
         parts += _legend([(f"s{i + 1}", name) for i, name in enumerate(series)])
-    thick = (row_height - 8) / len(series)
+    thick, hits = (row_height - 8) / len(series), []
     for index, row in enumerate(rows):
         y = top + index * row_height + 4
         parts.append(_label(row, y + (row_height - 8) / 2 + 4))
@@ -246,17 +311,18 @@ def bars(
                     f'width="{_n(long)}" height="{_n(thick - 1)}" rx="2"/>'
                 )
             name = f", {series[number]}" if len(series) > 1 else ""
-            parts.append(
+            hits.append(
                 f'<rect class="hit" x="{_LABELS}" y="{_n(bar_y)}" width="{_n(_WIDTH - _LABELS)}" '
                 f'height="{_n(thick)}">{_title(f"{row.label}{name}: {row.texts[number]}")}</rect>'
             )
             end = bar_y + thick / 2 + 3.5
             parts.append(_text(_LABELS + long + 6, end, ends[index][number], "end"))
     parts.append(_x_title(x_title, top + plot_height + 34, plot_width))
-    return _svg(title, _WIDTH, top + plot_height + 40, parts)
+    height = top + plot_height + 40
+    return Drawing(title, _WIDTH, height, "".join(parts), "".join(hits))
 
 
-def ranges(title: str, rows: Sequence[Row], *, series: Sequence[str], x_title: str) -> str:
+def ranges(title: str, rows: Sequence[Row], *, series: Sequence[str], x_title: str) -> Drawing:
     """Draw a line from the least to the greatest number of each row, with a dot for each.
 
     Args:
@@ -290,7 +356,7 @@ def ranges(title: str, rows: Sequence[Row], *, series: Sequence[str], x_title: s
             for x, number in dots
         ]
     parts.append(_x_title(x_title, top + plot_height + 34, plot_width))
-    return _svg(title, _WIDTH, top + plot_height + 40, parts)
+    return Drawing(title, _WIDTH, top + plot_height + 40, "".join(parts))
 
 
 def heat(
@@ -300,7 +366,7 @@ def heat(
     rows: Sequence[str],
     columns: Sequence[str],
     x_title: str,
-) -> str:
+) -> Drawing:
     """Draw a table of counts as shades, the stronger the more, with the sum of each row.
 
     Args:
@@ -341,7 +407,7 @@ def heat(
             f'width="18" height="14" rx="3" fill-opacity="{shade}"/>'
         )
     parts.append(_text(left + 132, below, f"{most:,} in an hour, at most", "tick"))
-    return _svg(title, _WIDTH, below + 8, parts)
+    return Drawing(title, _WIDTH, below + 8, "".join(parts))
 
 
 def nice_ticks(largest: float, *, whole: bool = False) -> list[float]:
@@ -433,16 +499,3 @@ def _title(text: str) -> str:
 
 def _text(x: float, y: float, text: str, style: str) -> str:
     return f'<text class="{style}" x="{_n(x)}" y="{_n(y)}">{html_text(text)}</text>'
-
-
-def _svg(title: str, width: float, height: float, parts: Sequence[str]) -> str:
-    label = html_text(title)
-    return (
-        f'<div class="chart"><svg viewBox="0 0 {_n(width)} {_n(height)}" role="img" '
-        f'aria-label="{label}">{"".join(parts)}</svg></div>'
-    )
-
-
-def _n(number: float) -> str:
-    """Write a coordinate, short and the same on every machine."""
-    return f"{number:.2f}".rstrip("0").rstrip(".")

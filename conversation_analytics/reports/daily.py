@@ -11,7 +11,6 @@ import io
 from typing import TYPE_CHECKING
 
 from conversation_analytics.core.metrics import METRICS_BY_NAME
-from conversation_analytics.core.periods import Period
 from conversation_analytics.reports.cards import (
     TABLE,
     apps_card,
@@ -19,11 +18,14 @@ from conversation_analytics.reports.cards import (
     definitions_card,
     errors_card,
     hourly_card,
+    hourly_chart,
     latency_card,
+    latency_chart,
     money_columns,
     overall,
     tiles,
     turns_card,
+    turns_chart,
 )
 from conversation_analytics.reports.conversations import ANCHORS, conversations_card
 from conversation_analytics.reports.index import navigation
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
     import datetime as dt
 
     import polars as pl
+
+    from conversation_analytics.reports.drawings import Drawing
 
 
 def daily_html(
@@ -85,7 +89,7 @@ def daily_html(
     ]  # fmt: skip
     count = len(today.apps)
     body = (
-        f"{navigation(Period.DAY, today.day)}"
+        f"{navigation(today.span)}"
         f"<h1>{html_text(long_date(today.day))}</h1>\n"
         f'<p class="sub">Daily report over {count} {"app" if count == 1 else "apps"}. '
         "Debugger turns are left out.</p>\n"
@@ -93,6 +97,21 @@ def daily_html(
         f'<div class="cards">\n{"".join(cards)}</div>'
     )
     return page(f"Daily report {today.day.isoformat()}", body)
+
+
+def daily_drawings(report: pl.DataFrame, hourly: pl.DataFrame) -> list[Drawing]:
+    """Return the drawings that tell most of a day.
+
+    Args:
+        report: rows of one day, schema `schemas.DAILY_REPORT`.
+        hourly: columns `hour` (0 to 23, local) and `turns`.
+
+    Raises:
+        ContractError: the report is not of exactly one day.
+    """
+    today = one_day(report)
+    found = (turns_chart(today), latency_chart(today), hourly_chart(hourly))
+    return [one for one in found if one is not None]
 
 
 def daily_markdown(report: pl.DataFrame) -> str:

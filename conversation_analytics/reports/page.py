@@ -5,18 +5,22 @@ from __future__ import annotations
 import base64
 import hashlib
 
+from conversation_analytics.reports.drawings import LIGHT, STYLE
 from conversation_analytics.reports.markup import html_text
+from conversation_analytics.reports.tables import SHADES
 
-_STYLE = """
-:root{color-scheme:light dark;--bg:#f6f7f9;--card:#fff;--ink:#1b2130;--soft:#5b6475;--line:#e3e6ec;
---grid:#eceff4;--s1:#3b6fd4;--s2:#e0973a;--q1:#a9c4f5;--q2:#6f9bea;--q3:#3b6fd4;--q4:#1f3f85;
---link:#2f5fc0;--shadow:0 1px 2px #1b213014,0 2px 8px #1b21300a}
+_STYLE = (
+    f"\n:root{{color-scheme:light dark;{LIGHT}"
+    """
+--link:#2f5fc0;--on:#fff;--edge:#1b213030;--shadow:0 1px 2px #1b213014,0 2px 8px #1b21300a}
 @media (prefers-color-scheme:dark){:root{--bg:#12151c;--card:#1b2029;--ink:#e8ebf1;--soft:#9aa4b6;
---line:#2d3441;--grid:#272e3a;--s1:#6e9bf2;--s2:#e8ac5c;--q1:#34548f;--q2:#4f7dd0;--q3:#86aef8;
---q4:#d3e2ff;--link:#8fb3ff;--shadow:none}}
-@media print{:root{--bg:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#ccc;--grid:#e6e6e6;
---s1:#3b6fd4;--s2:#e0973a;--q1:#a9c4f5;--q2:#6f9bea;--q3:#3b6fd4;--q4:#1f3f85;--link:#2f5fc0;
---shadow:none}}
+--line:#2d3441;--grid:#272e3a;--s1:#6e9bf2;--s2:#e8ac5c;--s3:#4fc0af;--s4:#7d879a;--q1:#34548f;--q2:#4f7dd0;--q3:#86aef8;
+--q4:#d3e2ff;--link:#8fb3ff;--on:#0d1220;--edge:#000a;--shadow:none}}
+@media print{:root{"""
+    f"{LIGHT}"
+    """
+--bg:#fff;--ink:#000;--soft:#444;--line:#ccc;--grid:#e6e6e6;--link:#2f5fc0;
+--on:#fff;--shadow:none}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--bg);color:var(--ink);font:15px/1.5 system-ui,-apple-system,
 "Segoe UI",Roboto,"Noto Sans",sans-serif}
@@ -40,25 +44,21 @@ overflow-wrap:anywhere}
 .tile .long{font-size:18px;line-height:1.8}
 .tile .change{color:var(--soft);font-size:13px}
 svg.spark{height:26px;margin-top:auto;padding-top:4px;box-sizing:content-box;overflow:visible}
-svg .line.s1{stroke:var(--s1)}svg.spark .line{vector-effect:non-scaling-stroke;stroke-width:1.5}
+svg.spark .line{vector-effect:non-scaling-stroke;stroke-width:1.5}
 .cards{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:16px;margin-top:16px}
 .card{padding:16px 18px;min-width:0}.wide{grid-column:1/-1}
 @media screen and (max-width:820px){.cards{grid-template-columns:minmax(0,1fr)}}
-svg{display:block;width:100%;height:auto}
-svg text{font-size:12px;fill:var(--soft)}
-svg .label,svg .end{fill:var(--ink)}svg .strong{font-weight:650}
-svg .middle{text-anchor:middle}svg .last{text-anchor:end}
-svg .hit{fill:transparent}svg .hit:hover,svg a:focus-visible .hit{fill:var(--ink);fill-opacity:.07}
+svg{display:block;width:100%;height:auto}"""
+    f"{STYLE}"
+    """svg .hit{fill:transparent}
+svg .hit:hover,svg a:focus-visible .hit{fill:var(--ink);fill-opacity:.07}
 svg a{cursor:pointer}
 svg .cell:hover,svg circle:hover{stroke:var(--ink);stroke-width:1.5}
-svg .grid{stroke:var(--grid)}svg .base{stroke:var(--soft)}
-svg .s1{fill:var(--s1)}svg .s2{fill:var(--s2)}
-svg .q1{fill:var(--q1)}svg .q2{fill:var(--q2)}svg .q3{fill:var(--q3)}svg .q4{fill:var(--q4)}
-svg .span{stroke:var(--line);stroke-width:3}svg .none{fill:var(--grid)}
-svg .line{fill:none;stroke-width:2;stroke-linejoin:round}
-svg .line.s2{stroke:var(--s2)}svg .line.q1{stroke:var(--q1)}svg .line.q2{stroke:var(--q2)}
-svg .line.q3{stroke:var(--q3)}svg .line.q4{stroke:var(--q4)}
 .scroll,.chart{overflow-x:auto}
+@media screen{.scroll,.chart{background:linear-gradient(to right,var(--card) 30%,transparent) 0/36px
+100% no-repeat local,linear-gradient(to left,var(--card) 30%,transparent) 100%/36px 100% no-repeat
+local,linear-gradient(to right,var(--edge),transparent) 0/12px 100% no-repeat scroll,
+linear-gradient(to left,var(--edge),transparent) 100%/12px 100% no-repeat scroll}}
 table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:tabular-nums}
 th,td{padding:6px 10px;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
 th:first-child,td:first-child{text-align:left;max-width:320px;overflow:hidden;
@@ -106,6 +106,19 @@ font-size:13px}
 font-weight:600}
 .month a:nth-child(8n+1){background:none;font-weight:400}
 .list{display:grid;gap:4px}.list a{display:flex;justify-content:space-between;padding:5px 10px}
+.below{margin-top:16px}
+.cohorts td{text-align:center;padding:4px 8px}.cohorts th:nth-child(n+2){text-align:center}
+.cohorts tbody td{border-bottom:2px solid var(--card)}
+.cohorts th:nth-child(n+3){min-width:58px}.cohorts td:first-child{text-align:left}
+.cohorts tbody tr:hover td{box-shadow:inset 0 1px var(--soft),inset 0 -1px var(--soft)}
+"""
+    + "".join(
+        f".h{step}{{background:color-mix(in srgb,var(--s1) {9 * step}%,var(--card));"
+        "print-color-adjust:exact;-webkit-print-color-adjust:exact}"
+        for step in range(1, SHADES + 1)
+    )
+    + """
+.h7,.h8,.h9,.h10,.h7 small,.h8 small,.h9 small,.h10 small{color:var(--on)}
 .list span{color:var(--soft);font-weight:400}
 .month a:hover,.list a:hover,.list a:hover span{background:var(--s1);color:var(--card)}
 @media screen and (max-width:560px){main{padding:16px 12px 32px}
@@ -124,6 +137,7 @@ th,td{padding:2px 3px;white-space:normal}table{font-size:8px}
 pre code{font-size:9px}
 .tile .value{font-size:18px}.months{grid-template-columns:repeat(3,1fr)}}
 """
+)
 
 _SCRIPT = """
 for (const button of document.querySelectorAll("table.sortable th button")) {

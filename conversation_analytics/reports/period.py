@@ -1,4 +1,4 @@
-"""Reports of weeks and months as an HTML page, Markdown and CSV.
+"""Reports of weeks, months and any days as an HTML page, Markdown and CSV.
 
 Same input, same bytes: nothing here looks at the clock. Every text from outside is escaped for its
 kind of file. Frames have the schemas of `core.period_report`.
@@ -8,28 +8,33 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
+import msgspec
 import polars as pl
 
 from conversation_analytics.core.metrics import LENGTHS, METRICS_BY_NAME, Grain
-from conversation_analytics.core.periods import Period
+from conversation_analytics.core.periods import Period, Span
+from conversation_analytics.core.schemas import DAILY_REPORT
 from conversation_analytics.reports import charts
+from conversation_analytics.reports.by_day import WEEKDAYS, Days
 from conversation_analytics.reports.cards import (
-    LATENCIES,
     TABLE,
     apps_card,
-    as_float,
     card,
     change_text,
     cost_card,
     definitions_card,
     errors_card,
+    hourly_card,
     latency_card,
+    latency_chart,
     nothing,
     tiles,
     turns_card,
+    turns_chart,
 )
 from conversation_analytics.reports.index import navigation
 from conversation_analytics.reports.labels import label_cards, labels_of_period
@@ -38,20 +43,23 @@ from conversation_analytics.reports.page import page
 from conversation_analytics.reports.values import (
     DayValues,
     app_label,
-    currency_label,
     day_values,
+    days_named,
     days_of,
     long_date,
-    period_title,
     plain_number,
+    span_title,
 )
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+    from conversation_analytics.reports.drawings import Drawing
+
 _HOURS = 24
+_HEAT = "Turns by weekday and hour"
+_JSON = msgspec.json.Encoder(decimal_format="number")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,144 +67,136 @@ class PeriodReport:
     """What a page shows.
 
     Attributes:
-        period: week or month.
-        start: its first day.
-        report: rows of the period, schema of `period_report.PERIOD_REPORTS`.
-        days: reports of its days, schema `schemas.DAILY_REPORT`.
+        span: the days.
+        report: rows of all of them, schema of `period_report.PERIOD_REPORTS`.
+        days: reports of each of them that is held, schema `schemas.DAILY_REPORT`.
         hours: columns `bucket` (24 * weekday + local hour, Monday 0), `turns`, over all apps.
+        only: the one app that everything is of; None: of all apps.
+        before_held: how many days of the period before are held; None: not told.
+        linked: whether the page is among the other pages, so that its links lead to them.
     """
 
-    period: Period
-    start: dt.date
+    span: Span
     report: pl.DataFrame
     days: pl.DataFrame
     hours: pl.DataFrame
+    only: str | None = None
+    before_held: int | None = None
+    linked: bool = True
+
+    @property
+    def told(self) -> pl.DataFrame:
+        """The rows that files tell: of one app without those over all apps, which are the same."""
+        return self.report if self.only is None else self.report.drop_nulls("app_id")
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        title = span_title(self.span)
+        if self.only is None:
+            return title
+        return f"{title}, {f'app {self.only}' if self.only else app_label(self.only)}"
 
 
 def period_html(shown: PeriodReport) -> str:
-    """Render a week or month as one self-contained HTML file, light or dark, screen or paper."""
+    """Render days as one self-contained HTML file, light or dark, for screen and paper."""
     now, before = _values(shown, "value"), _values(shown, "previous")
-    every = shown.period.days_of(shown.start)
-    found = {day.day: day for day in days_of(shown.days)}
-    days = _Days(tuple(every), found, weekdays=shown.period is Period.WEEK)
+    found = _held(shown)
     known = before if before.get("turns") else None
     dimensions = [label_cards(now, one) for one in labels_of_period(shown.report)]
+    by_app = shown.only is None
     cards = [
+        *_cards_in_time(shown, now),
+        _lengths_card(now),
+        *([turns_card(now), latency_card(now)] if by_app else []),
+        *(one for labels in dimensions for one in labels[:-1]),
+        *([*(cost_card(now, code) for code in now.currencies), errors_card(now)] if by_app else []),
+        *(one for labels in dimensions for one in labels[-1:]),
+        *([apps_card(now)] if by_app else []),
+        definitions_card(now),
+    ]
+    links = ""
+    if shown.linked:
+        links = navigation(shown.span, before=known is not None)
+    course = [found.get(day) for day in shown.span.days] if len(shown.span.days) > 1 else []
+    body = (
+        f"{links}<h1>{html_text(shown.title)}</h1>\n"
+        f'<p class="sub">{html_text(_told(shown, now, compared=known is not None))}</p>\n'
+        f"{tiles(now, known, days=course)}\n"
+        f'<div class="cards">\n{"".join(cards)}</div>'
+    )
+    return page(shown.title, body)
+
+
+def period_drawings(
+    span: Span, report: pl.DataFrame, turns: Mapping[dt.date, int], hours: pl.DataFrame
+) -> list[Drawing]:
+    """Return the drawings that tell most of days: by day, by app, by hour of the week.
+
+    Args:
+        span: the days.
+        report: rows of all of them, schema of `period_report.PERIOD_REPORTS`.
+        turns: of each day that is held, over all apps.
+        hours: columns `bucket`, `turns`, as of `PeriodReport`.
+    """
+    now = _values(PeriodReport(span, report, DAILY_REPORT.empty(), hours), "value")
+    held = {
+        day: day_values(Span.of(Period.DAY, day), {(None, "turns", None): Decimal(count)})
+        for day, count in turns.items()
+    }
+    by_day = Days(span.days, held, linked=False).columns("turns")
+    found = (by_day, turns_chart(now), latency_chart(now), heat_chart(hours))
+    return [one for one in found if one is not None]
+
+
+def _cards_in_time(shown: PeriodReport, now: DayValues) -> list[str]:
+    """Show the days, and the hours of the week; of a single day its hours."""
+    if len(shown.span.days) == 1:
+        hour = (pl.col("bucket") % _HOURS).alias("hour")
+        return [hourly_card(now, shown.hours.group_by(hour).agg(pl.col("turns").sum()))]
+    days = Days(shown.span.days, _held(shown), linked=shown.linked)
+    return [
         days.columns_card("turns"),
         days.users_card(),
         days.latency_card(),
         days.errors_card(),
         *(days.columns_card("cost", currency) for currency in now.currencies),
         _heat_card(now, shown.hours),
-        _lengths_card(now),
-        turns_card(now),
-        latency_card(now),
-        *(one for found in dimensions for one in found[:-1]),
-        *(cost_card(now, currency) for currency in now.currencies),
-        errors_card(now),
-        *(one for found in dimensions for one in found[-1:]),
-        apps_card(now),
-        definitions_card(now),
     ]
-    count = len(now.apps)
-    title = period_title(shown.period, shown.start)
-    held = f"{len(found)} of {len(every)} days are held"
-    against = (
-        f" Changes against {period_title(shown.period, shown.period.before(shown.start))}."
-        if known
-        else ""
-    )
-    body = (
-        f"{navigation(shown.period, shown.start, before=known is not None)}"
-        f"<h1>{html_text(title)}</h1>\n"
-        f'<p class="sub">{html_text(_span(shown))}, {count} {"app" if count == 1 else "apps"}; '
-        f"{held}. Debugger turns are left out.{html_text(against)}</p>\n"
-        f"{tiles(now, known, days=[found.get(day) for day in every])}\n"
-        f'<div class="cards">\n{"".join(cards)}</div>'
-    )
-    return page(title, body)
 
 
-@dataclass(frozen=True, slots=True)
-class _Days:
-    """The days of a period, those that are held and those that are not."""
-
-    every: tuple[dt.date, ...]
-    held: Mapping[dt.date, DayValues]
-    weekdays: bool
-
-    def columns_card(self, name: str, code: str | None = None) -> str:
-        """Show a count, or an amount of money, by day."""
-        metric = METRICS_BY_NAME[name]
-        money = metric.grain is Grain.APP_CURRENCY
-        title = f"{metric.title} by day{f', {currency_label(code)}' if money else ''}"
-        points = self._points(((name, code),))
-        if not any(point.values[0] for point in points):
-            plain = f"{metric.title} by day" if code is None else title
-            return card(plain, nothing("None on any day that is held."))
-        unit = currency_label(code) if money else metric.unit
-        chart = charts.columns(title, points, x_title=self._x_title, y_title=unit, whole=not money)
-        return card(title, chart)
-
-    def users_card(self) -> str:
-        """Show active and engaged users by day."""
-        return self._lines_card("Users by day", ("active_users", "engaged_users"), "users")
-
-    def latency_card(self) -> str:
-        """Show the percentiles of latency by day."""
-        return self._lines_card("Latency by day", LATENCIES, "latency, seconds")
-
-    def errors_card(self) -> str:
-        """Show the shares of turns that failed or have no answer, by day."""
-        names = ("error_rate", "empty_answer_rate")
-        return self._lines_card("Errors by day", names, "% of turns", scale=100)
-
-    def _lines_card(self, title: str, names: Sequence[str], unit: str, *, scale: int = 1) -> str:
-        points = self._points(tuple((name, None) for name in names), scale)
-        known = [value for point in points for value in point.values if value is not None]
-        if not known or (scale == 1 and not any(known)):  # no errors are worth a line, no users not
-            return card(title, nothing("None on any day that is held."))
-        chart = charts.lines(
-            title, points, series=[_short_title(name) for name in names], x_title=self._x_title,
-            y_title=unit, whole=unit == "users",
-        )  # fmt: skip
-        return card(title, chart)
-
-    @property
-    def _x_title(self) -> str:
-        return "day; a click opens its report"
-
-    def _points(self, keys: Sequence[tuple[str, str | None]], scale: int = 1) -> list[charts.Point]:
-        return [self._point(day, keys, scale) for day in self.every]
-
-    def _point(
-        self, day: dt.date, keys: Sequence[tuple[str, str | None]], scale: int
-    ) -> charts.Point:
-        label = f"{WEEKDAYS[day.weekday()]} {day.day}" if self.weekdays else str(day.day)
-        when = f"{WEEKDAYS[day.weekday()]} {day.isoformat()}"
-        found = self.held.get(day)
-        if found is None:
-            return charts.Point(label, (None,) * len(keys), f"{when}: not held")
-        texts = [
-            found.text(name, None, code)
-            if len(keys) == 1
-            else f"{_short_title(name)} {found.text(name, None, code)}"
-            for name, code in keys
-        ]
-        return charts.Point(
-            label,
-            tuple(as_float(found.get(name, None, code), scale=scale) for name, code in keys),
-            f"{when}: {texts[0]}" if len(keys) == 1 else "\n".join((when, *texts)),
-            f"../daily/{day.isoformat()}.html",
-        )
+def _told(shown: PeriodReport, now: DayValues, *, compared: bool) -> str:
+    """Say which days and apps the report is of, and what it is compared with."""
+    days, before, count = shown.span.days, shown.span.before(), len(now.apps)
+    missing = _missing(shown)
+    told = [_span_text(shown.span)]
+    if shown.only is None:
+        told[0] += f", {count} {'app' if count == 1 else 'apps'}"
+    if missing or len(days) > 1:
+        told[0] += f"; {len(days) - len(missing)} of {len(days)} days are held"
+    if missing and shown.span.period is None:
+        told[0] += f" (not {days_named(missing)})"
+    told.append("Debugger turns are left out")
+    if compared:
+        against = f"Changes against {span_title(before)}"
+        if shown.before_held not in (None, len(before.days)):
+            against += f", of which {shown.before_held} of {len(before.days)} days are held"
+        told.append(against)
+    return f"{'. '.join(told)}."
 
 
-def _short_title(name: str) -> str:
-    return METRICS_BY_NAME[name].title.removeprefix("Latency ").lower()
+def _held(shown: PeriodReport) -> dict[dt.date, DayValues]:
+    return {day.day: day for day in days_of(shown.days)}
 
 
-def _span(shown: PeriodReport) -> str:
-    return f"{long_date(shown.start)} to {long_date(shown.period.end_of(shown.start))}"
+def _missing(shown: PeriodReport) -> list[dt.date]:
+    held = _held(shown)
+    return [day for day in shown.span.days if day not in held]
+
+
+def _span_text(span: Span) -> str:
+    first, last = long_date(span.first), long_date(span.last)
+    return first if first == last else f"{first} to {last}"
 
 
 def _values(shown: PeriodReport, column: str) -> DayValues:
@@ -214,14 +214,14 @@ def _values(shown: PeriodReport, column: str) -> DayValues:
         for app, metric, code, now, then in whole.select(columns).iter_rows()
         if not priced or code in priced or METRICS_BY_NAME[metric].grain is Grain.APP
     }
-    return day_values(shown.start, values, shown.period)
+    return replace(day_values(shown.span, values), only=shown.only)
 
 
-def _heat_card(now: DayValues, hours: pl.DataFrame) -> str:
-    title = "Turns by weekday and hour"
+def heat_chart(hours: pl.DataFrame) -> Drawing | None:
+    """Draw the turns by weekday and hour, columns `bucket`, `turns`; None where there are none."""
     turns: dict[int, int] = dict(hours.select("bucket", "turns").iter_rows())
     if not any(turns.values()):
-        return card(title, nothing(f"No turns {now.within}."))
+        return None
     cells = [
         [
             (
@@ -232,12 +232,21 @@ def _heat_card(now: DayValues, hours: pl.DataFrame) -> str:
         ]
         for day, name in enumerate(WEEKDAYS)
     ]
-    chart = charts.heat(
-        title, cells, rows=WEEKDAYS, columns=[f"{hour:02}" for hour in range(_HOURS)],
+    return charts.heat(
+        _HEAT, cells, rows=WEEKDAYS, columns=[f"{hour:02}" for hour in range(_HOURS)],
         x_title="hour of the day, local time",
     )  # fmt: skip
-    often = "A month has some weekdays once more than others." if now.period is Period.MONTH else ""
-    return card(title, chart, note=often)
+
+
+def _heat_card(now: DayValues, hours: pl.DataFrame) -> str:
+    chart = heat_chart(hours)
+    if chart is None:
+        return card(_HEAT, nothing(f"No turns {now.within}."))
+    whole_weeks = len(now.span.days) % len(WEEKDAYS) == 0
+    often = "" if whole_weeks else "Some weekdays are among these days once more than others."
+    if now.span.period is Period.MONTH and not whole_weeks:
+        often = "A month has some weekdays once more than others."
+    return card(_HEAT, chart, note=often)
 
 
 def _lengths_card(now: DayValues) -> str:
@@ -258,15 +267,22 @@ def _lengths_card(now: DayValues) -> str:
 
 
 def period_markdown(shown: PeriodReport) -> str:
-    """Render a week or month as Markdown: metrics beside the period before, and a table by app."""
+    """Render days as Markdown: metrics beside those of the days before, and a table by app."""
     now, before = _values(shown, "value"), _values(shown, "previous")
-    span = shown.period.value
+    period = shown.span.period
+    then = f"{period.value} before" if period else "as many days before"
+    missing = _missing(shown)
     lines = [
-        f"# {period_title(shown.period, shown.start)}",
+        f"# {markdown_text(shown.title)}",
         "",
-        f"{_span(shown)}.",
+        f"{_span_text(shown.span)}.",
         "",
-        f"| metric | value | {span} before | change |",
+        *(
+            [f"Days that are not held: {days_named(missing)}.", ""]
+            if missing and not period
+            else []
+        ),
+        f"| metric | value | {then} | change |",
         "|---|---:|---:|---|",
     ]
     for name, code in _over_all_apps(now):
@@ -278,6 +294,8 @@ def period_markdown(shown: PeriodReport) -> str:
             change_text(now, before, name, code),
         )
         lines.append(f"| {' | '.join(map(markdown_text, cells))} |")
+    if shown.only is not None:
+        return "\n".join(lines) + "\n"
     titles = " | ".join(markdown_text(METRICS_BY_NAME[name].title) for name in TABLE)
     lines += ["", f"| app | {titles} |", f"|---|{'---:|' * len(TABLE)}"]
     for app in (*now.apps, None):
@@ -292,6 +310,36 @@ def _over_all_apps(now: DayValues) -> list[tuple[str, str | None]]:
         for metric in METRICS_BY_NAME.values()
         for code in (now.currencies if metric.grain is Grain.APP_CURRENCY else (None,))
     ]
+
+
+def period_json(shown: PeriodReport) -> str:
+    """Render days as one JSON object, numbers exact.
+
+    Keys: `first`, `last`, `app` (null: all apps), `days`, `days_not_held`, `days_before` and
+    `days_before_held` (null: not told), and `rows` with the columns of the report but `start`, in
+    its order; `app_id` is null in the rows over all apps.
+    """
+    columns = ("app_id", "dimension", "label", "metric", "currency", "unit")
+    rows = [
+        dict(zip(columns, texts, strict=True))
+        | {"value": _number(value), "previous": _number(previous)}
+        for *texts, value, previous in shown.told.select(*columns, "value", "previous").iter_rows()
+    ]
+    document = {
+        "first": shown.span.first,
+        "last": shown.span.last,
+        "app": shown.only,
+        "days": len(shown.span.days),
+        "days_not_held": _missing(shown),
+        "days_before": len(shown.span.before().days),
+        "days_before_held": shown.before_held,
+        "rows": rows,
+    }
+    return msgspec.json.format(_JSON.encode(document), indent=1).decode() + "\n"
+
+
+def _number(value: Decimal | None) -> Decimal | None:
+    return None if value is None else Decimal(plain_number(value))
 
 
 def period_csv(report: pl.DataFrame) -> str:

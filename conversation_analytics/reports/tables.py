@@ -14,21 +14,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from decimal import Decimal
 
+SHADES = 10
+"""The strongest ground of `shaded`."""
 
-def sortable(heads: Sequence[str], rows: Iterable[str], foot: str = "") -> str:
+
+def sortable(heads: Sequence[str], rows: Iterable[str], foot: str = "", *, style: str = "") -> str:
     """Return a table that a click on a heading sorts.
 
     Args:
         heads: names of the columns.
         rows: of `row`.
         foot: the last row, which stays there.
+        style: a class of the page's style sheet.
     """
     head = "".join(
         f'<th scope="col"><button type="button">{html_text(text)}</button></th>' for text in heads
     )
+    classes = f"sortable {style}" if style else "sortable"
     below = f"<tfoot>{foot}</tfoot>" if foot else ""
     return (
-        f'<div class="scroll"><table class="sortable"><thead><tr>{head}</tr></thead>'
+        f'<div class="scroll"><table class="{classes}"><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody>{below}</table></div>"
     )
 
@@ -44,6 +49,27 @@ def named(label: str, beside: str = "") -> str:
     whole = html_text(f"{beside}/{label}" if beside else label)
     small = f"<small><bdi>{html_text(beside)}</bdi></small>" if beside else ""
     return f'<td data-v="{text}" title="{whole}"><bdi>{text}</bdi>{small}</td>'
+
+
+def shaded(value: Decimal, text: str, beside: str, step: int, told: str) -> str:
+    """Return the cell of a number with a ground of `step`, from 0 to `SHADES`.
+
+    Args:
+        value: what sorts it.
+        text: what people read.
+        beside: what stands small below it.
+        step: of the ground; 0 for none.
+        told: what it says on hover.
+    """
+    return (
+        f'<td class="h{step}" data-v="{plain_number(value)}" title="{html_text(told)}">'
+        f"{html_text(text)}<small>{html_text(beside)}</small></td>"
+    )
+
+
+def empty() -> str:
+    """Return a cell without a number, which stands at the end however the table is sorted."""
+    return '<td data-v=""></td>'
 
 
 def number(value: Decimal | None, text: str, most: Decimal | None = None) -> str:

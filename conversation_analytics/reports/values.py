@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from conversation_analytics.core.errors import ContractError
 from conversation_analytics.core.metrics import METRICS_BY_NAME, NO_APP, Grain, Metric, MetricType
-from conversation_analytics.core.periods import Period
+from conversation_analytics.core.periods import Period, Span, runs_of_days
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     import polars as pl
 
@@ -26,26 +26,33 @@ _MINUTE = 60
 
 @dataclass(frozen=True, slots=True)
 class DayValues:
-    """The values of one day, or another period.
+    """The values of one day, or of other days together.
 
     Attributes:
-        day: calendar day in the analytics time zone.
+        span: the days, in the analytics time zone.
         values: by app (None: over all apps), metric name and currency; None is unknown.
         apps: the apps of the day, most turns first, then by name.
         currencies: of the money metrics over all apps, an unknown currency (None) last.
-        period: what the values are of; `day` is its first day.
+        only: the one app that everything is of; None: of all apps.
     """
 
-    day: dt.date
+    span: Span
     values: Mapping[Key, Decimal | None]
     apps: tuple[str, ...]
     currencies: tuple[str | None, ...]
-    period: Period = Period.DAY
+    only: str | None = None
+
+    @property
+    def day(self) -> dt.date:
+        """The first day."""
+        return self.span.first
 
     @property
     def within(self) -> str:
         """When, in words."""
-        return f"{'on' if self.period is Period.DAY else 'in'} this {self.period.value}"
+        if self.span.first == self.span.last:
+            return "on this day"
+        return "on these days" if (one := self.span.period) is None else f"in this {one.value}"
 
     def get(
         self, metric: str, app: str | None = None, currency: str | None = None
@@ -64,7 +71,7 @@ def days_of(report: pl.DataFrame) -> list[DayValues]:
     columns = ("day", "app_id", "metric", "currency", "value")
     for day, app, metric, currency, value in report.select(columns).iter_rows():
         by_day.setdefault(day, {})[app, metric, currency] = value
-    return [day_values(day, by_day[day]) for day in sorted(by_day)]
+    return [day_values(Span.of(Period.DAY, day), by_day[day]) for day in sorted(by_day)]
 
 
 def one_day(report: pl.DataFrame, day: dt.date | None = None) -> DayValues:
@@ -169,6 +176,28 @@ def period_title(period: Period, start: dt.date) -> str:
     return month if period is Period.MONTH else f"{start.day} {month}"
 
 
+def span_title(span: Span) -> str:
+    """Write days as `period_title` does, others as in `28 October to 3 November 2026`."""
+    if span.period is not None:
+        return period_title(span.period, span.first)
+    first, last = span.first, span.last
+    end = f"{last.day} {month_name(last.month)} {last.year}"
+    if first == last:
+        return end
+    start = str(first.day)
+    if (first.year, first.month) != (last.year, last.month):
+        start += f" {month_name(first.month)}"
+    return f"{start} to {end}" if first.year == last.year else f"{start} {first.year} to {end}"
+
+
+def days_named(days: Iterable[dt.date]) -> str:
+    """Write ascending days, as in `2026-11-03, 2026-11-05 to 2026-11-07`."""
+    return ", ".join(
+        one.first.isoformat() if one.first == one.last else f"{one.first} to {one.last}"
+        for one in runs_of_days(days)
+    )
+
+
 def short_span(first: dt.date, last: dt.date) -> str:
     """Write days as in `16 Nov to 22 Nov`."""
     return " to ".join(f"{day.day} {month_name(day.month)[:3]}" for day in (first, last))
@@ -196,16 +225,13 @@ def _money(amount: Decimal) -> str:
     return f"{amount:.{places}f}"
 
 
-def day_values(
-    day: dt.date, values: Mapping[Key, Decimal | None], period: Period = Period.DAY
-) -> DayValues:
+def day_values(span: Span, values: Mapping[Key, Decimal | None]) -> DayValues:
     """Return values with their apps and currencies found out."""
     apps = {app for app, _, _ in values if app is not None}
     currencies = {currency for app, metric, currency in values if app is None and metric == "cost"}
     return DayValues(
-        day,
+        span,
         values,
         tuple(sorted(apps, key=lambda app: (-(values.get((app, "turns", None)) or 0), app))),
         tuple(sorted(currencies, key=lambda code: (code is None, code or ""))),
-        period,
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
+import re
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -126,6 +128,34 @@ def test_weeks_and_months_are_merges_of_their_days_and_follow_them(
     assert stale(settings, *days) == {}
     assert merges_of(settings, days) == []
     assert runs_of_stale_days(settings, []) == []
+
+
+@pytest.mark.parametrize(("period", "start"), [(Period.WEEK, MONDAY), (Period.MONTH, SUNDAY)])
+def test_the_picture_of_a_period_is_in_the_metadata_and_small(
+    tmp_path: Path, instance: dg.DagsterInstance, period: Period, start: dt.date
+) -> None:
+    settings = settings_in(tmp_path)
+    last = MONDAY + dt.timedelta(days=2)
+    run_job(settings, "daily", MONDAY.isoformat(), last.isoformat(), instance=instance)
+    result = run_job(settings, NAMES[period], start.isoformat(), instance=instance)
+    (told,) = result.asset_materializations_for_node(PERIOD_REPORTS[period].name)
+    plot = str(told.metadata["plot"].value)
+    assert len(plot) < 60_000
+    found = re.fullmatch(r"!\[[^\]]+\]\(data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)\)", plot)
+    assert found
+    picture = base64.b64decode(found[1]).decode()
+    titles = ["Turns by day", "Turns by app", "Latency percentiles by app",
+              "Turns by weekday and hour"]  # fmt: skip
+    assert re.findall(r'class="name"[^>]*>([^<]*)<', picture) == titles
+    by_day, by_app, *_ = picture.split('class="name"')[1:]
+    assert by_day.count('<rect class="s1"') == 3  # a bar for each day that is held
+    lake = open_lake(settings)
+    report = lake.read(PERIOD_REPORTS[period], start.isoformat())
+    turns = report.filter((pl.col("metric") == "turns") & pl.col("dimension").is_null())
+    shown = {
+        int(text.replace(",", "")) for text in re.findall(r'class="end"[^>]*>([\d,]+)<', by_app)
+    }
+    assert shown == {int(one) for one in turns.drop_nulls("app_id")["value"]}
 
 
 def test_a_new_day_makes_its_week_again_and_lost_documents_only_themselves(

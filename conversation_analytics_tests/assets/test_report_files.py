@@ -16,11 +16,11 @@ import pytest
 
 from conversation_analytics.assets.lineage import files_inputs_path
 from conversation_analytics.assets.periods import stale_periods
-from conversation_analytics.assets.report_files import lead_to
 from conversation_analytics.core.periods import Period
 from conversation_analytics.core.schemas import DAILY_PARTIALS
 from conversation_analytics.lake.store import Lake
 from conversation_analytics.resources.connections import open_documents, open_lake
+from conversation_analytics.resources.report_pages import lead_to
 from conversation_analytics.settings import Settings, parse_settings
 from conversation_analytics_tests.platform import run_job
 
@@ -59,7 +59,8 @@ def test_every_link_of_every_page_leads_to_a_file(made: Settings) -> None:
     written = set(lake.reports())
     pages = {path for path in written if path.endswith(".html")}
     assert pages == {
-        "index.html", "weekly/index.html", "monthly/index.html", "daily/2026-11-20.html",
+        "index.html", "weekly/index.html", "monthly/index.html", "users/index.html",
+        "daily/2026-11-20.html",
         "daily/2026-11-21.html", "weekly/2026-11-16.html", "monthly/2026-11-01.html",
     }  # fmt: skip
     for page in pages:
@@ -119,6 +120,16 @@ class _Beside(Lake):
         found = super().reports()
         self.put_report("daily/2026-11-22.html", b"of another run")
         return found
+
+
+def test_the_page_of_users_is_there_before_any_user_and_is_left_alone_after(tmp_path: Path) -> None:
+    lake = open_lake(parse_settings({"PARQUET_BASE_DIR": str(tmp_path)}))
+    lead_to(lake, [])
+    assert "not told yet" in text_of(lake, "users/index.html")
+    lake.put_report("users/index.html", b"made")
+    lead_to(lake, ["daily/2026-11-21.html"])
+    assert text_of(lake, "users/index.html") == "made"
+    assert 'href="users/index.html"' in text_of(lake, "index.html")
 
 
 def test_a_page_that_another_run_adds_meanwhile_is_listed(tmp_path: Path) -> None:

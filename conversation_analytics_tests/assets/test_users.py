@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FIRST, LAST = dt.date(2026, 11, 2), dt.date(2026, 11, 12)
-ASSETS = ["user_analytics", "user_growth", "user_cohorts", "user_analytics_documents"]
+ASSETS = ["user_analytics", "user_growth", "user_cohorts", "user_analytics_documents",
+          "user_report_files"]  # fmt: skip
 
 
 @pytest.fixture
@@ -103,6 +104,34 @@ def test_users_are_what_the_rows_of_all_days_say_and_follow_a_changed_day(
     run_job(settings, "users", instance=instance)
     for table, as_it_was in zip((USER_ANALYTICS, USER_GROWTH, USER_COHORTS), before, strict=True):
         assert_frame_equal(lake.read(table, None), as_it_was, check_exact=True)
+
+
+def test_the_page_of_users_tells_growth_and_names_nobody(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    run_job(settings, "daily", FIRST.isoformat(), LAST.isoformat(), instance=instance)
+    result = run_job(settings, "users", instance=instance)
+    lake = open_lake(settings)
+    made = {path for path in lake.reports() if path.startswith("users/")}
+    assert made == {
+        "users/index.html", "users/index.inputs.json", "users/users.md", "users/growth.csv",
+        "users/cohorts.csv",
+    }  # fmt: skip
+    page = lake.get_report("users/index.html").decode()
+    table = lake.read(USER_ANALYTICS, None)
+    count = table.filter(pl.col("app_id").is_null()).height
+    assert f'<div class="name">Users, all days</div><div class="value">{count}</div>' in page
+    assert "<h2>Growth by week</h2>" in page
+    (told,) = result.asset_materializations_for_node("user_report_files")
+    plot = str(told.metadata["plot"].value)
+    assert plot.startswith("![Users](data:image/svg+xml;base64,")
+    assert len(plot) < 40_000
+    texts = [lake.get_report(path).decode() for path in made] + [str(told.metadata)]
+    for user in table["user_id"].unique():
+        assert not any(user in text for text in texts)
+    # A lost page is made again, and alone.
+    lake.objects.delete("reports/users/index.inputs.json")
+    assert stale(settings) == {"user_report_files": "missing"}
 
 
 def test_no_days_are_no_users(settings: Settings, instance: dg.DagsterInstance) -> None:

@@ -16,11 +16,10 @@ from conversation_analytics.core.metrics import METRICS, MODEL, PROVIDER
 from conversation_analytics.core.partials import PartialOptions, partials_of_days
 from conversation_analytics.core.period_report import (
     PERIOD_REPORTS,
-    days_before,
     period_report,
     range_report,
 )
-from conversation_analytics.core.periods import Period
+from conversation_analytics.core.periods import Period, Span
 from conversation_analytics.core.schemas import DAILY_PARTIALS
 from conversation_analytics_tests.core.metric_rows import (
     MARKERS,
@@ -161,18 +160,17 @@ def test_the_report_of_any_seven_days_is_the_week_of_them(start: dt.date) -> Non
     now = partials_of([conversation()], [turn(), turn(user_id="u2")], day=start)
     before = partials_of([], [turn(app_id="other")], day=start - dt.timedelta(days=3))
     week = period_report(now, before, Period.WEEK, start)
-    end = Period.WEEK.end_of(start)
-    assert_frame_equal(range_report(now, before, start, end), week, check_exact=True)
-    assert days_before(start, end) == (Period.WEEK.before(start), start - dt.timedelta(days=1))
+    span = Span(start, Period.WEEK.end_of(start))
+    assert_frame_equal(range_report(now, before, span), week, check_exact=True)
 
 
 def test_users_per_day_are_of_the_days_that_are_held() -> None:
     start = dt.date(2026, 3, 9)  # a week that has begun, after one of which no day is held
     now = partials_of([], [turn(user_id="u1"), turn(user_id="u2")], day=start)
-    end = Period.WEEK.end_of(start)
+    span = Span(start, Period.WEEK.end_of(start))
     for report in (
         period_report(now, NOTHING, Period.WEEK, start, days=2, days_before=0),
-        range_report(now, NOTHING, start, end, days=2, days_before=0),
+        range_report(now, NOTHING, span, days=2, days_before=0),
     ):
         told = {
             row["metric"]: (row["value"], row["previous"])
@@ -182,11 +180,6 @@ def test_users_per_day_are_of_the_days_that_are_held() -> None:
         assert told["active_users"] == (2, None)
         assert told["daily_active_users"] == (1, None)
         assert told["stickiness"] == (Decimal("0.5"), None)
-
-
-def test_the_days_before_a_day_are_the_day_before() -> None:
-    day = dt.date(2026, 3, 2)
-    assert days_before(day, day) == (dt.date(2026, 3, 1), dt.date(2026, 3, 1))
 
 
 def test_the_caller_chooses_the_engine() -> None:

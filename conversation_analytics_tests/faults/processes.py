@@ -16,7 +16,6 @@ _PRELOADED = (
     "conversation_analytics.documents.sqlite",
     "conversation_analytics_tests.faults.limits",
     "conversation_analytics_tests.faults.killing",
-    "matplotlib.figure",
     "rich.progress",
 )
 

@@ -54,6 +54,18 @@ def test_a_written_partition_is_read_back_sorted(objects: ObjectStore) -> None:
     assert lake.stat(MESSAGES, DAY).sha256 == written.sha256
 
 
+def test_only_the_first_report_of_a_path_is_stored_where_that_is_asked_for(
+    objects: ObjectStore,
+) -> None:
+    lake = Lake(objects)
+    lake.put_first_report("users/index.html", b"first")
+    lake.put_first_report("users/index.html", b"second")
+    assert lake.get_report("users/index.html") == b"first"
+    lake.put_report("users/index.html", b"third")
+    lake.put_first_report("users/index.html", b"first")
+    assert lake.get_report("users/index.html") == b"third"
+
+
 def test_an_identical_partition_is_not_written_again(objects: ObjectStore) -> None:
     lake, frame = Lake(objects), message_rows(100)
     first = lake.write(MESSAGES, DAY, frame)

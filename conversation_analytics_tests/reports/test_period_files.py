@@ -17,7 +17,7 @@ from conversation_analytics.core.metrics import METRICS, METRICS_BY_NAME, Grain
 from conversation_analytics.core.model_performance import model_performance
 from conversation_analytics.core.partials import PartialOptions, partials_of_days
 from conversation_analytics.core.period_report import period_report
-from conversation_analytics.core.periods import Period
+from conversation_analytics.core.periods import Period, Span
 from conversation_analytics.core.schemas import DAILY_REPORT
 from conversation_analytics.reports import charts, tables
 from conversation_analytics.reports.daily import daily_html
@@ -58,7 +58,7 @@ def shown(
     )
     reports = [daily_report(frame.lazy(), day) for day, frame in own.items()]
     return PeriodReport(
-        period, start, report, pl.concat([DAILY_REPORT.empty(), *reports]),
+        Span.of(period, start), report, pl.concat([DAILY_REPORT.empty(), *reports]),
         hours_of_week(pl.concat(own.values())),
     )  # fmt: skip
 
@@ -94,8 +94,7 @@ def test_hostile_names_are_text_and_the_page_loads_nothing(hostile: PeriodReport
 
 def test_the_order_of_rows_changes_nothing(hostile: PeriodReport) -> None:
     mixed = PeriodReport(
-        hostile.period,
-        hostile.start,
+        hostile.span,
         hostile.report.sample(fraction=1.0, shuffle=True, seed=3),
         hostile.days.sample(fraction=1.0, shuffle=True, seed=4),
         hostile.hours.sample(fraction=1.0, shuffle=True, seed=5),
@@ -268,7 +267,7 @@ def test_the_markdown_has_each_value_beside_the_one_before() -> None:
 def test_a_line_stops_where_a_day_is_unknown_and_a_spark_needs_two() -> None:
     points = [charts.Point(str(n), (value,), "") for n, value in enumerate((1.0, None, 2.0, 3.0))]
     drawing = charts.lines("x", points, series=("a",), x_title="day", y_title="y")
-    path = re.findall(r'class="line s1" d="([^"]*)"', drawing)[0]
+    path = re.findall(r'class="line s1" d="([^"]*)"', drawing.in_page())[0]
     assert [letter for letter in path if letter.isalpha()] == ["M", "M", "L"]
     assert charts.spark([None, 1.0]) == ""
     assert charts.spark([0.0, 0.0]) == ""

@@ -16,8 +16,13 @@ from conversation_analytics.core.daily_report import daily_report
 from conversation_analytics.core.metrics import METRICS
 from conversation_analytics.core.schemas import DAILY_REPORT
 from conversation_analytics.reports import charts
-from conversation_analytics.reports.daily import daily_csv, daily_html, daily_markdown
-from conversation_analytics.reports.plot import plot_png
+from conversation_analytics.reports.daily import (
+    daily_csv,
+    daily_drawings,
+    daily_html,
+    daily_markdown,
+)
+from conversation_analytics.reports.drawings import picture
 from conversation_analytics_tests.core.metric_rows import (
     Row,
     partials_of,
@@ -35,6 +40,13 @@ METRIC_LINES = len(METRICS)  # over all apps, in one currency
 
 def report_of(rows: list[Row]) -> pl.DataFrame:
     return daily_report(partials_of([], rows), DAY)
+
+
+HOURLY = pl.DataFrame({"hour": [3, 4], "turns": [1, 1234]})
+
+
+def drawn(report: pl.DataFrame, hourly: pl.DataFrame = HOURLY) -> str:
+    return picture("A day", daily_drawings(report, hourly))
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +71,8 @@ class Tags(HTMLParser):
 
 def assert_leads_only_to_reports(addresses: list[str]) -> None:
     """Fragments, pages of this program and the CSV beside one: nothing that the rows name."""
-    name = r"#[a-z0-9_-]+|((\.\./)?(daily|weekly|monthly)/)?[0-9-]{10}(\.conversations\.csv|\.html)"
-    known = re.compile(rf"({name}|(\.\./)?((weekly|monthly)/)?index\.html)")
+    name = r"((\.\./)?(daily|weekly|monthly)/)?[0-9-]{10}(\.conversations\.csv|\.html)"
+    known = re.compile(rf"(#[a-z0-9_-]+|{name}|(\.\./)?((weekly|monthly|users)/)?index\.html)")
     assert [one for one in addresses if not known.fullmatch(one)] == []
 
 
@@ -80,8 +92,8 @@ def test_the_order_of_rows_changes_neither_page_nor_plot_nor_markdown(report: pl
     shuffled = report.sample(fraction=1.0, shuffle=True, seed=3)
     assert daily_html(report, generated_for=DAY) == daily_html(shuffled, generated_for=DAY)
     assert daily_markdown(report) == daily_markdown(shuffled)
-    assert plot_png(report) == plot_png(shuffled)
-    assert plot_png(report).startswith(b"\x89PNG\r\n")
+    assert drawn(report) == drawn(shuffled)
+    assert "Turns by app" in drawn(report)
 
 
 def test_no_cell_of_the_csv_is_a_formula_and_no_value_is_lost(report: pl.DataFrame) -> None:
@@ -113,8 +125,7 @@ def test_every_row_of_a_markdown_table_has_its_cells_and_no_link(report: pl.Data
 
 
 def test_every_bar_and_every_hour_tells_its_number_on_hover() -> None:
-    hourly = pl.DataFrame({"hour": [3, 4], "turns": [1, 1234]})
-    page = daily_html(report_of([turn(app_id="plain")]), generated_for=DAY, hourly=hourly)
+    page = daily_html(report_of([turn(app_id="plain")]), generated_for=DAY, hourly=HOURLY)
     assert "<title>04:00, 1,234 turns</title>" in page
     assert "<title>05:00, 0 turns</title>" in page
     assert "<title>plain: 1</title>" in page
@@ -137,7 +148,7 @@ def test_a_day_without_turns_says_so_in_every_chart() -> None:
     assert "<svg" not in page
     for text in ("No turns on this day.", "No latency was measured", "No prices on this day."):
         assert text in page
-    assert plot_png(report_of([]), hourly).startswith(b"\x89PNG\r\n")
+    assert "No turns." in drawn(report_of([]), hourly)
 
 
 def test_a_tile_names_the_currency_above_the_amount() -> None:
@@ -151,7 +162,8 @@ def test_a_tile_names_the_currency_above_the_amount() -> None:
 
 @pytest.mark.parametrize("label", ["5f0d1c52-8a7e-4b1f-9c36-2d4e6a8b0c11", "W" * 50, "客" * 50])
 def test_the_label_of_a_chart_fits_beside_it(label: str) -> None:
-    drawing = charts.bars("chart", [charts.Row(label, (1.0,), ("1",))], series=("x",), x_title="x")
+    row = charts.Row(label, (1.0,), ("1",))
+    drawing = charts.bars("chart", [row], series=("x",), x_title="x").in_page()
     shown = re.search(r'class="label last"[^>]*>([^<]*)<', drawing)
     assert shown
     room = int(re.findall(r'<text class="label last" x="(\d+)"', drawing)[0])
@@ -181,6 +193,8 @@ def test_a_negative_count_is_still_refused() -> None:
     assert not dg.check_dagster_type(report_frame_type(DAILY_REPORT), report.to_pandas()).success
 
 
-def test_a_day_without_a_known_latency_has_a_plot_that_says_so() -> None:
+def test_a_day_without_a_known_latency_has_a_picture_without_it() -> None:
     rows = [turn(app_id=app, latency_s=None) for app in ("a" * 36, "b" * 36)]
-    assert plot_png(report_of(rows)).startswith(b"\x89PNG")
+    assert "Turns by app" in drawn(report_of(rows))
+    assert "Latency" not in drawn(report_of(rows))
+    assert "Latency" in drawn(report_of([turn()]))
