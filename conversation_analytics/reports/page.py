@@ -118,6 +118,7 @@ font-weight:600}
         for step in range(1, SHADES + 1)
     )
     + """
+.cohorts small{color:inherit}
 .h7,.h8,.h9,.h10,.h7 small,.h8 small,.h9 small,.h10 small{color:var(--on)}
 .list span{color:var(--soft);font-weight:400}
 .month a:hover,.list a:hover,.list a:hover span{background:var(--s1);color:var(--card)}
@@ -132,7 +133,7 @@ th:first-child,td:first-child{max-width:130px}.sortable th:first-child{min-width
 h1{font-size:20px}.note,td small,.tile .name,.tile .change{font-size:9px}td small{font-size:7px}
 .card,.tile,tr{break-inside:avoid}.card.wide{break-inside:auto}.scroll{overflow:visible}
 th,td{padding:2px 3px;white-space:normal}table{font-size:8px}
-.sortable th{min-width:0}svg.bar{min-width:20px}
+.sortable{font-size:7px}.sortable th{min-width:0}svg.bar{min-width:20px}
 .sortable th:first-child,.sortable td:first-child{position:static;min-width:0}
 pre code{font-size:9px}
 .tile .value{font-size:18px}.months{grid-template-columns:repeat(3,1fr)}}

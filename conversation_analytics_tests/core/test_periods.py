@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import calendar
 import datetime as dt
+import itertools
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conversation_analytics.core.periods import Period, starts_of
+from conversation_analytics.core.periods import Period, Span, runs_of_days, starts_of
 
 days = st.dates(dt.date(1971, 1, 1), dt.date(2199, 12, 31))
 
@@ -55,3 +56,28 @@ def test_periods_follow_each_other_without_a_gap(day: dt.date, period: Period) -
 )
 def test_labels_are_what_people_say(period: Period, start: dt.date, label: str) -> None:
     assert period.label(start) == label
+
+
+@given(
+    first=st.dates(dt.date(1999, 1, 1), dt.date(2100, 1, 1)),
+    length=st.integers(1, 400),
+)
+def test_any_days_stand_beside_as_many_days_just_before_them(first: dt.date, length: int) -> None:
+    span = Span(first, first + dt.timedelta(days=length - 1))
+    before = span.before()
+    assert len(span.days) == len(before.days) == length
+    assert before.last + dt.timedelta(days=1) == span.first
+
+
+def test_the_days_of_a_period_stand_beside_the_period_before() -> None:
+    march = Span.of(Period.MONTH, dt.date(2026, 3, 1))
+    assert march.last == dt.date(2026, 3, 31)
+    assert march.before() == Span(dt.date(2026, 2, 1), dt.date(2026, 2, 28), Period.MONTH)
+
+
+@given(days=st.sets(st.dates(dt.date(2026, 1, 1), dt.date(2026, 3, 31))))
+def test_runs_of_days_hold_each_day_once_and_do_not_touch(days: set[dt.date]) -> None:
+    runs = runs_of_days(sorted(days))
+    assert [day for run in runs for day in run.days] == sorted(days)
+    for one, following in itertools.pairwise(runs):
+        assert following.first - one.last > dt.timedelta(days=1)
