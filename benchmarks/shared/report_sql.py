@@ -118,7 +118,9 @@ OF_CURRENCIES = f"SELECT app, currency, {', '.join(MONEY)} FROM money WHERE curr
 
 def connected() -> duckdb.DuckDBPyConnection:
     """Return a connection that prints no progress."""
-    return duckdb.connect(config={"enable_progress_bar": False})
+    connection = duckdb.connect()
+    connection.execute("SET enable_progress_bar = false")
+    return connection
 
 
 def report_of_rows(folder: Path) -> tuple[pl.DataFrame, pl.DataFrame]:

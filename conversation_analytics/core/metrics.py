@@ -621,22 +621,45 @@ def _user_sums(rows: pl.LazyFrame) -> pl.LazyFrame:
     A session that goes on over midnight was counted on both days: where the first turn of a
     user's day follows the last one of the day before within the gap, it is one less.
     """
-    # Over all apps a session stays one of an app: `own_app` tells them apart.
-    user = ("app_id", "own_app", "user_id")
-    before = pl.col("last_at").shift(1).over(user, order_by="day")
-    silence = (pl.col("first_at") - before).dt.total_microseconds()
-    goes_on = (silence <= SESSION_GAP_S * 1_000_000).fill_null(value=False)
-    days = rows.with_columns((pl.col("sessions") - goes_on.cast(pl.Int64)).alias("sessions"))
-    by_user = days.group_by("app_id", "user_id").agg(
+    by_user = rows.group_by("app_id", "user_id").agg(
         pl.col("turns").sum(), pl.col("sessions").sum(), pl.col("day").n_unique().alias("user_days")
     )
-    return by_user.group_by("app_id").agg(
+    sums = by_user.group_by("app_id").agg(
         pl.len().cast(pl.Int64).alias("active_users"),
         (pl.col("turns") >= 2).sum().cast(pl.Int64).alias("engaged_users"),  # noqa: PLR2004 - the definition
         pl.col("turns").sum().cast(pl.Int64).alias("user_turns"),
         pl.col("sessions").sum().cast(pl.Int64).alias("sessions"),
         pl.col("user_days").sum().cast(pl.Int64).alias("user_days"),
     )
+    twice = _sessions_over_midnight(rows).group_by("app_id").agg(pl.len().alias("twice"))
+    return sums.join(twice, on="app_id", how="left", nulls_equal=True).select(
+        pl.all().exclude("sessions", "twice"),
+        (pl.col("sessions") - pl.col("twice").fill_null(0).cast(pl.Int64)).alias("sessions"),
+    )
+
+
+def _sessions_over_midnight(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the rows whose first session goes on from the day before."""
+    gap = pl.duration(seconds=SESSION_GAP_S)
+    # Only who was there late on one day or early on the next may be told to have gone on: looking
+    # at the day before of every user would take longer than all the rest.
+    days = (
+        rows.group_by("day")
+        .agg(pl.col("first_at").min().alias("begins"), pl.col("last_at").max().alias("ends"))
+        .sort("day")
+        .select(
+            "day",
+            (pl.col("ends").shift(1) + gap).alias("early"),
+            (pl.col("begins").shift(-1) - gap).alias("late"),
+        )
+    )
+    near = rows.join(days, on="day").filter(
+        (pl.col("first_at") <= pl.col("early")) | (pl.col("last_at") >= pl.col("late"))
+    )
+    # Over all apps a session stays one of an app: `own_app` tells them apart.
+    user = ("app_id", "own_app", "user_id")
+    before = pl.col("last_at").shift(1).over(user, order_by="day")
+    return near.filter(pl.col("first_at") - before <= gap)
 
 
 def money_sums(scoped: pl.LazyFrame, apps: pl.LazyFrame) -> pl.LazyFrame:
