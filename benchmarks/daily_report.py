@@ -57,9 +57,7 @@ def with_pandas(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return what `report_of_rows` does."""
 
     def read(table: TableSchema, columns: list[str]) -> pd.DataFrame:
-        rows = pd.read_parquet(
-            file_of(folder, table, 0), columns=columns, dtype_backend="pyarrow"
-        )
+        rows = pd.read_parquet(file_of(folder, table, 0), columns=columns, dtype_backend="pyarrow")
         if "invoke_from" in columns:
             rows = rows[rows["invoke_from"].ne("debugger").fillna(value=True)]
         return rows.assign(app=rows["app_id"].fillna(""))
@@ -105,7 +103,9 @@ def with_pandas(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
                 ("rated", rated),
             )
         }  # fmt: skip
-        people = of["users"].groupby("user_id")["size"].sum() if app is None else of["users"]["size"]
+        people = (
+            of["users"].groupby("user_id")["size"].sum() if app is None else of["users"]["size"]
+        )
         one, n, seconds = of["turns"], of["chats"]["n"], of["turns"]["micros"].sum() / 1e6
         quantile = one["latency_s"].quantile([0.5, 0.9, 0.95, 0.99], interpolation="higher")
         first = one["time_to_first_token_s"].quantile([0.5, 0.95], interpolation="higher")

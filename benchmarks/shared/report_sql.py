@@ -100,7 +100,7 @@ WITH turns AS (
 )
 """
 OF_APPS = f"""
-SELECT counts.app, {', '.join(APP)} FROM (
+SELECT counts.app, {", ".join(APP)} FROM (
     SELECT *, seconds / turns AS dify_average_response_time, timed_tokens / seconds AS output_speed,
         latencies[1] AS latency_p50, latencies[2] AS latency_p90, latencies[3] AS latency_p95,
         latencies[4] AS latency_p99, first_tokens[1] AS time_to_first_token_p50,
