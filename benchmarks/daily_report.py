@@ -20,14 +20,14 @@ import pandas as pd
 import polars as pl
 import pyarrow.parquet  # noqa: F401 - pandas reads with it: not to be timed
 from rapidfuzz import process  # noqa: F401 - as above
+from shared.made_up_days import day_of, file_of, scan, write_day
+from shared.measured import alone, medians, print_beside
+from shared.report_sql import report_of_rows, require_equal, values_of
 
 from conversation_analytics.core.daily_report import daily_report
 from conversation_analytics.core.partials import daily_partials
 from conversation_analytics.core.rephrases import rephrased_turns
 from conversation_analytics.core.schemas import CONVERSATIONS, FEEDBACKS, MESSAGES, TableSchema
-from shared.made_up_days import day_of, file_of, scan, write_day
-from shared.measured import alone, medians, print_beside
-from shared.report_sql import report_of_rows, require_equal, values_of
 
 ROUNDS = 3
 USERS = 150_000

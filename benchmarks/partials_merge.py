@@ -13,6 +13,9 @@ import tempfile
 from pathlib import Path
 
 import polars as pl
+from shared.made_up_days import file_of, megabytes, write_day
+from shared.measured import alone, medians, print_beside
+from shared.report_sql import report_of_rows, require_equal, values_of
 
 from conversation_analytics.core.metrics import metric_values
 from conversation_analytics.core.partials import partials_of_days
@@ -22,9 +25,6 @@ from conversation_analytics.core.schemas import (
     FEEDBACKS,
     MESSAGES,
 )
-from shared.made_up_days import file_of, megabytes, write_day
-from shared.measured import alone, medians, print_beside
-from shared.report_sql import report_of_rows, require_equal, values_of
 
 DAYS = 31
 ROUNDS = 3

@@ -19,6 +19,8 @@ import polars as pl
 import pyarrow.parquet  # noqa: F401 - the lake reads with it: not to be timed
 from polars.testing import assert_frame_equal
 from rapidfuzz import process  # noqa: F401 - as above
+from shared.made_up_days import FIRST, made_up_day
+from shared.measured import alone, medians, print_beside
 
 from conversation_analytics.core.partials import daily_partials
 from conversation_analytics.core.rephrases import rephrased_turns
@@ -31,8 +33,6 @@ from conversation_analytics.core.schemas import (
 from conversation_analytics.definitions import build_definitions
 from conversation_analytics.resources.connections import open_lake
 from conversation_analytics.settings import Settings, parse_settings
-from shared.made_up_days import FIRST, made_up_day
-from shared.measured import alone, medians, print_beside
 
 ROUNDS = 5
 DAY = FIRST.isoformat()

@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
+from shared.made_up_days import day_of, file_of, write_day
+from shared.measured import alone, medians, print_beside
+from shared.report_sql import connected
 
 from conversation_analytics.core.cohorts import user_cohorts, user_growth
 from conversation_analytics.core.partials import daily_partials
@@ -27,9 +30,6 @@ from conversation_analytics.core.schemas import (
     MESSAGES,
 )
 from conversation_analytics.core.user_analytics import user_analytics, users_of_days
-from shared.made_up_days import day_of, file_of, write_day
-from shared.measured import alone, medians, print_beside
-from shared.report_sql import connected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -168,7 +168,7 @@ def write_days_of_users(folder: Path, days: int, users: int) -> None:
             first_at=midnight + pl.duration(seconds=n % 80_000),
             last_at=midnight + pl.duration(seconds=n % 80_000 + 600),
             cost=pl.lit(1),
-            **{name: n % 7 + 1 for name in names},
+            **dict.fromkeys(names, n % 7 + 1),
         )
         kinds = (("users", ["model_provider", "model_id", "currency", "cost"]),
                  ("user_models", ["day", "first_at", "last_at", "errors", "sessions"]))  # fmt: skip

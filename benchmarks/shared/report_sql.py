@@ -10,12 +10,13 @@ import math
 from typing import TYPE_CHECKING
 
 import duckdb
-import polars as pl
 
 from conversation_analytics.core.schemas import CONVERSATIONS, FEEDBACKS, MESSAGES
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import polars as pl
 
 APP = (
     "conversations_new", "conversations_active", "turns", "conversations_1_2", "conversations_3_5",
