@@ -71,6 +71,7 @@ COLUMNS_OF = {
     "users": ("day", "app_id", "user_id", "turns", "errors", "sessions", "first_at", "last_at"),
 }  # fmt: skip
 """The columns that each kind of rows has; the others are null in it."""
+_OF_SINGLE_USERS = ("user_models", "user_ratings")
 _LONGEST_S = 1e9
 _MOST_TOKENS = 10**9
 _HIGHEST_PRICE = Decimal(10**9)
@@ -216,9 +217,12 @@ def partials_of_days(days: Iterable[pl.DataFrame]) -> pl.LazyFrame:
         days: frames of the schema `schemas.DAILY_PARTIALS`; each is let go once it was taken in.
 
     Returns:
-        The same schema, for `metrics.metric_values`.
+        The same schema, for reports: without the kinds `user_models` and `user_ratings`, which
+        tell of single users.
     """
-    kinds: dict[str, list[pl.DataFrame]] = {kind: [] for kind in COLUMNS_OF}
+    kinds: dict[str, list[pl.DataFrame]] = {
+        kind: [] for kind in COLUMNS_OF if kind not in _OF_SINGLE_USERS
+    }
     for day in days:
         for kind, frames in kinds.items():
             frames.append(day.filter(pl.col("kind") == kind).select("kind", *COLUMNS_OF[kind]))
