@@ -1,0 +1,1 @@
+"""Adapters of language engines: what tells languages apart."""
