@@ -21,7 +21,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import stdnum.iban
+import stdnum.iso7064.mod_97_10
 
 from conversation_analytics.core import national_ids
 from conversation_analytics.core.personal_kinds import Kind, Span
@@ -65,7 +65,9 @@ _FILE_ENDINGS: Final = frozenset(
     {"png", "jpg", "jpeg", "gif", "svg", "webp", "css", "js", "mjs", "ts", "tsx", "jsx", "json", "html",
      "yml", "yaml", "py", "service", "timer", "socket", "mount", "target"}
 )  # fmt: skip
-_IBAN: Final = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]){11,40}")
+_IBAN: Final = re.compile(
+    r"(?:(?<![A-Za-z0-9])|(?<=IBAN))[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]){11,40}"
+)
 _IBAN_LENGTHS: Final = {
     "AD": 24, "AE": 23, "AL": 28, "AT": 20, "AZ": 28, "BA": 20, "BE": 16, "BG": 22, "BH": 22, "BR": 29,
     "BY": 28, "CH": 21, "CR": 22, "CY": 28, "CZ": 24, "DE": 22, "DK": 18, "DO": 28, "EE": 20, "EG": 29,
@@ -81,8 +83,8 @@ _IPV4: Final = re.compile(
     rf"(?<![A-Za-z0-9_])(?<![A-Za-z0-9_][.\-])(?:{_OCTET}\.){{3}}{_OCTET}(?![A-Za-z0-9_]|\.\d|-[A-Za-z0-9])"
 )
 _IPV6: Final = re.compile(
-    r"(?<![A-Za-z0-9_:.])(?:[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4}){7}"
-    r"|(?=[0-9A-Fa-f:.]*\d)[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{1,4}){0,6}::(?:[0-9A-Fa-f]{1,4}:){0,6}"
+    r"(?<![A-Za-z0-9_.])(?<![0-9A-Fa-f_:]:)(?:[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4}){7}"
+    r"|(?=[0-9A-Fa-f:.]*\d)(?:[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4}){0,6})?::(?:[0-9A-Fa-f]{1,4}:){0,6}"
     rf"(?:(?:{_OCTET}\.){{3}}{_OCTET}|[0-9A-Fa-f]{{1,4}}))(?:%[a-z0-9]{{2,8}})?(?![A-Za-z0-9_:])"
 )
 _NOBODYS: Final = ("0.", "127.", "255.")
@@ -122,8 +124,7 @@ def find(text: str) -> tuple[Span, ...]:
         # and what shows only now (a number that stood against another) is found here, too.
         packed = _Packed(text, places)
         new = [
-            Span(packed.at(start), packed.at(end), kind)
-            for kind, start, end in _look(packed.text)
+            Span(packed.at(start), packed.at(end), kind) for kind, start, end in _look(packed.text)
         ]
         if not new:
             return tuple(sorted(found))
@@ -163,7 +164,9 @@ def lost_placeholders(text: str, redaction: Redaction) -> tuple[str, ...]:
     """
     before = Counter(_PLACEHOLDER.findall(redaction.text))
     after = Counter(_PLACEHOLDER.findall(text))
-    return tuple(sorted(name for name in before.keys() | after.keys() if before[name] != after[name]))
+    return tuple(
+        sorted(name for name in before.keys() | after.keys() if before[name] != after[name])
+    )
 
 
 def _redacted(
@@ -236,7 +239,11 @@ def _candidates(text: str) -> Iterator[tuple[Kind, int, int]]:
     yield from _ibans(text)
     yield from _addresses(text)
     for match in national_ids.LETTERED.finditer(text):
-        if national_ids.is_lettered(match) and hint_at(text, *match.span()) is not Hint.OTHER:
+        if not national_ids.is_lettered(match):
+            continue
+        hint = hint_at(text, *match.span())
+        # In small letters it may be anything: `12345678z`.
+        if hint is Hint.NATIONAL_ID or (hint is not Hint.OTHER and not match.group().islower()):
             yield Kind.NATIONAL_ID, *match.span()
     if RUN.search(text):
         yield from numbers_in(text)
@@ -263,7 +270,8 @@ def _ibans(text: str) -> Iterator[tuple[Kind, int, int]]:
         end = match.start() + ends[length - 1]
         if text[end : end + 1].isascii() and text[end : end + 1].isalnum():
             continue
-        if stdnum.iban.is_valid(compact[:length].upper(), check_country=False):
+        code = compact[:length].upper()
+        if stdnum.iso7064.mod_97_10.is_valid(code[4:] + code[:4]):
             yield Kind.IBAN, match.start(), end
 
 

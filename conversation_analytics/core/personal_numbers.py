@@ -20,9 +20,7 @@ from conversation_analytics.core.personal_words import Hint, hint_at
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-RUN: Final = re.compile(
-    r"(?<![A-Za-z0-9_])[+(]{0,2}\d(?:[ ().\-/]{0,3}\d){6,}+"
-)
+RUN: Final = re.compile(r"(?<![A-Za-z0-9_])[+(]{0,2}\d(?:[ ().\-/]{0,3}\d){6,}+")
 _HIDDEN: Final = re.compile(
     r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
     # Dates and times; not what goes on with more digits, as telephone numbers do.
@@ -38,7 +36,7 @@ _GLUED: Final = re.compile(r"[A-Za-z_]")
 _LEAST: Final = 7  # digits
 _MOST: Final = 19
 _MOST_PIECES: Final = 8
-_ATTACHED: Final = re.compile(r"[A-Za-z0-9]+[-_/.=#]{1,2}$")
+_ATTACHED: Final = re.compile(r"[A-Za-z0-9][-_/=#]{1,2}$|(?:\d|(?<![A-Za-z0-9])[A-Za-z]{1,2})\.$")
 _LABEL: Final = re.compile(
     r"(?:^|[^A-Za-z0-9])(?:tel|telf|telp|phone|mobile|cel|hp|wa\.me|fax|ph|mob|tlf|sdt|whatsapp|cpf"
     r"|nif|ssn|nik|no|nr|num|cccd|nir|id|card|iban|call)[-_/.=#]{1,2}$",
@@ -77,12 +75,18 @@ _NATIONAL: Final = (
 )  # fmt: skip
 # Without any grouping: mobile numbers with a trunk zero, and the Chinese and Brazilian ones.
 _BARE: Final = re.compile(r"0[1-9]\d{7,11}|1[3-9]\d{9}|[1-9][1-9]9[6-9]\d{7}")
+_SAYS_SO: Final = (Hint.PHONE, Hint.NATIONAL_ID)
+# Shapes of other numbers: with wrong check digits they are none of a person, nor a telephone.
+_NO_PHONE: Final = re.compile(
+    r"\d{3}-\d\d-\d{4}|\d{3}\.\d{3}\.\d{3}-\d\d|\d\d\.\d{3}\.\d{3}/\d{4}-\d\d"
+    r"|\d[ -]\d{4}[ -]\d{5}[ -]\d\d[ -]\d|\d{4}(?:[ -]\d{4}){3}|\d{4}[ -]\d{6}[ -]\d{4,5}"
+)
 _NORTH_AMERICAN: Final = re.compile(
     r"(?:\+?1[ .-]?)?(?:\([2-9]\d\d\) ?|[2-9]\d\d[ .-])[2-9]\d\d[ .-]\d{4}"
 )
 _ABROAD: Final = re.compile(r"\(?(?:\+|00|011)")
-_CMND_DIGITS: Final = 9
-_CCCD_DIGITS: Final = 12
+_UNSURE: Final = 10  # so many digits or fewer are a national number only as a whole
+_SHORT_CARD: Final = 13
 _SSN_DIGITS: Final = 9
 _SHORTEST_GROUP: Final = 2
 
@@ -141,9 +145,24 @@ def _longest(
         if hint is None or last == first:
             hint = hint_at(text, start, end)
         kind = _kind(text, start, end, digits, hint, strict=strict)
+        whole = first == 0 and last == len(pieces) - 1
+        if kind is Kind.NATIONAL_ID and not whole and len(digits) <= _UNSURE:
+            continue
+        if kind is Kind.PHONE and not whole and not _stands_alone(text[start:end], hint):
+            continue
         if kind is not None:
             return kind, last
     return None
+
+
+def _stands_alone(raw: str, hint: Hint) -> bool:
+    """Tell whether a telephone number shows where it begins, in a row of digits.
+
+    Five groups of a longer number may look like one.
+    """
+    if hint is Hint.PHONE or raw.startswith(("+", "(")):
+        return True
+    return " " not in raw and raw.startswith("0") and len(raw) > _LEAST + 1
 
 
 def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
@@ -157,17 +176,19 @@ def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
     return start, start + len(raw)
 
 
-def _kind(
-    text: str, start: int, end: int, digits: str, hint: Hint, *, strict: bool
-) -> Kind | None:
+def _kind(text: str, start: int, end: int, digits: str, hint: Hint, *, strict: bool) -> Kind | None:
     raw = text[start:end]
     if not strict:
         lenient = hint is Hint.PHONE and _may_be_called(raw, digits)
         return Kind.PHONE if lenient else None
     abroad = _ABROAD.match(raw) is not None
-    if abroad and _is_possible_abroad(re.sub(r"[^\d+]", "", raw)):
+    if (
+        abroad
+        and (hint is not Hint.OTHER or raw[0] == "+")
+        and _is_possible_abroad(re.sub(r"[^\d+]", "", raw))
+    ):
         return Kind.PHONE
-    if hint is Hint.MONEY or (_DECIMAL.fullmatch(raw) and hint is not Hint.PHONE):
+    if hint is Hint.MONEY or (_DECIMAL.fullmatch(raw) and hint not in _SAYS_SO):
         if not (hint is Hint.NONE and _is_spaced_phone(raw, digits)):
             return None
     if hint is not Hint.NATIONAL_ID and _is_card(raw, digits, hint):
@@ -184,7 +205,10 @@ def _kind(
 
 
 def _is_card(raw: str, digits: str, hint: Hint) -> bool:
-    if hint is Hint.OTHER and raw == digits:
+    # Thirteen digits are an old form of one issuer, and the length of many other numbers.
+    if raw == digits and (
+        hint is Hint.OTHER or (len(digits) == _SHORT_CARD and hint is not Hint.CARD)
+    ):
         return False
     return _CARD_GROUPS.fullmatch(raw) is not None and national_ids.is_card(digits)
 
@@ -231,6 +255,8 @@ def _is_national_phone(raw: str, digits: str, hint: Hint) -> bool:
     if hint not in (Hint.PHONE, Hint.NONE, Hint.IP, Hint.SECRET):
         return False
     called = hint is Hint.PHONE
+    if _NO_PHONE.fullmatch(raw) and not called:
+        return False
     if raw == digits:
         if not called and (not _BARE.fullmatch(digits) or _DATE_TIME.fullmatch(digits)):
             return False
@@ -250,7 +276,8 @@ def _is_grouped(raw: str) -> bool:
     """Tell whether the digits stand in groups as those of a telephone number do."""
     groups = re.findall(r"\d+", raw)
     return (
-        2 <= len(groups) <= 6  # noqa: PLR2004
+        raw.count("(") <= 1
+        and 2 <= len(groups) <= 6  # noqa: PLR2004
         and all(len(group) >= _SHORTEST_GROUP for group in groups[1:])
         and max(map(len, groups)) <= 9  # noqa: PLR2004
     )

@@ -17,7 +17,9 @@ _PEM: Final = re.compile(
     r"(?:.*?-----END (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----|[^<]*)",
     re.DOTALL,
 )
-_TOKEN: Final = re.compile(r"(?<![A-Za-z0-9_])[A-Za-z0-9_][A-Za-z0-9_\-./+:]{14,}[A-Za-z0-9_\-]={0,2}")
+_TOKEN: Final = re.compile(
+    r"(?<![A-Za-z0-9_])[A-Za-z0-9_][A-Za-z0-9_\-./+:]{14,}[A-Za-z0-9_\-]={0,2}"
+)
 _PREFIXED: Final = re.compile(
     r"(?<![A-Za-z0-9])(?:"
     r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?"  # JWT
@@ -50,16 +52,18 @@ _LABELLED: Final = re.compile(
     r"|(?:[a-z]+[_-])*(?:secret|api[_ -]?key|apikey|private[_ -]?key|access[_ -]?key|secret[_ -]?key"
     r"|encryption[_ -]?key|token|password|passwd|clave de api|chave de api)(?:[_ -]?(?:key|id))?"
     r"|密钥|令牌|คีย์|โทเคน)[\"']?"
-    r"(?P<link>\s{0,3}(?:=>|[:=：])\s{0,3}|\s(?:is|es|é|est|ist|adalah|là|คือ)\s{1,2}|\s?[是为คือ]{1,3}\s?)"
+    r"(?P<link>\s{0,3}(?:=>|[:=：])\s{0,3}|\s(?:is|es|é|est|ist|lautet|adalah|là|คือ)\s{1,2}|\s?[是为คือ]{1,3}\s?)"
     r"[\"'`“「]?(?P<value>[!-~]{6,200})",
     re.IGNORECASE,
 )
-_BEARER: Final = re.compile(r"(?<![a-z])bearer\s+(?P<value>[A-Za-z0-9._~+/-]{16,}={0,2})", re.IGNORECASE)
+_BEARER: Final = re.compile(
+    r"(?<![a-z])bearer\s+(?P<value>[A-Za-z0-9._~+/-]{16,}={0,2})", re.IGNORECASE
+)
 _PARAMETER: Final = re.compile(
     r"[?&#;](?:[a-z_-]*(?:key|token|secret|sig|signature|passwd|password|pwd|auth))=(?P<value>[^\s&#\"'<>;]{6,})",
     re.IGNORECASE,
 )
-_END: Final = "\"'`”」,;.)]}>!?"
+_END: Final = "\"'`”」,;.)]}>?。"
 _NO_VALUE: Final = re.compile(
     r"[<\[({$%*].*|[*x•.]+|https?://.*|(?:your|my|the|example|null|none|true|false|undefined)[\w-]*"
     r"|[\w.]+\(.*|\d{1,3}-\d{1,3}|[a-z_.]+\[.*",
@@ -84,7 +88,10 @@ def secrets_in(text: str) -> Iterator[tuple[int, int]]:
     tokens = list(_TOKEN.finditer(text))
     for token in tokens:
         for match in _PREFIXED.finditer(token.group()):
-            if any(char.isdigit() for char in match.group()[4:]) or len(match.group()) > 40:  # noqa: PLR2004
+            word = match.group()
+            tail = word[4:]
+            mixed = not (tail.islower() or tail.isupper())
+            if mixed or word.isupper() or any(char.isdigit() for char in tail):
                 yield token.start() + match.start(), token.start() + match.end()
     lower = text.lower()
     if any(label in lower for label in _LABELS):
@@ -122,7 +129,11 @@ def _is_value(value: str, label: str, *, says_so: bool) -> bool:
 
 
 def _noise(text: str, tokens: list[re.Match[str]]) -> Iterator[tuple[int, int]]:
-    urls = [match.span() for match in _URL.finditer(text)] if "://" in text or "www" in text or "data:" in text else []  # noqa: E501
+    urls = (
+        [match.span() for match in _URL.finditer(text)]
+        if "://" in text or "www" in text or "data:" in text
+        else []
+    )
     for token in tokens:
         start, end = token.span()
         if any(first <= start < last for first, last in urls):

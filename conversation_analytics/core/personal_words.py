@@ -35,7 +35,7 @@ _WORDS: Final = {
         r"tel|tels|telp|telf|telefono|teléfono|telefone|telefon|telephone|téléphone|telepon|fon"
         r"|telefonnummer|rufnummer|handynummer|handy|mobilnummer|mobil|mobile|cell|cellphone|phones?"
         r"|cel|celular|celulares|móvil|movil|telemóvel|telemovel|portable|ponsel|hp|nomor hp|no hp|wa"
-        r"|whatsapp|whats|zap|zalo|viber|telegram|signal|sms|fax|call|calling|ring|reach|text me|dial"
+        r"|whatsapp|whats|zap|zalo|viber|telegram|signal|sms|fax|call|calling|ring|reach|reached|direct line|text me|dial|their number is|his number is|her number is|my number is|your number is"
         r"|llámame|llamame|llame|llamar|llámeme|marque|ligue|ligar|liga|me liga|appelez|appeler|appelle"
         r"|joindre|joignable|rappelez|contact|contacto|contato|kontakt|hubungi|kontak|telpon|telfon"
         r"|anrufen|ruf|rufen|erreichen|erreichbar|erreichst|gọi|liên hệ|điện thoại|đt|sđt|sdt"
@@ -64,7 +64,7 @@ _WORDS: Final = {
         r"order|orders|order id|invoice|invoices|receipt|tracking|track|parcel|package|shipment|ticket"
         r"|case|ref|reference|booking|reservation|confirmation|transaction|txn|sku|item|product|serial"
         r"|batch|lot|part|model|isbn|issn|ean|upc|barcode|imei|account|acct|customer number|customer no|member no|membership"
-        r"|policy|contract|version|ver|v|release|build|revision|commit|port|pid|error|code|otp|pin|zip"
+        r"|policy|contract|version|ver|v|rev|kernel|firmware|driver|update|upgrade|release|build|revision|commit|port|pid|error|code|otp|pin|zip"
         r"|date|timestamp|epoch|coordinates|coords|lat|latitude|longitude|lon|lng|gps|section|chapter"
         r"|population|distance|size|bytes|weight|rows?|lines?|records?|order id|user id|session id|request id|message id"
         r"|pedido|pedidos|factura|recibo|seguimiento|rastreo|envío|paquete|referencia|reserva|cuenta"
@@ -100,7 +100,7 @@ _SIGNS: Final = {
     Hint.OTHER: (
         r"คำสั่งซื้อ|ออเดอร์|ใบสั่ง|ใบแจ้งหนี้|ใบเสร็จ|พัสดุ|ติดตาม|อ้างอิง|การจอง|บัญชี|สมาชิก|เวอร์ชัน|เวอร์ชั่น"
         r"|วันที่|พิกัด|รหัสสินค้า|สินค้า|ซีเรียล|หมายเลขเครื่อง|ธุรกรรม|รุ่น|订单|单号|快递|运单|发票|收据|工单"
-        r"|流水号|交易|参考|编号|预订|账号|账户|会员|版本|日期|坐标|序列号|型号|条码|订單|人口|经度|纬度|№|#"
+        r"|流水号|交易|参考|编号|预订|账号|账户|会员|版本|日期|坐标|序列号|型号|条码|订單|人口|经度|纬度|№"
     ),
     Hint.MONEY: r"ราคา|ยอด|บาท|฿|¥|￥|价格|金额|总计|人民币|\$|€|£|₫|共计",
 }  # fmt: skip
@@ -124,6 +124,9 @@ def _pattern(hint: Hint) -> str:
 
 
 _ANY: Final = re.compile("|".join(_pattern(hint) for hint in _WORDS))
+_SHORT_LIVED: Final = (Hint.OTHER, Hint.MONEY)
+_SENTENCE_END: Final = re.compile(r"[a-z]{3}[.!?] |[。！？\n]")
+_ENDS: Final = re.compile(r"[,;.!?、，。；\n]")
 _CUT_START: Final = re.compile(r"^[a-z]+")
 
 
@@ -144,9 +147,13 @@ def hint_at(text: str, start: int, end: int) -> Hint:
     nearest = Hint.NONE
     for match in _ANY.finditer(before):
         nearest = Hint(match.lastgroup or Hint.NONE)
+        if nearest in _SHORT_LIVED and _SENTENCE_END.search(before, match.end()):
+            nearest = Hint.NONE
     if nearest is not Hint.NONE:
         return nearest
-    found = _ANY.search(after)
+    if before.rstrip().endswith("#"):
+        return Hint.OTHER
+    found = _ANY.search(_ENDS.split(after, maxsplit=1)[0])
     # What stands after it may belong to the next number: only what it is called by people counts.
     if found is not None and found.lastgroup in (Hint.PHONE, Hint.CARD, Hint.NATIONAL_ID):
         return Hint(found.lastgroup)

@@ -236,14 +236,18 @@ def _link(rng: Random, label: str, language: str) -> str:
 
 
 def _case(
-    rng: Random, language: str, before: str, value: str, kind: Kind, about: str, around: str = "\x00"
+    rng: Random,
+    language: str,
+    before: str,
+    value: str,
+    kind: Kind,
+    about: str,
+    around: str = "\x00",
 ) -> Labelled:
     sentence = rng.choice(_SENTENCES[language])
     text = sentence.format(before + around)
     start = text.index("\x00")
-    return Labelled(
-        text.replace("\x00", value), (Span(start, start + len(value), kind),), about
-    )
+    return Labelled(text.replace("\x00", value), (Span(start, start + len(value), kind),), about)
 
 
 def _negatives(rng: Random, language: str) -> list[Labelled]:

@@ -116,7 +116,9 @@ def ip(rng: Random) -> str:
     """Return an IPv4 or IPv6 address of a host."""
     if rng.random() < 0.65:  # noqa: PLR2004
         first = rng.choice([8, 10, 37, 52, 91, 172, 185, 192, 203, 213])
-        return ".".join(str(n) for n in (first, rng.randrange(256), rng.randrange(256), 1 + rng.randrange(254)))
+        return ".".join(
+            str(n) for n in (first, rng.randrange(256), rng.randrange(256), 1 + rng.randrange(254))
+        )
     groups = [f"{rng.randrange(1, 65536):x}" for _ in range(6)]
     return rng.choice([f"2001:db8:{':'.join(groups)}", f"2a02:{groups[0]}::{groups[1]}:{groups[2]}",
                        f"fe80::{groups[0]}:{groups[1]}:{groups[2]}:{groups[3]}",
