@@ -121,9 +121,7 @@ def _keys(value: str) -> tuple[str, ...]:
 
 def _pseudonym_key(value: str) -> str:
     """Take one word of ASCII that nobody guesses."""
-    if value and (
-        not re.fullmatch(r"[!-~]{32,4096}", value) or len(set(value)) < _DISTINCT_IN_KEY
-    ):
+    if value and (not re.fullmatch(r"[!-~]{32,4096}", value) or len(set(value)) < _DISTINCT_IN_KEY):
         raise _BadValueError(
             "allowed is one word of 32 printable ASCII characters or more, such as "
             "`openssl rand -base64 32` prints"

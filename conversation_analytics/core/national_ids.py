@@ -114,6 +114,12 @@ _NINO: Final = (
     r"(?!BG|GB|NK|KN|TN|NT|ZZ)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z]"
     r"(?:[ -]?\d{2}){3}[ -]?[A-D]"
 )
+
+
+def _is_rfc(text: str) -> bool:
+    return bool(stdnum.mx.rfc.is_valid(text, validate_check_digits=True))
+
+
 _LETTERED: Final[tuple[tuple[str, str, Callable[[str], bool]], ...]] = (
     ("ric", r"\d{17}[Xx]", is_chinese_id),
     ("curp", r"[A-Z]{4}\d{6}[HMX][A-Z]{5}[A-Z\d]\d", stdnum.mx.curp.is_valid),
@@ -122,8 +128,8 @@ _LETTERED: Final[tuple[tuple[str, str, Callable[[str], bool]], ...]] = (
     ("dni", _DNI, stdnum.es.dni.is_valid),
     ("nie", _NIE, stdnum.es.nie.is_valid),
     ("nino", _NINO, lambda _: True),
-    ("nif", r"PT ?\d{9}", lambda text: bool(stdnum.pt.nif.is_valid(text))),
-    ("rfc", r"[A-ZÑ&]{4}\d{6}[A-Z\d]{3}", lambda text: _is_rfc(text)),
+    ("nif", r"PT ?\d{9}", stdnum.pt.nif.is_valid),
+    ("rfc", r"[A-ZÑ&]{4}\d{6}[A-Z\d]{3}", _is_rfc),
 )
 LETTERED: Final = re.compile(
     r"(?<![A-Za-z0-9_])(?<![A-Za-z0-9_][-./])(?:"
@@ -139,10 +145,6 @@ def is_lettered(match: re.Match[str]) -> bool:
     name = match.lastgroup or ""
     text = match.group().upper()
     return bool(_CHECKS[name](re.sub(r"[ .-]", "", text)))
-
-
-def _is_rfc(text: str) -> bool:
-    return bool(stdnum.mx.rfc.is_valid(text, validate_check_digits=True))
 
 
 def _is_date(born: str) -> bool:

@@ -8,6 +8,7 @@ without any grouping has to be valid, or called a telephone number by the words 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +19,7 @@ from conversation_analytics.core.personal_kinds import Kind
 from conversation_analytics.core.personal_words import Hint, hint_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 RUN: Final = re.compile(r"(?<![A-Za-z0-9_])[+(]{0,2}\d(?:[ ().\-/]{0,3}\d){6,}+")
 _HIDDEN: Final = re.compile(
@@ -28,6 +29,7 @@ _HIDDEN: Final = re.compile(
     r"|(?:0?[1-9]|[12]\d|3[01])([-/.])(?:0?[1-9]|[12]\d|3[01])\2(?:(?:19|20|25)\d\d|\d\d))"
     r"(?:[T ,]{1,2}\d{1,2}:\d\d(?::\d\d(?:[.,]\d+)?)?)?(?![-/.]?\d)"
     r"|(?<!\d)(?:[01]?\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:[.,]\d+)?)?(?![\d:])"
+    r"|(?<![\d.\-/])(?:1[5-9]|20)\d\d ?[-/] ?(?:1[5-9]|20)\d\d(?![\d\-/])"  # from year to year
     r"|https?://(?!wa\.me/|api\.whatsapp)[!-~]+"
     r"|(?<![\d.])[-+]?\d{1,3}\.\d{4,}(?![\d.])"  # a coordinate, a measure
 )
@@ -36,6 +38,8 @@ _GLUED: Final = re.compile(r"[A-Za-z_]")
 _LEAST: Final = 7  # digits
 _MOST: Final = 19
 _MOST_PIECES: Final = 8
+_TABLE_PIECES: Final = 24
+_TABLE_WIDTH: Final = 4  # characters a piece, with the space
 _ATTACHED: Final = re.compile(r"[A-Za-z0-9][-_/=#]{1,2}$|(?:\d|(?<![A-Za-z0-9])[A-Za-z]{1,2})\.$")
 _LABEL: Final = re.compile(
     r"(?:^|[^A-Za-z0-9])(?:tel|telf|telp|phone|mobile|cel|hp|wa\.me|fax|ph|mob|tlf|sdt|whatsapp|cpf"
@@ -87,8 +91,15 @@ _NORTH_AMERICAN: Final = re.compile(
 _ABROAD: Final = re.compile(r"\(?(?:\+|00|011)")
 _UNSURE: Final = 10  # so many digits or fewer are a national number only as a whole
 _SHORT_CARD: Final = 13
-_SSN_DIGITS: Final = 9
+_CMND_DIGITS: Final = 9
+_GROUPS: Final = range(2, 7)  # how many a telephone number is written in
 _SHORTEST_GROUP: Final = 2
+_LONGEST_GROUP: Final = 9
+_LONGEST_CALLED: Final = 13
+_GROUP: Final = re.compile(r"\d+")
+_NO_DIGIT: Final = re.compile(r"\D")
+_NO_DIGIT_OR_PLUS: Final = re.compile(r"[^\d+]")
+_NINE: Final = re.compile(r"[679]\d{8}")
 
 
 def numbers_in(text: str) -> Iterator[tuple[Kind, int, int]]:
@@ -98,12 +109,13 @@ def numbers_in(text: str) -> Iterator[tuple[Kind, int, int]]:
         text: of ASCII digits and separators (`core.personal_data` translates the others).
     """
     shown = _HIDDEN.sub(lambda match: "\x00" * len(match.group()), text)
+    thai = _THAI.search(text) is not None
     for run in RUN.finditer(shown):
         start, end = run.start(), run.end()
         if _GLUED.match(shown, end):  # `5kg`: the last number is none of a person
             end = max(shown.rfind(" ", start, end), start)
         if not _is_attached(shown, start, end):
-            yield from _split(shown, start, end)
+            yield from _split(shown, start, end, thai=thai)
 
 
 def _is_attached(text: str, start: int, end: int) -> bool:
@@ -116,15 +128,40 @@ def _is_attached(text: str, start: int, end: int) -> bool:
     return _ATTACHED.search(before) is not None and _LABEL.search(before) is None
 
 
-def _split(text: str, start: int, end: int) -> Iterator[tuple[Kind, int, int]]:
+@dataclass(frozen=True, slots=True)
+class _Number:
+    """Digits that may be a number of a person.
+
+    Attributes:
+        raw: as it is written.
+        digits: the digits alone.
+        hint: what the words around it say.
+        before: a little of the text before it, in small letters.
+        thai: whether the text has Thai letters.
+    """
+
+    raw: str
+    digits: str
+    hint: Hint
+    before: str
+    thai: bool
+
+    @property
+    def bare(self) -> bool:
+        """Whether nothing stands between the digits."""
+        return self.raw == self.digits
+
+
+def _split(text: str, start: int, end: int, *, thai: bool) -> Iterator[tuple[Kind, int, int]]:
     """Find numbers in a run that may be several, put apart by spaces."""
     pieces = [(m.start(), m.end()) for m in _PIECE.finditer(text, start, end)]
+    if len(pieces) > _TABLE_PIECES and end - start < _TABLE_WIDTH * len(pieces):
+        return  # a table of small numbers
     first = 0
     while first < len(pieces):
-        for strict in (True, False):
-            found = _longest(text, pieces, first, strict=strict)
-            if found is not None:
-                break
+        found = None
+        for decide in (_kind, _called):
+            found = found or _longest(text, pieces, first, decide, thai=thai)
         if found is None:
             first += 1
             continue
@@ -134,35 +171,41 @@ def _split(text: str, start: int, end: int) -> Iterator[tuple[Kind, int, int]]:
 
 
 def _longest(
-    text: str, pieces: list[tuple[int, int]], first: int, *, strict: bool
+    text: str,
+    pieces: list[tuple[int, int]],
+    first: int,
+    decide: Callable[[_Number], Kind | None],
+    *,
+    thai: bool,
 ) -> tuple[Kind, int] | None:
+    """Return what most pieces from the first one are together, and the last of them."""
     hint = None
     for last in range(min(len(pieces), first + _MOST_PIECES) - 1, first - 1, -1):
         start, end = _trimmed(text, pieces[first][0], pieces[last][1])
-        digits = re.sub(r"\D", "", text[start:end])
+        digits = _NO_DIGIT.sub("", text[start:end])
         if not _LEAST <= len(digits) <= _MOST:
             continue
         if hint is None or last == first:
             hint = hint_at(text, start, end)
-        kind = _kind(text, start, end, digits, hint, strict=strict)
+        before = text[max(0, start - 40) : start].lower()
+        number = _Number(text[start:end], digits, hint, before, thai)
+        kind = decide(number)
         whole = first == 0 and last == len(pieces) - 1
-        if kind is Kind.NATIONAL_ID and not whole and len(digits) <= _UNSURE:
-            continue
-        if kind is Kind.PHONE and not whole and not _stands_alone(text[start:end], hint):
-            continue
-        if kind is not None:
+        if kind is not None and (whole or _stands_alone(number, kind)):
             return kind, last
     return None
 
 
-def _stands_alone(raw: str, hint: Hint) -> bool:
-    """Tell whether a telephone number shows where it begins, in a row of digits.
+def _stands_alone(number: _Number, kind: Kind) -> bool:
+    """Tell whether a number shows where it begins, in a row of digits.
 
-    Five groups of a longer number may look like one.
+    Five groups of a longer number may look like a telephone number.
     """
-    if hint is Hint.PHONE or raw.startswith(("+", "(")):
+    if kind is Kind.NATIONAL_ID:
+        return len(number.digits) > _UNSURE
+    if kind is not Kind.PHONE or number.hint is Hint.PHONE or number.raw[0] in "+(":
         return True
-    return " " not in raw and raw.startswith("0") and len(raw) > _LEAST + 1
+    return " " not in number.raw and number.raw[0] == "0" and len(number.raw) > _LEAST + 1
 
 
 def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
@@ -176,121 +219,123 @@ def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
     return start, start + len(raw)
 
 
-def _kind(text: str, start: int, end: int, digits: str, hint: Hint, *, strict: bool) -> Kind | None:
-    raw = text[start:end]
-    if not strict:
-        lenient = hint is Hint.PHONE and _may_be_called(raw, digits)
-        return Kind.PHONE if lenient else None
-    abroad = _ABROAD.match(raw) is not None
-    if (
-        abroad
-        and (hint is not Hint.OTHER or raw[0] == "+")
-        and _is_possible_abroad(re.sub(r"[^\d+]", "", raw))
-    ):
+def _kind(number: _Number) -> Kind | None:
+    """Return what a number is by its check digits, shape and words."""
+    if _is_abroad(number):
         return Kind.PHONE
-    if hint is Hint.MONEY or (_DECIMAL.fullmatch(raw) and hint not in _SAYS_SO):
-        if not (hint is Hint.NONE and _is_spaced_phone(raw, digits)):
-            return None
-    if hint is not Hint.NATIONAL_ID and _is_card(raw, digits, hint):
-        return Kind.CARD
-    if hint is Hint.CARD and len(digits) > 12:  # noqa: PLR2004 - too long for anything else
+    if _is_amount(number):
         return None
-    if hint is Hint.PHONE and _is_national_phone(raw, digits, hint):
-        return Kind.PHONE
-    if _is_national_id(text, start, raw, digits, hint):
-        return Kind.NATIONAL_ID
-    if hint is Hint.NATIONAL_ID:
-        return Kind.CARD if _is_card(raw, digits, hint) else None
-    return Kind.PHONE if _is_national_phone(raw, digits, hint) else None
+    orders = _ORDERS.get(number.hint, (Kind.CARD, Kind.NATIONAL_ID, Kind.PHONE))
+    return next((kind for kind in orders if _HOLDS[kind](number)), None)
 
 
-def _is_card(raw: str, digits: str, hint: Hint) -> bool:
-    # Thirteen digits are an old form of one issuer, and the length of many other numbers.
-    if raw == digits and (
-        hint is Hint.OTHER or (len(digits) == _SHORT_CARD and hint is not Hint.CARD)
-    ):
+def _called(number: _Number) -> Kind | None:
+    """Return what the words alone make of a number: they say that one may telephone to it."""
+    if number.hint is not Hint.PHONE or len(number.digits) > _LONGEST_CALLED:
+        return None
+    likely = not _DATE_TIME.fullmatch(number.digits) and (number.bare or _is_grouped(number.raw))
+    return Kind.PHONE if likely else None
+
+
+def _is_abroad(number: _Number) -> bool:
+    if not _ABROAD.match(number.raw) or (number.hint is Hint.OTHER and number.raw[0] != "+"):
         return False
-    return _CARD_GROUPS.fullmatch(raw) is not None and national_ids.is_card(digits)
+    return _is_possible_abroad(_NO_DIGIT_OR_PLUS.sub("", number.raw))
 
 
-def _is_national_id(text: str, start: int, raw: str, digits: str, hint: Hint) -> bool:
-    count = len(digits)
-    shape = _GROUPED_ID.get(count)
-    grouped = shape is not None and shape.fullmatch(raw) is not None
-    if count == _SSN_DIGITS:
-        if _SSN.fullmatch(raw):
-            return hint is not Hint.OTHER and national_ids.is_us_ssn(digits)
-        if hint is not Hint.NATIONAL_ID:
-            return False
-        if national_ids.CMND_WORD.search(text[max(0, start - 40) : start].lower()):
-            return raw == digits
-    if hint is Hint.OTHER and not grouped:
-        return False
-    checks = national_ids.CHECKED.get(count, ())
-    if not any(check(digits) for check in checks):
-        return False
-    if hint is Hint.NATIONAL_ID or grouped:
+def _is_amount(number: _Number) -> bool:
+    if number.hint is Hint.NONE and " " in number.raw and _NINE.fullmatch(number.digits):
+        return False  # `612 345 678`: a mobile number, as likely as an amount
+    if number.hint is Hint.MONEY:
         return True
-    if raw != digits or _DATE_TIME.fullmatch(digits):
+    return number.hint not in _SAYS_SO and _DECIMAL.fullmatch(number.raw) is not None
+
+
+def _is_card(number: _Number) -> bool:
+    # Thirteen digits are an old form of one issuer, and the length of many other numbers.
+    unsure = len(number.digits) == _SHORT_CARD and number.hint is not Hint.CARD
+    if number.bare and (unsure or number.hint is Hint.OTHER):
         return False
-    match count:
+    shaped = _CARD_GROUPS.fullmatch(number.raw) is not None
+    return shaped and national_ids.is_card(number.digits)
+
+
+def _is_national_id(number: _Number) -> bool:
+    count, said = len(number.digits), number.hint is Hint.NATIONAL_ID
+    if _SSN.fullmatch(number.raw):
+        return number.hint is not Hint.OTHER and national_ids.is_us_ssn(number.digits)
+    if said and count == _CMND_DIGITS and national_ids.CMND_WORD.search(number.before):
+        return number.bare
+    if not any(check(number.digits) for check in national_ids.CHECKED.get(count, ())):
+        return False
+    shape = _GROUPED_ID.get(count)
+    grouped = shape is not None and shape.fullmatch(number.raw) is not None
+    if said or grouped:
+        return True
+    usual = number.bare and not _DATE_TIME.fullmatch(number.digits)
+    return usual and number.hint is not Hint.OTHER and _says_enough(number)
+
+
+def _says_enough(number: _Number) -> bool:
+    """Tell whether digits that pass a check need no word: others of that length are rare."""
+    match len(number.digits):
         case 9 | 10:
             return False
         case 11:
-            return not _BARE.fullmatch(digits)
+            return not _BARE.fullmatch(number.digits)
         case 12:
-            return not (digits.startswith("08") and _is_valid(digits, "ID"))
+            return not (number.digits.startswith("08") and _is_valid(number.digits, "ID"))
         case 13:
-            return not _EPOCH_MS.fullmatch(digits) or _THAI.search(text) is not None
+            return number.thai or not _EPOCH_MS.fullmatch(number.digits)
         case _:
             return True
 
 
-def _is_spaced_phone(raw: str, digits: str) -> bool:
-    """Tell `612 345 678` from an amount: nine digits that are a mobile number there."""
-    return " " in raw and len(digits) == 9 and digits[0] in "679"  # noqa: PLR2004
-
-
-def _is_national_phone(raw: str, digits: str, hint: Hint) -> bool:
-    if hint not in (Hint.PHONE, Hint.NONE, Hint.IP, Hint.SECRET):
+def _is_national_phone(number: _Number) -> bool:
+    called = number.hint is Hint.PHONE
+    if not called and _NO_PHONE.fullmatch(number.raw):
         return False
-    called = hint is Hint.PHONE
-    if _NO_PHONE.fullmatch(raw) and not called:
-        return False
-    if raw == digits:
-        if not called and (not _BARE.fullmatch(digits) or _DATE_TIME.fullmatch(digits)):
-            return False
-    elif _NORTH_AMERICAN.fullmatch(raw):
+    if not number.bare and _NORTH_AMERICAN.fullmatch(number.raw):
         return True
-    elif not _is_grouped(raw):
-        return False
-    return any(
-        _is_valid(digits, region)
+    if number.bare:
+        usual = _BARE.fullmatch(number.digits) and not _DATE_TIME.fullmatch(number.digits)
+        shaped = called or bool(usual)
+    else:
+        shaped = _is_grouped(number.raw)
+    return shaped and any(
+        _is_valid(number.digits, region)
         for pattern, regions in _NATIONAL
-        if pattern.fullmatch(digits)
+        if pattern.fullmatch(number.digits)
         for region in regions
     )
 
 
+_HOLDS: Final[dict[Kind, Callable[[_Number], bool]]] = {
+    Kind.CARD: _is_card,
+    Kind.NATIONAL_ID: _is_national_id,
+    Kind.PHONE: _is_national_phone,
+}
+# What is tried, one after the other, where words say something.
+_ORDERS: Final[dict[Hint, tuple[Kind, ...]]] = {
+    Hint.PHONE: (Kind.CARD, Kind.PHONE, Kind.NATIONAL_ID),
+    Hint.NATIONAL_ID: (Kind.NATIONAL_ID, Kind.CARD),
+    Hint.CARD: (Kind.CARD,),
+    Hint.OTHER: (Kind.CARD, Kind.NATIONAL_ID),
+}
+
+
 def _is_grouped(raw: str) -> bool:
     """Tell whether the digits stand in groups as those of a telephone number do."""
-    groups = re.findall(r"\d+", raw)
+    groups = _GROUP.findall(raw)
     return (
         raw.count("(") <= 1
-        and 2 <= len(groups) <= 6  # noqa: PLR2004
+        and len(groups) in _GROUPS
         and all(len(group) >= _SHORTEST_GROUP for group in groups[1:])
-        and max(map(len, groups)) <= 9  # noqa: PLR2004
+        and max(map(len, groups)) <= _LONGEST_GROUP
     )
 
 
-def _may_be_called(raw: str, digits: str) -> bool:
-    """Tell whether a number that the words call a telephone number may be one."""
-    if len(digits) > 13 or _DATE_TIME.fullmatch(digits):  # noqa: PLR2004
-        return False
-    return raw == digits or _is_grouped(raw)
-
-
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
 def _is_valid(digits: str, region: str) -> bool:
     try:
         return phonenumbers.is_valid_number(phonenumbers.parse(digits, region))
@@ -298,11 +343,9 @@ def _is_valid(digits: str, region: str) -> bool:
         return False
 
 
-@lru_cache(maxsize=4096)
 def _is_possible_abroad(number: str) -> bool:
-    international = re.sub(r"^(?:00|011)", "+", number)
     try:
-        parsed = phonenumbers.parse(re.sub(r"^\+(\d{1,3})\(0\)", r"+\1", international), None)
+        parsed = phonenumbers.parse(re.sub(r"^(?:00|011)", "+", number), None)
     except phonenumbers.NumberParseException:
         return False
     valid = phonenumbers.is_valid_number(parsed)

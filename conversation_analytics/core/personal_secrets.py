@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001, E501 - a pattern stays on a line, Chinese punctuation is meant
 """Credentials in text: keys by their prefixes, labelled passwords, tokens that look like noise."""
 
 from __future__ import annotations
@@ -5,6 +6,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from conversation_analytics.core.personal_words import Hint, hint_at
@@ -49,7 +51,7 @@ _LABELS: Final = (
 _LABELLED: Final = re.compile(
     r"(?<![a-z])(?P<label>pass(?:word|wd|phrase|wort|code)?|pwd|mot de passe|contraseña|clave|senha"
     r"|kennwort|kata sandi|mật khẩu|รหัสผ่าน|密码|口令"
-    r"|(?:[a-z]+[_-])*(?:secret|api[_ -]?key|apikey|private[_ -]?key|access[_ -]?key|secret[_ -]?key"
+    r"|(?:[a-z]{1,20}[_-]){0,4}(?:secret|api[_ -]?key|apikey|private[_ -]?key|access[_ -]?key|secret[_ -]?key"
     r"|encryption[_ -]?key|token|password|passwd|clave de api|chave de api)(?:[_ -]?(?:key|id))?"
     r"|密钥|令牌|คีย์|โทเคน)[\"']?"
     r"(?P<link>\s{0,3}(?:=>|[:=：])\s{0,3}|\s(?:is|es|é|est|ist|lautet|adalah|là|คือ)\s{1,2}|\s?[是为คือ]{1,3}\s?)"
@@ -60,7 +62,7 @@ _BEARER: Final = re.compile(
     r"(?<![a-z])bearer\s+(?P<value>[A-Za-z0-9._~+/-]{16,}={0,2})", re.IGNORECASE
 )
 _PARAMETER: Final = re.compile(
-    r"[?&#;](?:[a-z_-]*(?:key|token|secret|sig|signature|passwd|password|pwd|auth))=(?P<value>[^\s&#\"'<>;]{6,})",
+    r"[?&#;](?:[a-z_-]{0,40}(?:key|token|secret|sig|signature|passwd|password|pwd|auth))=(?P<value>[^\s&#\"'<>;]{6,})",
     re.IGNORECASE,
 )
 _END: Final = "\"'`”」,;.)]}>?。"
@@ -165,7 +167,7 @@ def _is_noise(word: str, *, called: bool) -> bool:
     counts = Counter(word)
     entropy = -sum(n / len(word) * math.log2(n / len(word)) for n in counts.values())
     # Random letters change case and class all the time; words and camel case do not.
-    turns = sum(_class(a) != _class(b) for a, b in zip(word, word[1:], strict=False))
+    turns = sum(_class(a) != _class(b) for a, b in pairwise(word))
     return entropy >= (3.5 if called else 4.0) and turns >= len(word) * (0.3 if called else 0.4)
 
 

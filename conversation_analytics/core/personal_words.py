@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001, E501 - Chinese punctuation is meant; words of a language stay on a line
 """Words beside a number that say what it is, in the languages of the platform.
 
 A number is often one of several things: nine digits may be a Spanish mobile number, a Portuguese

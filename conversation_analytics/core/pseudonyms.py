@@ -184,6 +184,5 @@ def user_titles(contract: Contract, table: SourceTable, more: Iterable[str]) -> 
     """Return the titles, in lower case, under which a table of the source holds users."""
     names = contract.tables[table].names
     return frozenset(
-        title.lower()
-        for title in (*USER_COLUMNS, *(names.get(c, c) for c in USER_COLUMNS), *more)
+        title.lower() for title in (*USER_COLUMNS, *(names.get(c, c) for c in USER_COLUMNS), *more)
     )

@@ -114,8 +114,9 @@ def test_users_are_the_same_people_under_other_names() -> None:
 
 
 def test_a_dead_letter_holds_pseudonyms_too() -> None:
-    served = {"id": "1", "conversation_id": "c", "query": "q", "answer": "a", "status": "normal",
-              "created_at": "no time", "from_end_user_id": {"mail": "alice@example.com"}}  # fmt: skip
+    served = {"id": "1", "conversation_id": "c", "query": "q", "answer": "a",
+              "created_at": "no time",
+              "from_end_user_id": {"mail": "alice@example.com"}}  # fmt: skip
     payload = PSEUDONYMS.row(json.dumps(served), USER_COLUMNS)
     raw = pl.DataFrame(
         [("1", START, payload, "", "", "", False)], schema=schemas.RAW_MESSAGES.polars, orient="row"
