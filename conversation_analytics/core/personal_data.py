@@ -41,6 +41,10 @@ _ONE_TO_ONE: Final = {
     **dict.fromkeys((0x2010, 0x2011, 0x2012, 0x2013, 0x2014, 0x2212, 0xFE63), "-"),
     **dict.fromkeys((0xA0, 0x2007, 0x2009, 0x200A, 0x200B, 0x202F, 0x3000), " "),
 }
+_TRANSLATED: Final = re.compile(f"[{''.join(map(chr, _ONE_TO_ONE))}]")
+_SOME_DIGITS: Final = re.compile(r"\d\d[ .\-]?\d\d[ .\-]?\d")
+_DIGIT: Final = re.compile(r"\d")
+_AT: Final = re.compile(r"[\[({]\s?at\s?[\])}]", re.IGNORECASE)
 _PLACE: Final = "\ue000"  # private use: stands for what was found, and for placeholders
 _PLACEHOLDER: Final = re.compile(
     rf"<(?:{'|'.join(kind.upper() for kind in Kind)})_[1-9][0-9]{{0,8}}>"
@@ -230,7 +234,7 @@ class _Packed:
 
 def _look(text: str) -> list[tuple[Kind, int, int]]:
     """Return what is found at one look, the more certain kinds before the others."""
-    if not text.isascii():
+    if not text.isascii() and _TRANSLATED.search(text):
         text = text.translate(_ONE_TO_ONE)
     found: list[tuple[Kind, int, int]] = []
     for kind, start, end in _candidates(text):
@@ -247,10 +251,12 @@ def _candidates(text: str) -> Iterator[tuple[Kind, int, int]]:
     for span in secrets_in(text):
         yield Kind.KEY, *span
     yield from _emails(text)
-    if re.search(r"\d", text) is None:
+    if _DIGIT.search(text) is None:
+        return
+    yield from _addresses(text)
+    if _SOME_DIGITS.search(text) is None:
         return
     yield from _ibans(text)
-    yield from _addresses(text)
     for match in national_ids.LETTERED.finditer(text):
         if not national_ids.is_lettered(match):
             continue
@@ -268,7 +274,7 @@ def _emails(text: str) -> Iterator[tuple[Kind, int, int]]:
             whole = ".." not in match["local"] and match["top"].lower() not in _FILE_ENDINGS
             if whole:
                 yield Kind.EMAIL, *match.span()
-    if re.search(r"[\[({]\s?at\s?[\])}]", text, re.IGNORECASE):
+    if _AT.search(text):
         for match in _SPELLED_EMAIL.finditer(text):
             yield Kind.EMAIL, *match.span()
 
