@@ -102,8 +102,10 @@ _IPV4: Final = re.compile(
 _IPV6: Final = re.compile(
     r"(?<![A-Za-z0-9_.])(?<![0-9A-Fa-f_:]:)(?:[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4}){7}"
     r"|(?=[0-9A-Fa-f:.]*\d)(?:[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4}){0,6})?::(?:[0-9A-Fa-f]{1,4}:){0,6}"
-    rf"(?:(?:{_OCTET}\.){{3}}{_OCTET}|[0-9A-Fa-f]{{1,4}}))(?:%[a-z0-9]{{2,8}})?(?![A-Za-z0-9_:])"
+    rf"(?:(?:{_OCTET}\.){{3}}{_OCTET}|[0-9A-Fa-f]{{1,4}}))(?:%[a-z0-9]{{2,8}})?(?![A-Za-z0-9_:]|\.\d)"
 )
+# Four small numbers are a version more often than an address, if no word says which.
+_LIKE_A_VERSION: Final = re.compile(r"[1-9]\.(?:1?\d|20)\.\d+\.\d+")
 _NOBODYS: Final = ("0.", "127.", "255.")
 _LONGEST_IPV6_TEXT_OF_CODE: Final = 5
 
@@ -299,7 +301,9 @@ def _addresses(text: str) -> Iterator[tuple[Kind, int, int]]:
         for match in _IPV4.finditer(text):
             if match.group().startswith(_NOBODYS):
                 continue
-            if hint_at(text, *match.span()) is not Hint.OTHER:
+            hint = hint_at(text, *match.span())
+            as_version = _LIKE_A_VERSION.fullmatch(match.group()) and hint is not Hint.IP
+            if hint is not Hint.OTHER and not as_version:
                 yield Kind.IP, *match.span()
     if text.count(":") > 1:
         for match in _IPV6.finditer(text):

@@ -30,6 +30,7 @@ _HIDDEN: Final = re.compile(
     r"(?:[T ,]{1,2}\d{1,2}:\d\d(?::\d\d(?:[.,]\d+)?)?)?(?![-/.]?\d)"
     r"|(?<!\d)(?:[01]?\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:[.,]\d+)?)?(?![\d:])"
     r"|(?<![\d.\-/])(?:1[5-9]|20)\d\d ?[-/] ?(?:1[5-9]|20)\d\d(?![\d\-/])"  # from year to year
+    r"|(?<![A-Za-z0-9])1Z(?: ?[0-9A-Z]){16}(?![A-Za-z0-9])"  # a parcel
     r"|https?://(?!wa\.me/|api\.whatsapp)[!-~]+"
     r"|(?<![\d.])[-+]?\d{1,3}\.\d{4,}(?![\d.])"  # a coordinate, a measure
 )
@@ -82,7 +83,7 @@ _BARE: Final = re.compile(r"0[1-9]\d{7,11}|1[3-9]\d{9}|[1-9][1-9]9[6-9]\d{7}")
 _SAYS_SO: Final = (Hint.PHONE, Hint.NATIONAL_ID)
 # Shapes of other numbers: with wrong check digits they are none of a person, nor a telephone.
 _NO_PHONE: Final = re.compile(
-    r"\d{3}-\d\d-\d{4}|\d{3}\.\d{3}\.\d{3}-\d\d|\d\d\.\d{3}\.\d{3}/\d{4}-\d\d"
+    r"(?:19|20)\d\d/\d+|\d{3}-\d\d-\d{4}|\d{3}\.\d{3}\.\d{3}-\d\d|\d\d\.\d{3}\.\d{3}/\d{4}-\d\d"
     r"|\d[ -]\d{4}[ -]\d{5}[ -]\d\d[ -]\d|\d{4}(?:[ -]\d{4}){3}|\d{4}[ -]\d{6}[ -]\d{4,5}"
 )
 _NORTH_AMERICAN: Final = re.compile(

@@ -36,7 +36,7 @@ _WORDS: Final = {
         r"tel|tels|telp|telf|telefono|teléfono|telefone|telefon|telephone|téléphone|telepon|fon"
         r"|telefonnummer|rufnummer|handynummer|handy|mobilnummer|mobil|mobile|cell|cellphone|phones?"
         r"|cel|celular|celulares|móvil|movil|telemóvel|telemovel|portable|ponsel|hp|nomor hp|no hp|wa"
-        r"|whatsapp|whats|zap|zalo|viber|telegram|signal|sms|fax|call|calling|ring|reach|reached|direct line|text me|dial|their number is|his number is|her number is|my number is|your number is"
+        r"|whatsapp|whats|zap|zalo|viber|telegram|signal|sms|fax|call|calling|ring|reach|reached|direct line|text me|dial|their number|his number|her number|my number|your number|our number|mi número|su número|tu número|meu número|seu número|mon numéro|son numéro|notre numéro|meine nummer|seine nummer|ihre nummer|nomor saya|nomornya|nomor kontak|số của tôi|số của em|số của mình|số tôi|ph|mobil|text"
         r"|llámame|llamame|llame|llamar|llámeme|marque|ligue|ligar|liga|me liga|appelez|appeler|appelle"
         r"|joindre|joignable|rappelez|contact|contacto|contato|kontakt|hubungi|kontak|telpon|telfon"
         r"|anrufen|ruf|rufen|erreichen|erreichbar|erreichst|gọi|liên hệ|điện thoại|đt|sđt|sdt"
@@ -56,7 +56,7 @@ _WORDS: Final = {
         r"|nik|ktp|kk|nomor induk|induk kependudukan|cccd|cmnd|căn cước|căn cước công dân"
         r"|chứng minh|chứng minh nhân dân|cmt|số định danh|mã định danh|thai id"
     ),
-    Hint.IP: r"ip|ips|ip-adresse|ipv4|ipv6|ping|host|server|servidor|serveur|gateway|ssh",
+    Hint.IP: r"ip|ips|nameserver|dns|inet|address|addr|adresse|dirección|endereço|alamat|địa chỉ|máy chủ|ip-adresse|ipv4|ipv6|ping|host|server|servidor|serveur|gateway|ssh",
     Hint.SECRET: (
         r"key|keys|api|apikey|api_key|token|secret|password|passwd|pwd|bearer|credential|credentials"
         r"|authorization|clave|chave|clé|schlüssel|contraseña|senha|passwort|kunci|khóa"
@@ -69,16 +69,16 @@ _WORDS: Final = {
         r"|date|timestamp|epoch|coordinates|coords|lat|latitude|longitude|lon|lng|gps|section|chapter"
         r"|population|distance|size|bytes|weight|rows?|lines?|records?|order id|user id|session id|request id|message id"
         r"|pedido|pedidos|factura|recibo|seguimiento|rastreo|envío|paquete|referencia|reserva|cuenta"
-        r"|versión|fecha|coordenadas|código|número de serie|serie|guía|lote|artículo|población"
-        r"|encomenda|fatura|nota fiscal|rastreamento|rastreio|protocolo|referência|conta|versão"
-        r"|commande|facture|suivi|colis|référence|réservation|compte|dossier|date"
+        r"|versión|fecha|coordenadas|código|número de serie|serie|guía|lote|artículo|expediente|proceso|población"
+        r"|encomenda|fatura|nota fiscal|rastreamento|rastreio|protocolo|processo|referência|número de cliente|número de contrato|conta|versão"
+        r"|commande|facture|suivi|colis|référence|réservation|compte|dossier|numéro client|numéro de client|numéro de contrat|date"
         r"|coordonnées|numéro de série|réf|bestellung|bestellnummer|bestell-nr|auftrag|auftragsnummer"
         r"|rechnung|rechnungsnummer|sendung|sendungsnummer|sendungsverfolgung|paket|referenz|buchung"
         r"|konto|kundennummer|vorgang|version|datum|koordinaten|seriennummer|artikel"
         r"|artikelnummer|aktenzeichen|pesanan|order|faktur|resi|pengiriman|paket|referensi|pemesanan"
-        r"|rekening|versi|tanggal|koordinat|nomor seri|transaksi|tiket|kode|no resi|invoice"
+        r"|rekening|versi|tanggal|koordinat|nomor seri|nomor pelanggan|nomor anggota|transaksi|tiket|kode|no resi|invoice"
         r"|đơn hàng|đơn|hóa đơn|vận đơn|mã vận đơn|theo dõi|bưu kiện|tham chiếu|đặt chỗ|tài khoản"
-        r"|phiên bản|ngày|tọa độ|mã số|số sê-ri|giao dịch|mã đơn|mã"
+        r"|phiên bản|ngày|tọa độ|mã số|mã khách hàng|mã giao dịch|số sê-ri|giao dịch|mã đơn|mã"
     ),
     Hint.MONEY: (
         r"usd|eur|gbp|thb|vnd|idr|cny|rmb|brl|mxn|rp|rs|baht|dong|price|total|cost|amount|precio|preço"
@@ -88,7 +88,7 @@ _WORDS: Final = {
 }  # fmt: skip
 _SIGNS: Final = {
     Hint.PHONE: (
-        r"โทรศัพท์|โทร|เบอร์|มือถือ|ติดต่อ|แฟกซ์|电话|手机|手机号|联系|致电|拨打|打给|打我|座机|传真|热线|微信"
+        r"โทรศัพท์|โทร|เบอร์|มือถือ|ติดต่อ|แฟกซ์|电话|手机|手机号|联系|致电|拨打|打给|打我|座机|传真|热线|我的号码|号码是|微信"
         r"|電話|手機|☎|📞|📱|✆"
     ),
     Hint.CARD: r"บัตรเครดิต|บัตรเดบิต|หมายเลขบัตร|เลขบัตร(?!ป)|信用卡|银行卡|借记卡|卡号|信用卡号|刷卡",
@@ -96,12 +96,12 @@ _SIGNS: Final = {
         r"บัตรประชาชน|บัตรประจำตัว|เลขประจำตัว|เลขบัตรประชาชน|ปชช|เลขที่บัตรประ|เลขผู้เสียภาษี|身份证"
         r"|身份证号|证件号|身份號|公民身份"
     ),
-    Hint.IP: r"ไอพี|地址为|服务器",
+    Hint.IP: r"ไอพี|เซิร์ฟเวอร์|地址|服务器",
     Hint.SECRET: r"รหัสผ่าน|คีย์|โทเคน|密码|密钥|令牌|口令|mật khẩu|kata sandi|mot de passe",
     Hint.OTHER: (
         r"คำสั่งซื้อ|ออเดอร์|ใบสั่ง|ใบแจ้งหนี้|ใบเสร็จ|พัสดุ|ติดตาม|อ้างอิง|การจอง|บัญชี|สมาชิก|เวอร์ชัน|เวอร์ชั่น"
-        r"|วันที่|พิกัด|รหัสสินค้า|สินค้า|ซีเรียล|หมายเลขเครื่อง|ธุรกรรม|รุ่น|订单|单号|快递|运单|发票|收据|工单"
-        r"|流水号|交易|参考|编号|预订|账号|账户|会员|版本|日期|坐标|序列号|型号|条码|订單|人口|经度|纬度|№"
+        r"|วันที่|พิกัด|รหัสสินค้า|สินค้า|ซีเรียล|หมายเลขเครื่อง|ธุรกรรม|รหัสลูกค้า|เลขที่สัญญา|รุ่น|订单|单号|快递|运单|发票|收据|工单"
+        r"|流水号|交易|参考|编号|客户号|会员号|预订|账号|账户|会员|版本|日期|坐标|序列号|型号|条码|订單|人口|经度|纬度|№"
     ),
     Hint.MONEY: r"ราคา|ยอด|บาท|฿|¥|￥|价格|金额|总计|人民币|\$|€|£|₫|共计",
 }  # fmt: skip
