@@ -36,7 +36,7 @@ _WORDS: Final = {
         r"tel|tels|telp|telf|telefono|teléfono|telefone|telefon|telephone|téléphone|telepon|fon"
         r"|telefonnummer|rufnummer|handynummer|handy|mobilnummer|mobil|mobile|cell|cellphone|phones?"
         r"|cel|celular|celulares|móvil|movil|telemóvel|telemovel|portable|ponsel|hp|nomor hp|no hp|wa"
-        r"|whatsapp|whats|zap|zalo|viber|telegram|signal|sms|fax|call|calling|ring|reach|reached|direct line|text me|dial|their number|his number|her number|my number|your number|our number|mi número|su número|tu número|meu número|seu número|mon numéro|son numéro|notre numéro|meine nummer|seine nummer|ihre nummer|nomor saya|nomornya|nomor kontak|số của tôi|số của em|số của mình|số tôi|ph|mobil|text"
+        r"|whatsapp|whats|zap|zalo|viber|telegram|signal|sms|fax|call|calling|ring|reach|reached|direct line|text me|dial|the number is|their number|his number|her number|my number|your number|our number|mi número|su número|tu número|meu número|seu número|mon numéro|son numéro|notre numéro|meine nummer|seine nummer|ihre nummer|nomor saya|nomornya|nomor kontak|số của tôi|số của em|số của mình|số tôi|ph|mobil|text"
         r"|llámame|llamame|llame|llamar|llámeme|marque|ligue|ligar|liga|me liga|appelez|appeler|appelle"
         r"|joindre|joignable|rappelez|contact|contacto|contato|kontakt|hubungi|kontak|telpon|telfon"
         r"|anrufen|ruf|rufen|erreichen|erreichbar|erreichst|gọi|liên hệ|điện thoại|đt|sđt|sdt"
