@@ -185,3 +185,7 @@ def test_long_texts_take_time_in_proportion(unit: str) -> None:
     began = time.process_time()
     find(unit * 5000)
     assert time.process_time() - began < 5
+
+
+def test_a_key_without_any_digit_is_found_by_its_prefix() -> None:
+    assert found("key AKIAEPRWQVJLKTFKPBYP") == [("key", "AKIAEPRWQVJLKTFKPBYP")]
