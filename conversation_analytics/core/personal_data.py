@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 # Nothing is found in a text without a digit or an `@`, but for these three.
-_PERHAPS: Final = re.compile(r"[\d@\uff20]|[\[({]\s?(?:at|AT)\s?[\])}]|PRIVATE KEY|A[KS]IA[A-Z]{16}")
+_PERHAPS: Final = re.compile(
+    r"[\d@\uff20]|[\[({]\s?(?:at|AT)\s?[\])}]|PRIVATE KEY|A[KS]IA[A-Z]{16}"
+)
 _DIGITS: Final = (0x0E50, 0x0ED0, 0x0660, 0x06F0, 0x0966, 0x09E6, 0x17E0, 0x1040)
 _ONE_TO_ONE: Final = {
     **{start + digit: str(digit) for start in _DIGITS for digit in range(10)},
