@@ -20,14 +20,14 @@ import pandas as pd
 import polars as pl
 import pyarrow.parquet  # noqa: F401 - pandas reads with it: not to be timed
 from rapidfuzz import process  # noqa: F401 - as above
+from shared.made_up_days import day_of, file_of, scan, write_day
+from shared.measured import alone, medians, print_beside
+from shared.report_sql import report_of_rows, require_equal, values_of
 
 from conversation_analytics.core.daily_report import daily_report
 from conversation_analytics.core.partials import daily_partials
 from conversation_analytics.core.rephrases import rephrased_turns
 from conversation_analytics.core.schemas import CONVERSATIONS, FEEDBACKS, MESSAGES, TableSchema
-from shared.made_up_days import day_of, file_of, scan, write_day
-from shared.measured import alone, medians, print_beside
-from shared.report_sql import report_of_rows, require_equal, values_of
 
 ROUNDS = 3
 USERS = 150_000
@@ -57,9 +57,7 @@ def with_pandas(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return what `report_of_rows` does."""
 
     def read(table: TableSchema, columns: list[str]) -> pd.DataFrame:
-        rows = pd.read_parquet(
-            file_of(folder, table, 0), columns=columns, dtype_backend="pyarrow"
-        )
+        rows = pd.read_parquet(file_of(folder, table, 0), columns=columns, dtype_backend="pyarrow")
         if "invoke_from" in columns:
             rows = rows[rows["invoke_from"].ne("debugger").fillna(value=True)]
         return rows.assign(app=rows["app_id"].fillna(""))
@@ -105,7 +103,9 @@ def with_pandas(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
                 ("rated", rated),
             )
         }  # fmt: skip
-        people = of["users"].groupby("user_id")["size"].sum() if app is None else of["users"]["size"]
+        people = (
+            of["users"].groupby("user_id")["size"].sum() if app is None else of["users"]["size"]
+        )
         one, n, seconds = of["turns"], of["chats"]["n"], of["turns"]["micros"].sum() / 1e6
         quantile = one["latency_s"].quantile([0.5, 0.9, 0.95, 0.99], interpolation="higher")
         first = one["time_to_first_token_s"].quantile([0.5, 0.95], interpolation="higher")

@@ -1,7 +1,8 @@
 """The table of models of some days from their partials, against a scan of the rows with DuckDB.
 
-Both read Parquet files. Volume, errors, tokens, cost, speed and percentiles by app and model, and
-over all apps, are compared first: percentiles within 1%, the others exactly.
+Both read Parquet files, of partials the rows of counts and sketches. Volume, errors, tokens, cost,
+speed and percentiles by app and model, and over all apps, are compared first: percentiles within
+1%, the others exactly.
 
 python benchmarks/model_performance.py [DAYS] [TURNS_A_DAY]
 """
@@ -14,15 +15,14 @@ import tempfile
 from pathlib import Path
 
 import polars as pl
-
-from conversation_analytics.core.model_performance import model_performance
-from conversation_analytics.core.partials import partials_of_days
-from conversation_analytics.core.schemas import DAILY_PARTIALS, MESSAGES
-from shared.made_up_days import FIRST, write_day
+from shared.made_up_days import FIRST, scan, write_day
 from shared.measured import alone, medians, print_beside
 from shared.report_sql import connected
 
-ROUNDS = 5
+from conversation_analytics.core.model_performance import model_performance
+from conversation_analytics.core.schemas import DAILY_PARTIALS, MESSAGES
+
+ROUNDS = 3
 SQL = """
 WITH turns AS (
     SELECT coalesce(app_id, '') AS app_id, concat_ws('/', model_provider, model_id) AS model,
@@ -53,8 +53,8 @@ FROM models LEFT JOIN money
 
 def from_partials(folder: Path) -> pl.DataFrame:
     """Return the table of models."""
-    files = sorted(folder.glob(f"{DAILY_PARTIALS.name}-*.parquet"))
-    return model_performance(partials_of_days(map(pl.read_parquet, files)), FIRST)
+    of_models = scan(folder, DAILY_PARTIALS).filter(pl.col("kind").is_in(["counts", "sketch"]))
+    return model_performance(of_models, FIRST)
 
 
 def from_rows(folder: Path) -> pl.DataFrame:
@@ -97,4 +97,4 @@ def main(days: int, turns: int) -> None:
 
 if __name__ == "__main__":
     numbers = [int(word) for word in sys.argv[1:]]
-    main(*(numbers or [10, 100_000]))
+    main(*(numbers or [10, 300_000]))

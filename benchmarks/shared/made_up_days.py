@@ -114,7 +114,9 @@ def _turns(number: int, turns: int, users: int) -> dict[str, pl.Expr]:
         "message_tokens": mixed % 3000,
         "answer_tokens": mixed % 500,
         "total_price": (mixed % 90_000).cast(pl.Decimal(20, 7)) * pl.lit(Decimal("0.0000001")),
-        "currency": pl.when(pl.col("of_chat") % 5 == 0).then(pl.lit("CNY")).otherwise(pl.lit("USD")),
+        "currency": pl.when(pl.col("of_chat") % 5 == 0)
+        .then(pl.lit("CNY"))
+        .otherwise(pl.lit("USD")),
         "latency_s": pl.when(~failed).then((mixed % 9973 + 1) / 1000).otherwise(0.0),
         "time_to_first_token_s": pl.when(mixed % 3 > 0).then((mixed % 1997 + 1) / 1000),
         "status": pl.when(failed).then(pl.lit("error")).otherwise(pl.lit("normal")),
@@ -138,10 +140,11 @@ def _of_chat(number: int, turns: int, users: int) -> dict[str, pl.Expr]:
     chat = pl.col("of_chat")
     midnight = dt.datetime.combine(day_of(number), dt.time(), dt.UTC)
     user = _id("user", 0, (chat * 31) % users)
+    model = (chat % 19 + (chat % 10 == 0).cast(pl.Int64)) % 5  # an app has one, at times another
     return {
         "app_id": pl.format("app-{}", chat % 19),
-        "model_provider": pl.format("provider-{}", chat % 5 // 2),
-        "model_id": pl.format("model-{}", chat % 5),
+        "model_provider": pl.format("provider-{}", model // 2),
+        "model_id": pl.format("model-{}", model),
         "invoke_from": pl.when(chat % 50 == 0).then(pl.lit("debugger")),
         "user_id": pl.when(chat % 60 > 0).then(user),
         "created_at": midnight + pl.duration(microseconds=pl.col("n") * (86_400_000_000 // turns)),
@@ -158,9 +161,7 @@ def _id(what: str, day: int, number: pl.Expr) -> pl.Expr:
     return pl.format("{}-{}", pl.lit(f"{what:-<15}"), digits)
 
 
-def _made_up(
-    schema: TableSchema, rows: pl.DataFrame, columns: dict[str, pl.Expr]
-) -> pl.DataFrame:
+def _made_up(schema: TableSchema, rows: pl.DataFrame, columns: dict[str, pl.Expr]) -> pl.DataFrame:
     """Return rows of the schema: the given columns, null in the others."""
     return schema.conform(
         rows.select(

@@ -10,12 +10,13 @@ import math
 from typing import TYPE_CHECKING
 
 import duckdb
-import polars as pl
 
 from conversation_analytics.core.schemas import CONVERSATIONS, FEEDBACKS, MESSAGES
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import polars as pl
 
 APP = (
     "conversations_new", "conversations_active", "turns", "conversations_1_2", "conversations_3_5",
@@ -100,7 +101,7 @@ WITH turns AS (
 )
 """
 OF_APPS = f"""
-SELECT counts.app, {', '.join(APP)} FROM (
+SELECT counts.app, {", ".join(APP)} FROM (
     SELECT *, seconds / turns AS dify_average_response_time, timed_tokens / seconds AS output_speed,
         latencies[1] AS latency_p50, latencies[2] AS latency_p90, latencies[3] AS latency_p95,
         latencies[4] AS latency_p99, first_tokens[1] AS time_to_first_token_p50,

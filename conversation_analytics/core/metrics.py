@@ -17,6 +17,7 @@ from enum import StrEnum
 import polars as pl
 
 from conversation_analytics.core.partials import (
+    COLUMNS_OF,
     SESSION_GAP_S,
     SKETCHED,
     additive_sums,
@@ -388,7 +389,8 @@ def dimension_values(partials: pl.LazyFrame) -> pl.LazyFrame:
         `currency`, `unit`, `value`. Metrics of conversations and users are not among them:
         these have no single model. A value without turns has no rows.
     """
-    scoped = _scoped(partials).filter(pl.col("kind").is_in(["counts", "dimensions", "sketch"]))
+    # Cached by hand: every metric filters it in another way, and would compute it anew.
+    scoped = _scoped(_days_of_sketches_merged(partials).cache())
     named = pl.concat(
         [
             scoped.filter(pl.col("kind") == "dimensions"),
@@ -435,6 +437,17 @@ def dimension_values(partials: pl.LazyFrame) -> pl.LazyFrame:
     return _with_units(
         pl.concat([_long(frame, grain, keys, DIMENSION_METRICS) for grain, frame in frames.items()])
     ).select(*keys, "metric", "currency", "unit", "value")
+
+
+def _days_of_sketches_merged(partials: pl.LazyFrame) -> pl.LazyFrame:
+    """Return counts, dimensions and sketches; these are most rows, and the same in many days."""
+    sketches = (
+        partials.filter(pl.col("kind") == "sketch")
+        .group_by("kind", *(name for name in COLUMNS_OF["sketch"] if name != "turns"))
+        .agg(pl.col("turns").sum())
+    )
+    others = partials.filter(pl.col("kind").is_in(["counts", "dimensions"]))
+    return pl.concat([others, sketches], how="diagonal")
 
 
 def _with_units(values: pl.LazyFrame) -> pl.LazyFrame:

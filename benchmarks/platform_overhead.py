@@ -1,0 +1,105 @@
+"""The step `daily_partials` of a large day in Dagster, against the bare Polars plan.
+
+Both read the same three Parquet files of a lake, look for rephrased questions, make the partials
+and write them as Parquet of the same codec; the rows are compared first. The step is a whole run
+of that asset in this process, with an ephemeral instance: its executor, events, IO managers, page
+checksums, digests, metadata. The bare plan reads only the columns that it needs.
+
+python benchmarks/platform_overhead.py [TURNS]
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+import pyarrow.parquet  # noqa: F401 - the lake reads with it: not to be timed
+from polars.testing import assert_frame_equal
+from rapidfuzz import process  # noqa: F401 - as above
+from shared.made_up_days import FIRST, made_up_day
+from shared.measured import alone, medians, print_beside
+
+from conversation_analytics.core.partials import daily_partials
+from conversation_analytics.core.rephrases import rephrased_turns
+from conversation_analytics.core.schemas import (
+    CONVERSATIONS,
+    DAILY_PARTIALS,
+    FEEDBACKS,
+    MESSAGES,
+)
+from conversation_analytics.definitions import build_definitions
+from conversation_analytics.resources.connections import open_lake
+from conversation_analytics.settings import Settings, parse_settings
+
+ROUNDS = 5
+DAY = FIRST.isoformat()
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+TABLES = (CONVERSATIONS, MESSAGES, FEEDBACKS)
+
+
+def settings_in(folder: Path) -> Settings:
+    """Return the settings of a platform in the folder."""
+    return parse_settings(
+        {
+            "PARQUET_BASE_DIR": str(folder / "lake"),
+            "SQLITE_PATH": str(folder / "documents.sqlite"),
+            "ANALYTICS_START_DATE": DAY,
+        }
+    )
+
+
+def write_curated(folder: Path, turns: int) -> None:
+    """Write a day of the curated zone."""
+    lake = open_lake(settings_in(folder))
+    for table, frame in zip(TABLES, made_up_day(0, turns, turns // 6), strict=True):
+        lake.write(table, DAY, frame)
+
+
+def step(folder: Path) -> None:
+    """Run the asset."""
+    job = build_definitions(settings_in(folder)).resolve_job_def("daily")
+    with dg.DagsterInstance.ephemeral() as instance:
+        chosen = [dg.AssetKey(DAILY_PARTIALS.name)]
+        job.execute_in_process(QUIET, instance=instance, partition_key=DAY, asset_selection=chosen)
+
+
+def bare(folder: Path) -> None:
+    """Run the plan."""
+    lake = open_lake(settings_in(folder))
+    conversations, messages, feedbacks = (
+        pl.scan_parquet(lake.scan_paths(table, [DAY])) for table in TABLES
+    )
+    asked_again = rephrased_turns(messages).lazy()
+    partials = daily_partials(
+        conversations, messages, feedbacks, day=FIRST, rephrases=asked_again
+    ).collect()
+    DAILY_PARTIALS.conform(partials).write_parquet(
+        folder / "bare.parquet", compression="zstd", compression_level=3, row_group_size=20_000
+    )
+
+
+def check(folder: Path) -> None:
+    """Compare the rows of both."""
+    step(folder)
+    bare(folder)
+    made = open_lake(settings_in(folder)).read(DAILY_PARTIALS, DAY)
+    assert_frame_equal(made, pl.read_parquet(folder / "bare.parquet"), check_exact=True)
+    print(f"{made.height} partials, the same from both")
+
+
+def main(turns: int) -> None:
+    """Print what both take."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        alone(write_curated, folder, turns // 60 * 60)
+        alone(check, folder)
+        taken = medians({"bare plan": bare, "Dagster's step": step}, folder, rounds=ROUNDS)
+    print(f"{turns} turns")
+    print_beside(taken, "bare plan")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 300_000)
