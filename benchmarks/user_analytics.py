@@ -184,4 +184,4 @@ def write_days_of_users(folder: Path, days: int, users: int) -> None:
 
 if __name__ == "__main__":
     numbers = [int(word) for word in sys.argv[1:]]
-    main(*(numbers or [31, 30_000, 60, 10_000]))
+    main(*(numbers or [31, 60_000, 60, 10_000]))

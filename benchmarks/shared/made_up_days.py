@@ -139,14 +139,15 @@ def _of_chat(number: int, turns: int, users: int) -> dict[str, pl.Expr]:
     """Return the columns of a conversation that its turns and ratings have, too."""
     chat = pl.col("of_chat")
     midnight = dt.datetime.combine(day_of(number), dt.time(), dt.UTC)
-    user = _id("user", 0, (chat * 31) % users)
-    model = (chat % 19 + (chat % 10 == 0).cast(pl.Int64)) % 5  # an app has one, at times another
+    person = (chat * 31) % users
+    app = person % 19
+    model = (app + (chat % 10 == 0).cast(pl.Int64)) % 5  # an app has one, at times another
     return {
-        "app_id": pl.format("app-{}", chat % 19),
+        "app_id": pl.format("app-{}", app),
         "model_provider": pl.format("provider-{}", model // 2),
         "model_id": pl.format("model-{}", model),
         "invoke_from": pl.when(chat % 50 == 0).then(pl.lit("debugger")),
-        "user_id": pl.when(chat % 60 > 0).then(user),
+        "user_id": pl.when(chat % 60 > 0).then(_id("user", 0, person)),
         "created_at": midnight + pl.duration(microseconds=pl.col("n") * (86_400_000_000 // turns)),
     }
 

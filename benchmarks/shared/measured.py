@@ -27,22 +27,35 @@ class Measured:
     peak_bytes: int
 
 
-def alone(work: Callable[..., object], *arguments: object) -> Measured:
-    """Run a function, at the top of a module, in a fresh process; say what it took there."""
+def alone(
+    work: Callable[..., object], *arguments: object, before: Callable[..., object] | None = None
+) -> Measured:
+    """Run a function, at the top of a module, in a fresh process; say what it took there.
+
+    Args:
+        work: what is measured.
+        arguments: of `work`, and of `before`.
+        before: what is done there first, and not measured but for its memory.
+    """
     # Spawned, because a fork would begin with the memory of this process.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
+        if before is not None:
+            pool.submit(before, *arguments).result()
         return pool.submit(_run, work, arguments).result()
 
 
 def medians(
-    ways: Mapping[str, Callable[..., object]], *arguments: object, rounds: int
+    ways: Mapping[str, Callable[..., object]],
+    *arguments: object,
+    rounds: int,
+    before: Callable[..., object] | None = None,
 ) -> dict[str, Measured]:
-    """Run each of the ways in turn, so many times; return the medians of what they took."""
+    """Run each of the ways in turn, so many times; return the medians of what `alone` tells."""
     taken: dict[str, list[Measured]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
-            taken[name].append(alone(way, *arguments))
+            taken[name].append(alone(way, *arguments, before=before))
     return {
         name: Measured(
             statistics.median(one.cpu_s for one in several),
