@@ -91,9 +91,7 @@ def test_an_early_end_tells_the_status_and_the_end_of_the_log(tmp_path: Path) ->
 def test_a_server_that_is_never_ready_is_stopped_at_the_deadline(tmp_path: Path) -> None:
     with (
         pytest.raises(StackStartError, match=r"(?s)not ready after 3 s.*up"),
-        running_process(
-            "child", SLEEP, data_dir=tmp_path, ready=lambda: False, deadline_seconds=3
-        ),
+        running_process("child", SLEEP, data_dir=tmp_path, ready=lambda: False, deadline_seconds=3),
     ):
         pass
 
