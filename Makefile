@@ -15,7 +15,7 @@ LOCK   := $(BIN)/uv pip compile pyproject.toml requirements.in --no-strip-extras
           --no-config --custom-compile-command "make lock" --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-polars-next test-slow chaos dev stack bench lint docs lock clean setup setup-dev
+.PHONY: help run test test-polars-next test-slow chaos dev stack bench eval lint docs lock clean setup setup-dev
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -74,6 +74,9 @@ stack: setup-dev ## the real NocoDB, MongoDB and S3 on loopback with sample data
 
 bench: setup-dev ## the benchmarks: ratios against named peers
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+eval: setup-dev ## how well personal data is found, on a made-up labelled set
+	@$(BIN)/python -m conversation_analytics.evaluation.personal_data
 
 lint: setup-dev ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff check .

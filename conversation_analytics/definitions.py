@@ -32,7 +32,7 @@ from conversation_analytics.resources.connections import (
     column_contract,
     open_documents,
     open_lake,
-    open_source,
+    open_source_for_lake,
 )
 from conversation_analytics.schedules.daily_close import daily_close
 from conversation_analytics.schedules.refresh_users import refresh_users
@@ -163,7 +163,7 @@ def _resources(
     reads = ReadLog()
 
     def source(_: dg.InitResourceContext) -> Iterator[Source]:
-        with closing(open_source(settings)) as opened:
+        with closing(open_source_for_lake(settings)) as opened:
             yield opened
 
     def documents(_: dg.InitResourceContext) -> Iterator[DocumentStore]:

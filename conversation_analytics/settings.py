@@ -119,6 +119,23 @@ def _keys(value: str) -> tuple[str, ...]:
     return tuple(sorted(set(keys)))
 
 
+def _pseudonym_key(value: str) -> str:
+    """Take one word of ASCII that nobody guesses."""
+    if value and (not re.fullmatch(r"[!-~]{32,4096}", value) or len(set(value)) < _DISTINCT_IN_KEY):
+        raise _BadValueError(
+            "allowed is one word of 32 printable ASCII characters or more, such as "
+            "`openssl rand -base64 32` prints"
+        )
+    return value
+
+
+def _titles(value: str) -> tuple[str, ...]:
+    titles = tuple(part.strip() for part in value.split(",") if part.strip())
+    if not value.isprintable() or len(value) > _LONGEST_LIST:
+        raise _BadValueError
+    return tuple(sorted(set(titles)))
+
+
 def _choice(*choices: str) -> Parser:
     def parse(value: str) -> str:
         if value.lower() not in choices:
@@ -213,6 +230,7 @@ def _optional_path(value: str) -> Path | None:
 
 _LONGEST_TEXT = 255
 _LONGEST_LIST = 2000
+_DISTINCT_IN_KEY = 10  # characters of a key that somebody chose at random
 _REPORTED_ANYWAY = frozenset({"model", "provider"})
 _LONGEST_PATH = 4000
 _LAST_PORT = 65535
@@ -291,6 +309,11 @@ SETTINGS: tuple[Setting, ...] = (
              "header that carries the token", _choice("xc-token", "bearer")),
     _setting(_SOURCE, "NOCODB_LOAD_PROMPT", "false", _BOOL,
              "also load `messages.message`, the full prompt: large and private", _boolean),
+    _setting(_SOURCE, "PSEUDONYM_KEY", "", "32 printable ASCII characters or more, or empty",
+             "replaces user ids by pseudonyms before anything is stored; cannot be changed later, "
+             "see docs/personal-data.md", _pseudonym_key, secret=True),
+    _setting(_SOURCE, "PSEUDONYM_COLUMNS", "", "titles, separated by commas, or empty",
+             "further columns of the source that hold users, for PSEUDONYM_KEY", _titles),
     _setting(_SOURCE, "NOCODB_TIMEOUT", "60", "seconds, 1 to 3600",
              "longest wait for one answer", _seconds(1, 3600)),
     _setting(_SOURCE, "MAX_RETRIES", "5", "0 to 20",

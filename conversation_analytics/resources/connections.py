@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conversation_analytics.core.contract import Contract
+    from conversation_analytics.core.pseudonyms import Pseudonyms
     from conversation_analytics.core.source import Source
     from conversation_analytics.documents.collections import CollectionSpec
     from conversation_analytics.documents.store import DocumentStore
@@ -20,8 +21,41 @@ if TYPE_CHECKING:
 
 
 def open_source(settings: Settings) -> Source:
-    """Return the configured source; nothing is asked of it yet."""
-    return open_nocodb(settings) if settings.source_kind == "nocodb" else _open_sample(settings)
+    """Return the configured source; nothing is asked of it yet.
+
+    With PSEUDONYM_KEY its rows hold pseudonyms: whatever stores rows has to take them from here.
+    """
+    plain = open_nocodb(settings) if settings.source_kind == "nocodb" else _open_sample(settings)
+    pseudonyms = pseudonyms_of(settings)
+    if pseudonyms is None:
+        return plain
+    from conversation_analytics.core.pseudonyms import PseudonymousSource  # noqa: PLC0415
+
+    return PseudonymousSource(plain, pseudonyms, column_contract(settings))
+
+
+def open_source_for_lake(settings: Settings) -> Source:
+    """Return the source, if the lake holds no rows under another key of pseudonyms, or none.
+
+    Raises:
+        SettingsError: it does.
+        AnalyticsError: the lake's storage refuses or does not answer.
+    """
+    from conversation_analytics.resources.pseudonym_marker import (  # noqa: PLC0415
+        require_one_key,
+    )
+
+    require_one_key(open_lake(settings), pseudonyms_of(settings))
+    return open_source(settings)
+
+
+def pseudonyms_of(settings: Settings) -> Pseudonyms | None:
+    """Return what makes pseudonyms; None where PSEUDONYM_KEY is empty."""
+    if not settings.pseudonym_key:
+        return None
+    from conversation_analytics.core.pseudonyms import Pseudonyms  # noqa: PLC0415
+
+    return Pseudonyms(settings.pseudonym_key, frozenset(settings.pseudonym_columns))
 
 
 def _open_sample(settings: Settings) -> Source:

@@ -1,0 +1,1 @@
+"""Qualities measured on labelled sets."""
