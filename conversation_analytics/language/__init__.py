@@ -1,0 +1,1 @@
+"""Adapters for what people say: embedders, segmentation, and the files that users edit."""
