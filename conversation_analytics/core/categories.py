@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from conversation_analytics.core.documents import Document, clean_text
 from conversation_analytics.core.schemas import Column, TableSchema
 from conversation_analytics.core.taxonomy import taxonomy_hash
 
@@ -60,11 +61,6 @@ class TrainedTaxonomy:
     created_by: str
 
 
-def model_name(embedder: str, version: str, model_version: str) -> str:
-    """Return name and version of the model, as `created_by` has it."""
-    return f"{embedder}/{version}+{model_version}"
-
-
 def taxonomy_hashes(
     taxonomy: Taxonomy, corrections: Sequence[Correction], model: str
 ) -> dict[str, str]:
@@ -111,4 +107,18 @@ def categories(trained: TrainedTaxonomy, texts: pl.DataFrame) -> pl.DataFrame:
     return CATEGORIES.conform(pl.DataFrame(rows, schema=CATEGORIES.polars))
 
 
-CATEGORY_FIELDS: Final = tuple(column.name for column in CATEGORIES.columns)
+def category_documents(categories: pl.DataFrame, day: str) -> list[Document]:
+    """Return one document per conversation and type.
+
+    Args:
+        categories: schema `CATEGORIES`, of one day.
+        day: partition key, kept in the field `day`.
+    """
+    return [
+        {
+            "_id": f"{day}:{clean_text(row['conversation_id'])}:{row['category_type']}",
+            "day": day,
+            **{name: clean_text(v) if isinstance(v, str) else v for name, v in row.items()},
+        }
+        for row in categories.iter_rows(named=True)
+    ]

@@ -33,12 +33,29 @@ PROTOTYPES: Final = "prototypes"
 REGRESSION: Final = "regression"
 _STRENGTH = 10.0
 _LEXICAL_WEIGHT = 0.5
+_OWN_WEIGHT = 0.5
 _FOLDS = 5
+_FEW_LABELS = 3
 _COSINE_SCALE = 12.0
 _CALIBRATION_OF_PROTOTYPES = (-0.344, 0.264, 1.852)
 """Too few examples to learn it from: measured on requests to an assistant, 6 to 24 labels."""
 _UNKNOWN_SHARE = 0.3
 """Share of texts that fit no label, while the calibration is learned."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinearPrior:
+    """Weights that were trained elsewhere, for labels of these names.
+
+    Attributes:
+        labels: in alphabetical order.
+        coef: shape (labels, dimensions).
+        intercept: shape (labels,).
+    """
+
+    labels: tuple[str, ...]
+    coef: Floats
+    intercept: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +148,10 @@ def examples_of(
 
 
 def fit_category_model(
-    category_type: CategoryType, corrections: Iterable[Correction], embedder: Embedder
+    category_type: CategoryType,
+    corrections: Iterable[Correction],
+    embedder: Embedder,
+    prior: LinearPrior | None = None,
 ) -> CategoryModel:
     """Train the model of one type.
 
@@ -141,6 +161,7 @@ def fit_category_model(
         category_type: labels with descriptions, examples and thresholds.
         corrections: of people; those of other types do not count.
         embedder: makes the vectors.
+        prior: weights that examples are added to, if the type's labels are those of the prior.
     """
     examples = examples_of(category_type, corrections)
     texts_of = {label.name: list(examples[label.name]) for label in category_type.labels}
@@ -156,14 +177,16 @@ def fit_category_model(
     texts = [text for label in labels for text in texts_of[label]]
     gold = np.array([i for i, label in enumerate(labels) for _ in texts_of[label]])
     vectors = embed_each_once(embedder, texts)
+    if prior is not None and (prior.labels != labels or not regression):
+        prior = None
     fit = _fit_regression if regression else _fit_prototypes
     thresholds = {label.name: label.threshold for label in category_type.labels}
     return CategoryModel(
         labels,
         tuple(thresholds.get(label, 0.0) for label in labels),
         REGRESSION if regression else PROTOTYPES,
-        fit(texts, vectors, gold, len(labels)),
-        _calibrate(texts, vectors, gold, labels)
+        _with_prior(fit(texts, vectors, gold), prior, np.arange(len(labels))),
+        _calibrate(texts, vectors, gold, labels, prior)
         if regression
         else np.array(_CALIBRATION_OF_PROTOTYPES),
     )
@@ -178,10 +201,24 @@ class _Prototypes:
 
 
 @dataclass(frozen=True, slots=True)
+class _WithPrior:
+    own: Any
+    coef: Floats
+    intercept: Floats
+
+    def scores(self, texts: Sequence[str], vectors: Vectors) -> Floats:
+        known = vectors.astype(np.float64) @ self.coef.T + self.intercept
+        return np.asarray(known + _OWN_WEIGHT * self.own.scores(texts, vectors))
+
+
+def _with_prior(own: Any, prior: LinearPrior | None, columns: npt.NDArray[np.int64]) -> Any:
+    return own if prior is None else _WithPrior(own, prior.coef[columns], prior.intercept[columns])
+
+
+@dataclass(frozen=True, slots=True)
 class _Regression:
     classifier: Any
     lexicon: Any
-    classes: int
 
     def scores(self, texts: Sequence[str], vectors: Vectors) -> Floats:
         found = self.classifier.decision_function(_stack(self.lexicon, texts, vectors))
@@ -191,16 +228,16 @@ class _Regression:
 
 
 def _fit_prototypes(
-    _texts: Sequence[str], vectors: Vectors, gold: npt.NDArray[np.int64], classes: int
+    _texts: Sequence[str], vectors: Vectors, gold: npt.NDArray[np.int64]
 ) -> _Prototypes:
-    centroids = np.zeros((classes, vectors.shape[1]))
+    centroids = np.zeros((int(gold.max()) + 1, vectors.shape[1]))
     np.add.at(centroids, gold, vectors.astype(np.float64))
     norms = np.linalg.norm(centroids, axis=1, keepdims=True)
     return _Prototypes(centroids / np.where(norms > 0, norms, 1))
 
 
 def _fit_regression(
-    texts: Sequence[str], vectors: Vectors, gold: npt.NDArray[np.int64], classes: int
+    texts: Sequence[str], vectors: Vectors, gold: npt.NDArray[np.int64]
 ) -> _Regression:
     from sklearn.feature_extraction.text import TfidfVectorizer  # noqa: PLC0415 - import budget
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
@@ -211,7 +248,7 @@ def _fit_regression(
     classifier = LogisticRegression(C=_STRENGTH, class_weight="balanced", max_iter=1000)
     with threadpool_limits(1):
         classifier.fit(_stack(lexicon, texts, vectors), gold)
-    return _Regression(classifier, lexicon, classes)
+    return _Regression(classifier, lexicon)
 
 
 def _stack(lexicon: Any, texts: Sequence[str], vectors: Vectors) -> Any:
@@ -233,6 +270,7 @@ def _calibrate(
     vectors: Vectors,
     gold: npt.NDArray[np.int64],
     labels: tuple[str, ...],
+    prior: LinearPrior | None,
 ) -> Floats:
     """Learn from what was held out when the best label is right."""
     features, right, weights = [], [], []
@@ -241,7 +279,7 @@ def _calibrate(
     folds = min(_FOLDS, len(labels))
     for fold in range(folds):
         hidden = np.array([
-            index % folds == fold and labels[index] != OTHER and len(labels) - 1 > 1
+            index % folds == fold and labels[index] != OTHER and len(labels) > _FEW_LABELS
             for index in range(len(labels))
         ])  # fmt: skip
         held = (turn % _FOLDS == fold) & (counts[gold] > 1)
@@ -251,7 +289,8 @@ def _calibrate(
             continue
         names = np.searchsorted(seen, gold[train])
         chosen = np.flatnonzero(train)
-        model = _fit_regression([texts[i] for i in chosen], vectors[chosen], names, len(seen))
+        own = _fit_regression([texts[i] for i in chosen], vectors[chosen], names)
+        model = _with_prior(own, prior, seen)
         asked = np.flatnonzero(held | hidden[gold])
         scores = model.scores([texts[i] for i in asked], vectors[asked])
         features.append(_features(scores))

@@ -233,7 +233,9 @@ def _at_rest(start: dt.date, before: pl.DataFrame, ids: frozenset[str]) -> list[
             "users": 0,
             "previous_conversations": row["conversations"],
             # It is told once that it is gone, if it had been shown.
-            "shown": row["shown"] and row["conversations"] > 0,
+            "shown": (shown := bool(row["shown"] and row["conversations"])),
+            "label": row["label"] if shown else None,
+            "words": row["words"] if shown else None,
             "examples": None,
             "group_id": None,
         }
