@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from conversation_analytics.core.categories import CATEGORIES
 from conversation_analytics.core.partials import PARTIALS_VERSION, PartialOptions
 from conversation_analytics.core.schemas import DAILY_PARTIALS
 from conversation_analytics.core.windows import day_window
+from conversation_analytics.language.taxonomy_files import taxonomy_digests
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,6 +88,19 @@ def computed_with(options: PartialOptions) -> dict[str, str]:
     return {"options": hashlib.sha256(text.encode()).hexdigest()}
 
 
+def categorised_with(settings: Settings) -> dict[str, str]:
+    """Return what categories record of taxonomy, corrections and model; others make them stale.
+
+    Raises:
+        TaxonomyError: a file of the taxonomy cannot be read, or is not as it should be.
+        LanguagePartError: the embedder is not installed.
+    """
+    found = taxonomy_digests(
+        settings.taxonomy_file, settings.taxonomy_corrections_file, settings.embedder
+    )
+    return {f"taxonomy/{name}": digest for name, digest in found.items()}
+
+
 def origins(
     settings: Settings, assets: Mapping[str, tuple[str, ...]], key: str
 ) -> dict[str, dict[str, str]]:
@@ -97,7 +112,8 @@ def origins(
         key: partition key.
     """
     found = {name: origin(settings, key) for name, inputs in assets.items() if not inputs}
-    return found | {DAILY_PARTIALS.name: computed_with(partial_options(settings))}
+    found[DAILY_PARTIALS.name] = computed_with(partial_options(settings))
+    return found | {CATEGORIES.name: categorised_with(settings)}
 
 
 def lake_ins(*tables: TableSchema) -> dict[str, dg.AssetIn]:

@@ -30,6 +30,7 @@ _DIRECT = 5000
 _SMALL_CLUSTERS = 2000
 _CUTS = 30
 _LEAST_MEAN = 4
+_NEARLY = 0.03
 _GROUPS = 0.3
 """Groups of topics for each topic."""
 
@@ -83,15 +84,13 @@ def find_topics(vectors: Vectors) -> TopicTree:
 def _best_cut(tree: WardTree, points: Vectors, weights: npt.NDArray[np.float64]) -> Integers:
     most = max(2, len(points) // _LEAST_MEAN)
     counts = np.unique(np.geomspace(2, most, _CUTS).round().astype(int))
-    best, chosen = -np.inf, np.zeros(len(points), dtype=np.int64)
-    for count in counts:
-        if count > len(points):
-            break
-        cluster = tree.cut_into(int(count))
-        score = silhouette(points, weights, cluster)
-        if score > best:
-            best, chosen = score, cluster
-    return chosen
+    cuts = [tree.cut_into(int(count)) for count in counts if count <= len(points)]
+    if not cuts:
+        return np.zeros(len(points), dtype=np.int64)
+    scores = np.array([silhouette(points, weights, cluster) for cluster in cuts])
+    # Of cuts that are nearly as good the one with the fewest topics: it is the more stable one.
+    good = scores >= scores.max() - abs(scores.max()) * _NEARLY
+    return cuts[int(np.argmax(good))]
 
 
 def silhouette(

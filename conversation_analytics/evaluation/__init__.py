@@ -1,0 +1,1 @@
+"""Quality of the language parts on labelled sets; nothing here is used while the platform runs."""
