@@ -1,6 +1,6 @@
 """Train the sentiment weights of the package; prints quality on each corpus held out.
 
-    python benchmarks/sentiment_weights.py hutto_ICWSM_2014 [OUT.npz]
+python benchmarks/sentiment_weights.py hutto_ICWSM_2014 [OUT.npz]
 """
 
 import sys
@@ -42,7 +42,9 @@ def main() -> None:
         for held in CORPORA:
             model = _train([part for name, part in corpora.items() if name != held])
             vectors, gold = corpora[held]
-            print(held, "macro-F1", round(f1_score(gold, model.predict(vectors), average="macro"), 3))
+            print(
+                held, "macro-F1", round(f1_score(gold, model.predict(vectors), average="macro"), 3)
+            )
         model = _train(list(corpora.values()))
     if len(sys.argv) > 2:
         np.savez(

@@ -311,7 +311,6 @@ def _calibrate(
     return _platt(np.concatenate(features), np.concatenate(right), np.concatenate(weights))
 
 
-
 def _platt(features: Floats, right: npt.NDArray[np.bool_], weights: Floats) -> Floats:
     """Fit a logistic curve by Newton's method, with a weak prior against certainty."""
     weights = weights / weights.sum() * len(weights)

@@ -20,12 +20,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import yaml
 
 from conversation_analytics.core.errors import TaxonomyError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 OTHER = "other"
 DEFAULT_THRESHOLD = 0.5
@@ -171,9 +174,7 @@ def taxonomy_hash(
         [one.name, one.description, sorted(set(one.examples)), one.threshold]
         for one in category_type.labels
     )
-    own = sorted(
-        {_order(one) for one in corrections if one.category_type == category_type.name}
-    )
+    own = sorted({_order(one) for one in corrections if one.category_type == category_type.name})
     told = [category_type.name, labels, sorted(set(category_type.other)), own, model]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 

@@ -159,9 +159,7 @@ def _nearest(
 
     def place(some: Sequence[str], where: Vectors) -> None:
         topics, cosines = nearest_topic(centres, where)
-        found.update(
-            zip(some, zip(topics.tolist(), cosines.tolist(), strict=True), strict=True)
-        )
+        found.update(zip(some, zip(topics.tolist(), cosines.tolist(), strict=True), strict=True))
 
     place(sample, vectors)
     others = sorted(set(texts) - found.keys())

@@ -93,9 +93,7 @@ def _best_cut(tree: WardTree, points: Vectors, weights: npt.NDArray[np.float64])
     return cuts[int(np.argmax(good))]
 
 
-def silhouette(
-    points: Vectors, weights: npt.NDArray[np.float64], cluster: Integers
-) -> float:
+def silhouette(points: Vectors, weights: npt.NDArray[np.float64], cluster: Integers) -> float:
     """Return how much nearer points are to the mean of their cluster than to the next one.
 
     Args:

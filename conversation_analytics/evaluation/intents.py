@@ -122,7 +122,9 @@ def intent_quality(
     seen = embed_each_once(embedder, [text for label in train for text in label.examples])
     order = {text: i for i, text in enumerate(t for label in train for t in label.examples)}
     started = time.process_time()
-    model = fit_category_model(CategoryType("intent", tuple(train)), (), _Held(embedder, order, seen))
+    model = fit_category_model(
+        CategoryType("intent", tuple(train)), (), _Held(embedder, order, seen)
+    )
     fitted = time.process_time()
     answers = model.classify(said, vectors)
     done = time.process_time()

@@ -75,9 +75,7 @@ def _parsed(
 
 
 @functools.lru_cache(maxsize=4)
-def _digests(
-    taxonomy: Taxonomy, corrections: tuple[Correction, ...], model: str
-) -> dict[str, str]:
+def _digests(taxonomy: Taxonomy, corrections: tuple[Correction, ...], model: str) -> dict[str, str]:
     from conversation_analytics.core.categories import taxonomy_hashes  # noqa: PLC0415
 
     return taxonomy_hashes(taxonomy, corrections, model)
@@ -97,10 +95,7 @@ def _trained(
     return TrainedTaxonomy(
         taxonomy,
         corrections,
-        {
-            one.name: fit_category_model(one, corrections, loaded, prior)
-            for one in taxonomy.types
-        },
+        {one.name: fit_category_model(one, corrections, loaded, prior) for one in taxonomy.types},
         _digests(taxonomy, corrections, _model(embedder)),
         loaded,
         _model(embedder),
