@@ -35,8 +35,8 @@ _STRENGTH = 10.0
 _LEXICAL_WEIGHT = 0.5
 _OWN_WEIGHT = 0.5
 _FOLDS = 5
-_FEW_LABELS = 3
 _TINY = 1e-9
+_EXPECTED_SLOPE = 1.0
 _COSINE_SCALE = 12.0
 _CALIBRATION_OF_PROTOTYPES = (-0.344, 0.264, 1.852)
 """Too few examples to learn it from: measured on requests to an assistant, 6 to 24 labels."""
@@ -286,9 +286,11 @@ def _calibrate(
     counts = np.bincount(gold, minlength=len(labels))
     turn = np.concatenate([np.arange(count) for count in counts])
     folds = min(_FOLDS, len(labels))
+    # Labels with weights from elsewhere, such as of sentiment, cover all there is.
+    open_ended = prior is None and len(labels) > 2  # noqa: PLR2004 - two have to be left
     for fold in range(folds):
         hidden = np.array([
-            index % folds == fold and labels[index] != OTHER and len(labels) > _FEW_LABELS
+            index % folds == fold and labels[index] != OTHER and open_ended
             for index in range(len(labels))
         ])  # fmt: skip
         held = (turn % _FOLDS == fold) & (counts[gold] > 1)
@@ -312,23 +314,52 @@ def _calibrate(
 
 
 def _platt(features: Floats, right: npt.NDArray[np.bool_], weights: Floats) -> Floats:
-    """Fit a logistic curve by Newton's method, with a weak prior against certainty."""
+    """Fit a logistic curve that never falls where a score rises, by Newton's method."""
+    kept = np.ones(features.shape[1], dtype=bool)
+    while True:
+        beta = np.zeros(features.shape[1])
+        beta[kept] = _newton(features[:, kept], right, weights)
+        falling = kept & (beta < 0)
+        falling[0] = False
+        if not falling.any():
+            return beta
+        kept &= ~falling
+
+
+def _newton(features: Floats, right: npt.NDArray[np.bool_], weights: Floats) -> Floats:
     weights = weights / weights.sum() * len(weights)
     target = np.where(right, 0.99, 0.01)
     scale = np.maximum(features.std(axis=0), 1e-6)
-    scale[0] = 1.0
-    inputs = features / scale
-    beta = np.zeros(features.shape[1])
-    prior = np.diag([1e-3, 1e-1, 1e-1])
-    for _ in range(50):
+    middle = features.mean(axis=0)
+    scale[0], middle[0] = 1.0, 0.0
+    inputs = (features - middle) / scale
+    # Without evidence a rising score counts for something; the first column is the constant.
+    expected = np.full(features.shape[1], _EXPECTED_SLOPE)
+    share = float(np.average(target, weights=weights))
+    expected[0] = np.log(share / (1 - share))
+    prior = np.full(features.shape[1], 1.0)
+    prior[0] = 1e-3
+    beta = expected.copy()
+
+    def cost(at: Floats) -> float:
+        score = inputs @ at
+        losses = np.logaddexp(0, score) - target * score
+        return float(weights @ losses + prior @ (at - expected) ** 2 / 2)
+
+    for _ in range(100):
         chance = _sigmoid(inputs @ beta)
-        gradient = inputs.T @ (weights * (chance - target)) + prior @ beta
-        curve = weights * np.maximum(chance * (1 - chance), 1e-6)
-        step = np.linalg.solve((inputs * curve[:, None]).T @ inputs + prior, gradient)
-        beta = beta - step
-        if np.abs(step).max() < 1e-9:  # noqa: PLR2004 - converged
+        gradient = inputs.T @ (weights * (chance - target)) + prior * (beta - expected)
+        curve = weights * chance * (1 - chance)
+        step = np.linalg.solve((inputs * curve[:, None]).T @ inputs + np.diag(prior), gradient)
+        before, length = cost(beta), 1.0
+        while length > _TINY and cost(beta - length * step) > before:
+            length /= 2
+        beta = beta - length * step
+        if np.abs(length * step).max() < _TINY:
             break
-    return np.asarray(beta / scale)
+    found = beta / scale
+    found[0] -= float((beta * middle / scale)[1:].sum())
+    return np.asarray(found)
 
 
 def _sigmoid(x: Floats) -> Floats:

@@ -60,7 +60,7 @@ def conversations(week: int, each: int, users: int, subjects: tuple[str, ...]) -
         {
             "conversation_id": f"{week}-{subject}-{number}",
             "user_id": f"u{number % users}",
-            "text": " ".join(rng.sample(subject.split(), 3)) + f" {rng.choice('xyz')}",
+            "text": " ".join(rng.sample(subject.split(), 3)) + f" {week}{number}",
         }
         for subject in subjects
         for number in range(each)
