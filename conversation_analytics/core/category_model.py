@@ -299,10 +299,10 @@ def _calibrate(
         if len(seen) < 2:  # noqa: PLR2004 - nothing to choose between
             continue
         names = np.searchsorted(seen, gold[train])
-        chosen = np.flatnonzero(train)
+        chosen = np.flatnonzero(train).tolist()
         own = _fit_regression([texts[i] for i in chosen], vectors[chosen], names)
         model = _with_prior(own, prior, seen)
-        asked = np.flatnonzero(held | hidden[gold])
+        asked = np.flatnonzero(held | hidden[gold]).tolist()
         scores = model.scores([texts[i] for i in asked], vectors[asked])
         features.append(_features(scores))
         right.append(seen[scores.argmax(axis=1)] == gold[asked])

@@ -282,7 +282,7 @@ def _shape(node: yaml.Node) -> str:
     if isinstance(node, yaml.SequenceNode):
         return "a list"
     kind = node.tag.rpartition(":")[2]
-    return {"null": "nothing", "str": "text"}.get(kind, kind)
+    return {"null": "nothing", "str": "text"}.get(kind, str(kind))
 
 
 def _mapping(

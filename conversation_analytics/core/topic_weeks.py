@@ -221,4 +221,4 @@ def _encode(centre: Vectors) -> str:
 
 def _decode(text: str) -> Vectors:
     vector = np.frombuffer(base64.b64decode(text), dtype="<f2").astype(np.float32)
-    return (vector / np.maximum(np.linalg.norm(vector), 1e-9)).astype(np.float32)
+    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-9), dtype=np.float32)

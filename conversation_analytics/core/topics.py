@@ -142,7 +142,8 @@ def _small_clusters(vectors: Vectors) -> tuple[Vectors, npt.NDArray[np.float64]]
     kept, cluster, counts = np.unique(found, return_inverse=True, return_counts=True)
     sums = np.zeros((len(kept), vectors.shape[1]), dtype=np.float32)
     np.add.at(sums, cluster, vectors)
-    return sums / counts[:, None].astype(np.float32), counts.astype(np.float64)
+    means = (sums / counts[:, None]).astype(np.float32)
+    return means, counts.astype(np.float64)
 
 
 def _centres(points: Vectors, weights: npt.NDArray[np.float64], cluster: Integers) -> Vectors:

@@ -46,7 +46,11 @@ def test_few_examples_make_prototypes_and_five_a_regression() -> None:
 
 
 def test_what_fits_nothing_is_other() -> None:
-    assert classify(fit_category_model(GIVEN, (), Letters()), "zzz qqq vvv") == [OTHER]
+    strange = [f"{a} {b} {c}" for a in "12345" for b in "vwxyz" for c in "!?&"]
+    inside = [f"{a} {b}" for one in GIVEN.labels for a in one.examples for b in one.examples]
+    model = fit_category_model(GIVEN, (), Letters())
+    assert classify(model, *strange).count(OTHER) > 0.6 * len(strange)
+    assert classify(model, *inside).count(OTHER) < 0.05 * len(inside)
 
 
 def test_examples_of_other_are_learned() -> None:

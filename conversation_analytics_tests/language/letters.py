@@ -33,4 +33,4 @@ class Letters:
                 seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:4])
                 vectors[row] += np.random.default_rng(seed).normal(size=self.dimensions)
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return (vectors / norms).astype(np.float32)
+        return np.asarray(vectors / norms, dtype=np.float32)
