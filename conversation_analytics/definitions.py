@@ -9,6 +9,7 @@ from pathlib import Path
 import dagster as dg
 
 from conversation_analytics.alerts.webhook import WebhookConfig
+from conversation_analytics.assets.categories import category_assets
 from conversation_analytics.assets.checks import DeadLetterLimit, daily_checks
 from conversation_analytics.assets.curated import curated_assets
 from conversation_analytics.assets.documents import document_assets
@@ -17,6 +18,8 @@ from conversation_analytics.assets.partitions import DailyChain, daily_chain
 from conversation_analytics.assets.periods import period_assets
 from conversation_analytics.assets.raw import raw_assets
 from conversation_analytics.assets.reports import report_assets
+from conversation_analytics.assets.topics import JOB as TOPICS_JOB
+from conversation_analytics.assets.topics import topic_assets
 from conversation_analytics.assets.users import USERS, user_assets
 from conversation_analytics.core.period_report import PERIOD_REPORTS
 from conversation_analytics.core.periods import NAMES
@@ -80,6 +83,12 @@ def build_definitions(
         selection=dg.AssetSelection.assets(*of_users),
         description="Users, growth and cohorts, folded from the partials of all days.",
     )
+    of_topics = topic_assets(chain)
+    topics_job = dg.define_asset_job(
+        TOPICS_JOB,
+        selection=dg.AssetSelection.assets(*of_topics),
+        description="Topics of one week (or several, in order), found in its conversations.",
+    )
     period_jobs = {
         period: dg.define_asset_job(
             NAMES[period],
@@ -93,11 +102,12 @@ def build_definitions(
             *assets,
             *(one for of_period in merged.values() for one in of_period),
             *of_users,
+            *of_topics,
         ],
         asset_checks=daily_checks(
             chain, DeadLetterLimit(settings.dead_letter_share, settings.dead_letter_rows)
         ),
-        jobs=[daily_job, undated_job, *period_jobs.values(), users_job],
+        jobs=[daily_job, undated_job, *period_jobs.values(), users_job, topics_job],
         schedules=[daily_close(daily_job, settings), refresh_users(users_job, settings)],
         sensors=[
             nocodb_changes(daily_job, undated_job, settings),
@@ -129,6 +139,7 @@ def _assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         *curated_assets(chain, column_contract(chain.settings)),
         *report_assets(chain),
         *document_assets(chain),
+        *category_assets(chain),
     ]
 
 

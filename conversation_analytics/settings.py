@@ -280,8 +280,8 @@ def _reserved(feature: str) -> Parser:
     return parse
 
 
-_SOURCE, _DOCS, _LAKE, _WORK, _LOG = (
-    "Source", "Documents", "Lake", "Work", "Logs and alerts",
+_SOURCE, _DOCS, _LAKE, _WORK, _TALK, _LOG = (
+    "Source", "Documents", "Lake", "Work", "Language", "Logs and alerts",
 )  # fmt: skip
 
 SETTINGS: tuple[Setting, ...] = (
@@ -355,7 +355,7 @@ SETTINGS: tuple[Setting, ...] = (
         for name, meaning in (
             ("CONVERSATIONS", "one document per conversation, messages inside"),
             ("MESSAGES", "one document per turn"),
-            ("CATEGORIES", "categories (reserved: written by a later version)"),
+            ("CATEGORIES", "one document per conversation, day and type of category"),
             ("TRANSLATIONS", "translations (reserved: written by a later version)"),
             ("ANALYTICS_REPORTS", "reports by period and app"),
             ("DEAD_LETTERS", "rows that could not be typed, with reason, since when, how often"),
@@ -437,6 +437,19 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     _setting(_WORK, "CUDA_VISIBLE_DEVICES", "", "text",
              "for the GPU engine of a later version; has no effect yet", _text),
+    _setting(_TALK, "TAXONOMY_FILE", "", "a YAML file, or empty",
+             "categories of conversations, see docs/categories.md; empty: the default taxonomy",
+             _optional_path),
+    _setting(_TALK, "TAXONOMY_CORRECTIONS_FILE", "", "a YAML file, or empty",
+             "what people corrected: examples and conversations, see docs/categories.md",
+             _optional_path),
+    _setting(_TALK, "EMBEDDER", "use-multilingual", "use-multilingual",
+             "what turns texts into vectors", _choice("use-multilingual")),
+    _setting(_TALK, "TOPIC_MIN_USERS", "5", "1 to 1000000",
+             "topics of fewer users are not shown, nor words that fewer users said",
+             _integer(1, 10**6)),
+    _setting(_TALK, "TOPIC_MIN_CONVERSATIONS", "5", "1 to 1000000",
+             "topics of fewer conversations are not shown", _integer(1, 10**6)),
     _setting(_LOG, "LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR",
              "level of the platform's own log", _choice("debug", "info", "warning", "error")),
     _setting(_LOG, "LOG_FILE", "", "a file path, or empty",

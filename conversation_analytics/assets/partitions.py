@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from conversation_analytics.core.categories import CATEGORIES
 from conversation_analytics.core.metrics import METRICS_VERSION
 from conversation_analytics.core.model_performance import MODEL_PERFORMANCE
 from conversation_analytics.core.partials import PARTIALS_VERSION, PartialOptions
 from conversation_analytics.core.schemas import DAILY_PARTIALS, DAILY_REPORT
 from conversation_analytics.core.windows import day_window
+from conversation_analytics.language.taxonomy_files import taxonomy_digests
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,6 +92,19 @@ def computed_with(options: PartialOptions) -> dict[str, str]:
     return {"options": hashlib.sha256(text.encode()).hexdigest()}
 
 
+def categorised_with(settings: Settings) -> dict[str, str]:
+    """Return what categories record of taxonomy, corrections and model; others make them stale.
+
+    Raises:
+        TaxonomyError: a file of the taxonomy cannot be read, or is not as it should be.
+        LanguagePartError: the embedder is not installed.
+    """
+    found = taxonomy_digests(
+        settings.taxonomy_file, settings.taxonomy_corrections_file, settings.embedder
+    )
+    return {f"taxonomy/{name}": digest for name, digest in found.items()}
+
+
 def origins(
     settings: Settings, assets: Mapping[str, tuple[str, ...]], key: str
 ) -> dict[str, Mapping[str, str]]:
@@ -105,6 +120,7 @@ def origins(
     }
     return found | {
         DAILY_PARTIALS.name: computed_with(partial_options(settings)),
+        CATEGORIES.name: categorised_with(settings),
         **{report.name: COMPUTED_BY for report in (DAILY_REPORT, MODEL_PERFORMANCE)},
     }
 

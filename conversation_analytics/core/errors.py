@@ -66,3 +66,11 @@ class RecordsError(PermanentError):
 
 class QueryError(PermanentError):
     """SQL over the lake is wrong, may not be done there, or failed on its rows."""
+
+
+class TaxonomyError(PermanentError):
+    """A taxonomy or a list of corrections is not as it should be."""
+
+
+class LanguagePartError(PermanentError):
+    """A part for text (embedder, segmenter) is not installed or not known."""

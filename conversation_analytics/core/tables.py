@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from conversation_analytics.core.categories import CATEGORIES
 from conversation_analytics.core.cohorts import USER_COHORTS, USER_GROWTH
 from conversation_analytics.core.model_performance import MODEL_PERFORMANCE
 from conversation_analytics.core.periods import Period
@@ -31,6 +32,7 @@ from conversation_analytics.core.schemas import (
     UNDATED_MESSAGES,
     WEEKLY_REPORT,
 )
+from conversation_analytics.core.topic_tables import CONVERSATION_TOPICS, TOPICS
 from conversation_analytics.core.user_analytics import USER_ANALYTICS
 
 if TYPE_CHECKING:
@@ -46,9 +48,15 @@ TABLES: tuple[TableSchema, ...] = (
     UNDATED_FEEDBACK_DEAD_LETTERS,
     DAILY_PARTIALS, DAILY_REPORT, WEEKLY_REPORT, MONTHLY_REPORT, MODEL_PERFORMANCE,
     USER_ANALYTICS, USER_GROWTH, USER_COHORTS,
+    CATEGORIES, TOPICS, CONVERSATION_TOPICS,
 )  # fmt: skip
 
-_PERIODS = {WEEKLY_REPORT.name: Period.WEEK, MONTHLY_REPORT.name: Period.MONTH}
+_PERIODS = {
+    WEEKLY_REPORT.name: Period.WEEK,
+    MONTHLY_REPORT.name: Period.MONTH,
+    TOPICS.name: Period.WEEK,
+    CONVERSATION_TOPICS.name: Period.WEEK,
+}
 _WHOLE = frozenset(
     {USER_ANALYTICS.name, USER_GROWTH.name, USER_COHORTS.name}
     | {table.name for table in TABLES if "undated" in table.name}

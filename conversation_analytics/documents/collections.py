@@ -74,6 +74,18 @@ def dead_letters(name: str = "dead_letters") -> CollectionSpec:
     )
 
 
+def categories(name: str = "categories") -> CollectionSpec:
+    """Categories: by conversation, or by type and value over the days."""
+    return CollectionSpec(
+        name,
+        (
+            _ascending("conversation_id", "category_type"),
+            _ascending("category_type", "category_value", "day"),
+            partition_index(),
+        ),
+    )
+
+
 def user_analytics(name: str = "user_analytics") -> CollectionSpec:
     """Users: by user, by app and last turn, by cohort."""
     return CollectionSpec(

@@ -1,1 +1,1 @@
-"""Qualities measured on labelled sets."""
+"""Quality of the language parts on labelled sets; nothing here is used while the platform runs."""

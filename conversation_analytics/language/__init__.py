@@ -1,1 +1,1 @@
-"""Adapters of language engines: what tells languages apart."""
+"""Adapters for what people say: detectors, embedders, segmentation, and files that users edit."""

@@ -179,5 +179,6 @@ def collection_specs(settings: Settings) -> tuple[CollectionSpec, ...]:
         collections.messages(settings.mongodb_messages_collection),
         collections.analytics_reports(settings.mongodb_analytics_reports_collection),
         collections.dead_letters(settings.mongodb_dead_letters_collection),
+        collections.categories(settings.mongodb_categories_collection),
         collections.user_analytics(settings.mongodb_user_analytics_collection),
     )

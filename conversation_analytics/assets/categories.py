@@ -1,0 +1,73 @@
+"""Categories of the conversations of a day, and their documents."""
+
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from conversation_analytics.assets.partitions import DailyChain, categorised_with, lake_ins
+from conversation_analytics.core.categories import CATEGORIES, categories, category_documents
+from conversation_analytics.core.conversation_texts import conversation_texts, first_queries
+from conversation_analytics.core.partitions import Described, Partitioned
+from conversation_analytics.core.schemas import MESSAGES
+from conversation_analytics.core.taxonomy import OTHER
+from conversation_analytics.io_managers.lake_io import column_schema
+from conversation_analytics.language.taxonomy_files import train_taxonomy
+
+
+def category_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
+    """Return the categories of a day and their documents."""
+    settings = chain.settings
+
+    @dg.asset(
+        name=CATEGORIES.name,
+        group_name="language",
+        io_manager_key="lake_io",
+        ins=lake_ins(MESSAGES),
+        kinds={"polars", "parquet", "scikitlearn"},
+        dagster_type=dg.Any,
+        description="Topic, intent, sentiment and other types of the taxonomy for each "
+        "conversation with turns on this day, with a calibrated confidence and an honest `other`. "
+        "A changed taxonomy, correction or model makes the days stale.",
+        metadata={"dagster/column_schema": column_schema(CATEGORIES)},
+        **chain.asset,
+    )
+    def of_day(messages: Partitioned[pl.DataFrame]) -> Partitioned[Described[pl.DataFrame]]:
+        trained = train_taxonomy(
+            settings.taxonomy_file, settings.taxonomy_corrections_file, settings.embedder
+        )
+        origin = categorised_with(settings)
+
+        def categorise(_key: str, turns: pl.DataFrame) -> Described[pl.DataFrame]:
+            texts = conversation_texts(first_queries(turns.lazy())).collect()
+            return Described((rows := categories(trained, texts)), _facts(rows), origin)
+
+        return messages.map(categorise)
+
+    @dg.asset(
+        name="category_documents",
+        group_name="documents",
+        io_manager_key="document_io",
+        ins=lake_ins(CATEGORIES),
+        kinds={"mongodb" if settings.mongodb_uri else "sqlite"},
+        dagster_type=dg.Any,
+        description="One document per conversation, day and type of category.",
+        metadata={
+            "collection": settings.mongodb_categories_collection,
+            "documents": "replace",
+        },
+        **chain.asset,
+    )
+    def documents(categories: Partitioned[pl.DataFrame]) -> Partitioned[list[dict[str, Any]]]:
+        return categories.map(lambda key, frame: category_documents(frame, key))
+
+    return [of_day, documents]
+
+
+def _facts(rows: pl.DataFrame) -> dict[str, int]:
+    others = rows.filter(pl.col("category_value") == OTHER)
+    counts = others.group_by("category_type").len().sort("category_type").iter_rows()
+    return {
+        "conversations": rows["conversation_id"].n_unique(),
+        **{f"other_{name}": count for name, count in counts},
+    }

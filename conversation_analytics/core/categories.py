@@ -1,0 +1,124 @@
+"""The table of categories: what each conversation is about, how sure that is, and who said so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from conversation_analytics.core.documents import Document, clean_text
+from conversation_analytics.core.schemas import Column, TableSchema
+from conversation_analytics.core.taxonomy import taxonomy_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from conversation_analytics.core.category_model import CategoryModel
+    from conversation_analytics.core.embedding import Embedder
+    from conversation_analytics.core.taxonomy import Correction, Taxonomy
+
+CATEGORIES = TableSchema(
+    name="categories",
+    columns=(
+        Column("conversation_id", pl.String(), "conversation", required=True),
+        Column("category_type", pl.String(), "`topic`, `intent`, `sentiment`, or another of the "
+               "taxonomy", required=True, low_cardinality=True),
+        Column("category_value", pl.String(), "label, or `other` where none fits",
+               required=True, low_cardinality=True),
+        Column("confidence_score", pl.Float64(), "chance that the value is right, 0 to 1; 1 where "
+               "a person said so", required=True),
+        Column("nearest", pl.String(), "the best label, also where the value is `other`",
+               low_cardinality=True),
+        Column("created_by", pl.String(), "model and version, or the person who corrected it",
+               required=True, low_cardinality=True),
+        Column("taxonomy_hash", pl.String(), "digest of the type's labels, examples, corrections "
+               "and model", required=True, low_cardinality=True),
+    ),
+    sort_by=("conversation_id", "category_type"),
+    description="One category of one conversation, of its turns of one day.",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedTaxonomy:
+    """What it takes to categorise texts.
+
+    Attributes:
+        taxonomy: the types.
+        corrections: of people.
+        models: by type.
+        hashes: digest of each type's inputs, by type.
+        embedder: makes the vectors.
+        created_by: what stands in `created_by` for the model.
+    """
+
+    taxonomy: Taxonomy
+    corrections: tuple[Correction, ...]
+    models: dict[str, CategoryModel]
+    hashes: dict[str, str]
+    embedder: Embedder
+    created_by: str
+
+
+def taxonomy_hashes(
+    taxonomy: Taxonomy, corrections: Sequence[Correction], model: str
+) -> dict[str, str]:
+    """Return the digest of each type of the taxonomy by its name."""
+    return {one.name: taxonomy_hash(one, corrections, model) for one in taxonomy.types}
+
+
+def categories(trained: TrainedTaxonomy, texts: pl.DataFrame) -> pl.DataFrame:
+    """Categorise conversations.
+
+    Args:
+        trained: the models.
+        texts: `conversation_id` and `text`, one row a conversation.
+
+    Returns:
+        Schema `CATEGORIES`: a row per conversation and type.
+    """
+    from conversation_analytics.core.embedding import embed_each_once  # noqa: PLC0415
+
+    ids, said = texts["conversation_id"].to_list(), texts["text"].to_list()
+    vectors = embed_each_once(trained.embedder, said)
+    by_person = {
+        (one.category_type, one.conversation_id): one
+        for one in trained.corrections
+        if one.conversation_id is not None
+    }
+    rows: list[dict[str, Any]] = []
+    for category_type in trained.taxonomy.types:
+        name = category_type.name
+        answers = trained.models[name].classify(said, vectors)
+        for conversation_id, answer in zip(ids, answers, strict=True):
+            corrected = by_person.get((name, conversation_id))
+            rows.append(
+                {
+                    "conversation_id": conversation_id,
+                    "category_type": name,
+                    "category_value": corrected.label if corrected else answer.label,
+                    "confidence_score": 1.0 if corrected else answer.confidence,
+                    "nearest": answer.nearest,
+                    "created_by": corrected.by if corrected else trained.created_by,
+                    "taxonomy_hash": trained.hashes[name],
+                }
+            )
+    return CATEGORIES.conform(pl.DataFrame(rows, schema=CATEGORIES.polars))
+
+
+def category_documents(categories: pl.DataFrame, day: str) -> list[Document]:
+    """Return one document per conversation and type.
+
+    Args:
+        categories: schema `CATEGORIES`, of one day.
+        day: partition key, kept in the field `day`.
+    """
+    return [
+        {
+            "_id": f"{day}:{clean_text(row['conversation_id'])}:{row['category_type']}",
+            "day": day,
+            **{name: clean_text(v) if isinstance(v, str) else v for name, v in row.items()},
+        }
+        for row in categories.iter_rows(named=True)
+    ]

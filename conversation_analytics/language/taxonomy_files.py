@@ -1,0 +1,113 @@
+"""The taxonomy and the corrections of this deployment: files read, hashed, and trained."""
+
+from __future__ import annotations
+
+import functools
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from conversation_analytics.core.errors import TaxonomyError
+from conversation_analytics.core.taxonomy import parse_corrections, parse_taxonomy
+from conversation_analytics.language.embedders import embedder_version
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conversation_analytics.core.categories import TrainedTaxonomy
+    from conversation_analytics.core.taxonomy import Correction, Taxonomy
+
+_MODEL_VERSION = "few-shot/1"
+
+
+def read_taxonomy(
+    taxonomy: Path | None, corrections: Path | None
+) -> tuple[Taxonomy, tuple[Correction, ...]]:
+    """Read both files.
+
+    Args:
+        taxonomy: None: the one of the package.
+        corrections: None: there are none.
+
+    Raises:
+        TaxonomyError: a file cannot be read, or is not as it should be.
+    """
+    packaged = resources.files("conversation_analytics.taxonomies") / "default.yaml"
+    name = "the default taxonomy" if taxonomy is None else str(taxonomy)
+    text = packaged.read_text("utf-8") if taxonomy is None else _read(taxonomy, "TAXONOMY_FILE")
+    told = "" if corrections is None else _read(corrections, "TAXONOMY_CORRECTIONS_FILE")
+    return _parsed(text, name, told, str(corrections))
+
+
+def taxonomy_digests(
+    taxonomy: Path | None, corrections: Path | None, embedder: str
+) -> dict[str, str]:
+    """Return what categories record of the taxonomy: the hash of each type by its name.
+
+    Raises:
+        TaxonomyError: as `read_taxonomy`.
+        LanguagePartError: the embedder is not installed.
+    """
+    return _digests(*read_taxonomy(taxonomy, corrections), _model(embedder))
+
+
+def train_taxonomy(
+    taxonomy: Path | None, corrections: Path | None, embedder: str
+) -> TrainedTaxonomy:
+    """Read both files and train a model for each type; the same files are trained once a process.
+
+    Raises:
+        TaxonomyError: as `read_taxonomy`.
+        LanguagePartError: the embedder is not installed.
+    """
+    return _trained(*read_taxonomy(taxonomy, corrections), embedder)
+
+
+def _model(embedder: str) -> str:
+    return f"{embedder}/{embedder_version(embedder)}+{_MODEL_VERSION}"
+
+
+@functools.lru_cache(maxsize=4)
+def _parsed(
+    text: str, name: str, told: str, corrections: str
+) -> tuple[Taxonomy, tuple[Correction, ...]]:
+    parsed = parse_taxonomy(text, name)
+    return parsed, parse_corrections(told, corrections, parsed)
+
+
+@functools.lru_cache(maxsize=4)
+def _digests(taxonomy: Taxonomy, corrections: tuple[Correction, ...], model: str) -> dict[str, str]:
+    from conversation_analytics.core.categories import taxonomy_hashes  # noqa: PLC0415
+
+    return taxonomy_hashes(taxonomy, corrections, model)
+
+
+@functools.lru_cache(maxsize=2)
+def _trained(
+    taxonomy: Taxonomy, corrections: tuple[Correction, ...], embedder: str
+) -> TrainedTaxonomy:
+    # scikit-learn and SciPy: only where texts are categorised
+    from conversation_analytics.core.categories import TrainedTaxonomy  # noqa: PLC0415
+    from conversation_analytics.core.category_model import fit_category_model  # noqa: PLC0415
+    from conversation_analytics.language.embedders import load_embedder  # noqa: PLC0415
+    from conversation_analytics.language.sentiment import sentiment_prior  # noqa: PLC0415
+
+    loaded, prior = load_embedder(embedder), sentiment_prior(embedder)
+    return TrainedTaxonomy(
+        taxonomy,
+        corrections,
+        {one.name: fit_category_model(one, corrections, loaded, prior) for one in taxonomy.types},
+        _digests(taxonomy, corrections, _model(embedder)),
+        loaded,
+        _model(embedder),
+    )
+
+
+def _read(path: Path, setting: str) -> str:
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise TaxonomyError(f"{path}: expected text in UTF-8; save it as UTF-8 again") from error
+    except OSError as error:
+        raise TaxonomyError(
+            f"{path}: cannot be read ({error.strerror}); correct {setting}"
+        ) from error

@@ -1,0 +1,1 @@
+"""Taxonomies that come with the package."""
