@@ -65,7 +65,7 @@ class TranslatorUnavailableError(TransientError):
 
 
 class TranslatorFailedError(TranslatorUnavailableError):
-    """The engine answered 500 to a request for texts: it is up, perhaps one of them is the cause."""
+    """The engine answered 500 to a request for texts: perhaps one of them is the cause."""
 
 
 class TranslatorAuthError(PermanentError):
