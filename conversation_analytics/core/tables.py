@@ -31,6 +31,7 @@ from conversation_analytics.core.schemas import (
     UNDATED_MESSAGES,
     WEEKLY_REPORT,
 )
+from conversation_analytics.core.translation_tables import TRANSLATION_MEMORY, TRANSLATIONS
 from conversation_analytics.core.user_analytics import USER_ANALYTICS
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ TABLES: tuple[TableSchema, ...] = (
     UNDATED_FEEDBACK_DEAD_LETTERS,
     DAILY_PARTIALS, DAILY_REPORT, WEEKLY_REPORT, MONTHLY_REPORT, MODEL_PERFORMANCE,
     USER_ANALYTICS, USER_GROWTH, USER_COHORTS,
+    TRANSLATIONS, TRANSLATION_MEMORY,
 )  # fmt: skip
 
 _PERIODS = {WEEKLY_REPORT.name: Period.WEEK, MONTHLY_REPORT.name: Period.MONTH}

@@ -114,6 +114,7 @@ class Sender:
         self._target = target
         self._budget = budget
         self._detect = detect
+        self._takes_any = False
         self.requests = 0
         self.characters = 0
 
@@ -182,19 +183,15 @@ class Sender:
 
     def _translate(self, texts: list[_Text], source: str, refused: set[str]) -> None:
         """Fill in answers, and the keys of texts that the engine cannot take."""
-        if not texts:
-            return
-        self._halves(texts, source, refused)
-        if len(refused) == len(texts):
-            self._request([_HARMLESS], source)  # raises where it is not the texts
+        if texts:
+            self._halves(texts, source, refused)
 
     def _halves(self, texts: list[_Text], source: str, refused: set[str]) -> None:
         try:
             answers = self._request([text.rendered for text in texts], source)
-        except TranslatorRequestError:
-            pass
-        except TranslatorFailedError:
-            self._request([_HARMLESS], source)  # raises where the engine is down
+        except (TranslatorRequestError, TranslatorFailedError) as error:
+            if isinstance(error, TranslatorFailedError) or not self._takes_any:
+                self._request([_HARMLESS], source)  # raises where it is not the texts
         else:
             for text, answer in zip(texts, answers, strict=True):
                 text.answer = answer
@@ -229,6 +226,7 @@ class Sender:
         characters = sum(map(len, texts))
         self.requests += 1
         answers = self._translator.translate(texts, source, self._target)
+        self._takes_any = True
         self.characters += characters
         self._budget.spent += characters
         return answers
