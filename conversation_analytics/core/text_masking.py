@@ -39,8 +39,8 @@ _TOKEN: Final = {
 _DIGITS: Final = tuple("0123456789")
 _KEPT: Final[tuple[tuple[tuple[str, ...], re.Pattern[str]], ...]] = (
     # code in blocks and lines
-    (("```", "~~~"), re.compile(
-        r"(```|~~~)(?<=^\1).*?(?:\n[ \t]{0,3}\1[^\n]*|\Z)", re.MULTILINE | re.DOTALL)),
+    (("```",), re.compile(r"```.*?(?:```|\Z)", re.DOTALL)),
+    (("~~~",), re.compile(r"^~~~.*?(?:^~~~|\Z)", re.DOTALL | re.MULTILINE)),
     (("`",), re.compile(r"(`{1,2})(?!`)[^`\n]{1,300}\1(?!`)")),
     # tags and entities
     (("<",), re.compile(r"</?[A-Za-z][^<>\n]{0,500}>|<!--[^<>]{0,2000}-->")),
