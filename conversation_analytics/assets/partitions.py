@@ -16,6 +16,8 @@ import dagster as dg
 
 from conversation_analytics.core.partials import PARTIALS_VERSION, PartialOptions
 from conversation_analytics.core.schemas import DAILY_PARTIALS
+from conversation_analytics.core.translation_tables import TRANSLATIONS
+from conversation_analytics.core.translations import TRANSLATIONS_VERSION
 from conversation_analytics.core.windows import day_window
 
 if TYPE_CHECKING:
@@ -86,6 +88,16 @@ def computed_with(options: PartialOptions) -> dict[str, str]:
     return {"options": hashlib.sha256(text.encode()).hexdigest()}
 
 
+def translated_with(settings: Settings) -> dict[str, str]:
+    """Return what translations record of their settings; others make them stale."""
+    parts = [
+        TRANSLATIONS_VERSION, settings.translator_kind, settings.translator_model,
+        settings.translator_factory, settings.translation_target, settings.translation_fields,
+        settings.translator_batch_characters,
+    ]  # fmt: skip
+    return {"options": hashlib.sha256(json.dumps(parts).encode()).hexdigest()}
+
+
 def origins(
     settings: Settings, assets: Mapping[str, tuple[str, ...]], key: str
 ) -> dict[str, dict[str, str]]:
@@ -97,7 +109,10 @@ def origins(
         key: partition key.
     """
     found = {name: origin(settings, key) for name, inputs in assets.items() if not inputs}
-    return found | {DAILY_PARTIALS.name: computed_with(partial_options(settings))}
+    return found | {
+        DAILY_PARTIALS.name: computed_with(partial_options(settings)),
+        TRANSLATIONS.name: translated_with(settings),
+    }
 
 
 def lake_ins(*tables: TableSchema) -> dict[str, dg.AssetIn]:

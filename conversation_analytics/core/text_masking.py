@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    FindSpans = Callable[[str], Iterable[tuple[int, int]]]
-    """Gives start and end of each span of a text to keep from the engine."""
+FindSpans = Callable[[str], Iterable[tuple[int, int]]]
+"""Gives start and end of each span of a text to keep from the engine."""
 
 
 class Style(StrEnum):

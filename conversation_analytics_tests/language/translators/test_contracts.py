@@ -133,9 +133,9 @@ def test_what_stays_is_asked_once(answer: Answer, error: type[Exception]) -> Non
 
 def test_libretranslate_is_asked_for_pairs_and_then_by_its_own_codes() -> None:
     with libre(LANGUAGES, GOOD) as (server, engine):
-        assert engine.pairs() == {
-            ("en", "en"), ("en", "pt"), ("en", "zh"), ("pt", "en"), ("th", "en"),
-        }  # fmt: skip
+        assert engine.pairs() == frozenset(
+            {("en", "en"), ("en", "pt"), ("en", "zh"), ("pt", "en"), ("th", "en")}
+        )
         engine.translate(["a"], "pt", "en")
         assert server.asked[1].json == {
             "q": ["a"], "source": "pt-BR", "target": "en", "format": "text", "api_key": KEY,
@@ -148,9 +148,6 @@ def test_as_many_texts_come_back_as_were_sent() -> None:
 
 
 def test_a_day_by_libretranslate_isolates_what_it_refuses() -> None:
-    class Refusing(LibreTranslate):
-        pass
-
     script = [
         LANGUAGES, Answer(400), Answer(body={"translatedText": ["OK"]}),  # both; "ok"
         Answer(body={"translatedText": ["DOG"]}), Answer(400),  # one; the other
@@ -173,7 +170,9 @@ def test_deepl() -> None:
     with scripted(*script) as server:
         endpoint = server.endpoint(("Authorization", f"DeepL-Auth-Key {KEY}"))
         with contextlib.closing(DeepL(endpoint, "quality", LIMITS)) as engine:
-            assert engine.pairs() == {("th", "en"), ("th", "pt"), ("pt", "en"), ("pt", "pt")}
+            assert engine.pairs() == frozenset(
+                {("th", "en"), ("th", "pt"), ("pt", "en"), ("pt", "pt")}
+            )
             assert engine.translate(["หมา"], "th", "en") == ["dog"]
         assert [asked.path for asked in server.asked] == [
             "/v2/languages?type=source", "/v2/languages?type=target", "/v2/translate",
@@ -226,7 +225,7 @@ def test_apertium() -> None:
     ]  # fmt: skip
     with scripted(*script) as server:
         with contextlib.closing(Apertium(server.endpoint(), "3.9", LIMITS)) as engine:
-            assert engine.pairs() == {("es", "en"), ("en", "es")}
+            assert engine.pairs() == frozenset({("es", "en"), ("en", "es")})
             assert engine.translate(["perro", "perra"], "es", "en") == ["dog", "dog"]
         assert parse_qs(server.asked[1].content.decode()) == {
             "langpair": ["spa|eng"], "q": ["perro"], "markUnknown": ["no"],
