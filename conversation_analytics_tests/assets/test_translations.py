@@ -181,7 +181,7 @@ def test_an_engine_of_others_gets_no_text_without_a_finder_of_personal_data(
     ENGINE.third_party = True
     assert not run(settings, FIRST, FIRST).success
     assert ENGINE.calls == []
-    assert run(settings, FIRST, FIRST, find=lambda text: [(5, 12)]).success
+    assert run(settings, FIRST, FIRST, find=lambda _text: [(5, 12)]).success
     assert ENGINE.texts == ["call ZX0Z now"]
 
 

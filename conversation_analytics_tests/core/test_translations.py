@@ -36,8 +36,10 @@ def test_a_text_is_translated_once_over_rows_days_and_runs() -> None:
     engine, memory = WatchedEngine(), Memory()
     first, _ = translate_day(*day_of("my dog", "my cat", "my dog"), DAY, road(engine, memory))
     assert told(first) == [
-        ("translated", None, "MY DOG"), ("translated", None, "MY CAT"), ("translated", None, "MY DOG"),
-    ]  # fmt: skip
+        ("translated", None, "MY DOG"),
+        ("translated", None, "MY CAT"),
+        ("translated", None, "MY DOG"),
+    ]
     second, facts = translate_day(*day_of("my cat", "my hen"), "2026-11-21", road(engine, memory))
     again, _ = translate_day(*day_of("my dog", "my cat", "my dog"), DAY, road(engine, memory))
     assert sorted(engine.texts) == ["my cat", "my dog", "my hen"]
@@ -49,7 +51,8 @@ def test_a_text_is_translated_once_over_rows_days_and_runs() -> None:
 def test_texts_that_differ_in_links_and_numbers_only_are_one() -> None:
     engine = WatchedEngine()
     frame, _ = translate_day(
-        *day_of("see https://a.example/1 for order 1234567", "see https://b.example for order 7654321"),
+        *day_of("see https://a.example/1 for order 1234567",
+                "see https://b.example for order 7654321"),
         DAY, road(engine),
     )  # fmt: skip
     assert engine.texts == ["see ZX0Z for order ZX1Z"]

@@ -108,7 +108,8 @@ def test_a_failing_engine_is_told_from_one_that_is_away() -> None:
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
-        (Answer(401), TranslatorAuthError), (Answer(403, {"error": "Invalid API key"}), TranslatorAuthError),
+        (Answer(401), TranslatorAuthError),
+        (Answer(403, {"error": "Invalid API key"}), TranslatorAuthError),
         (Answer(456), TranslatorQuotaError), (Answer(402), TranslatorQuotaError),
         (Answer(429, {"error": {"code": "insufficient_quota"}}), TranslatorQuotaError),
         (Answer(400), TranslatorRequestError), (Answer(413), TranslatorRequestError),
@@ -179,7 +180,8 @@ def test_deepl() -> None:
         ]  # fmt: skip
         assert all(a.headers["Authorization"] == f"DeepL-Auth-Key {KEY}" for a in server.asked)
         assert server.asked[2].json == {
-            "text": ["หมา"], "source_lang": "TH", "target_lang": "EN-US", "preserve_formatting": True,
+            "text": ["หมา"], "source_lang": "TH", "target_lang": "EN-US",
+            "preserve_formatting": True,
         }  # fmt: skip
     assert default_url("abc:fx") == "https://api-free.deepl.com"
     assert default_url("abc") == "https://api.deepl.com"
@@ -234,7 +236,7 @@ def test_apertium() -> None:
 
 def made_up_engine() -> InProcess:
     return InProcess(
-        "upper", "1", lambda text, source, target: text.upper(), frozenset({("th", "en")})
+        "upper", "1", lambda text, _source, _target: text.upper(), frozenset({("th", "en")})
     )
 
 
