@@ -10,7 +10,7 @@ from conversation_analytics.core.text_masking import Masked, Style, mask, normal
 from conversation_analytics.core.text_pieces import cut, pack
 from conversation_analytics.core.translator import TranslatorLimits
 
-PARTS = [*"ab Z0X1U RL.\n`<>/{}%s@:[]#-é。", "ZX0Z", "URL1", "```", "://", "www."]
+PARTS = [*"ab Z0X1U RL.\n`<>/{}%s@:[]#-é。", "ZX0Z", "URL1X", "```", "://", "www."]
 AWKWARD = st.lists(st.sampled_from(PARTS), max_size=60).map("".join)
 
 
@@ -33,7 +33,7 @@ AWKWARD = st.lists(st.sampled_from(PARTS), max_size=60).map("".join)
         ("5 of 12 apples, 1,000,000 or 3.14159 at 50%", []),
         ("3f2b8c1e-9a4d-4c58-8f7e-1234567890ab", ["3f2b8c1e-9a4d-4c58-8f7e-1234567890ab"]),
         ("in /var/log/app.log and/or C:\\temp\\x", ["/var/log/app.log", "\\temp\\x"]),
-        ("our own ZX0Z, uRL 12 too", ["ZX0Z", "uRL 12"]),
+        ("our own ZX0Z, uRL 12x too", ["ZX0Z", "uRL 12x"]),
         ("nothing to keep here: I said 'no'", []),
     ],
 )  # fmt: skip
@@ -108,3 +108,9 @@ def test_no_text_takes_long(text: str) -> None:
     started = time.process_time()
     mask(text)
     assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize("style", Style)
+def test_digits_beside_a_token_stay_its_neighbours(style: Style) -> None:
+    masked = Masked(("1", "0", "7"), ("<b>", "</b>"))
+    assert restore(masked.render(style), masked, style).text == "1<b>0</b>7"

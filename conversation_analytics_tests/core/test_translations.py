@@ -203,16 +203,18 @@ def test_a_long_text_is_cut_and_put_together() -> None:
 def test_lost_tokens_are_sent_again_in_another_style() -> None:
     engine = WatchedEngine(answer=lambda text: text.replace("ZX", "xz ").upper())
     frame, facts = translate_day(*day_of("open https://x.example now"), DAY, road(engine))
-    assert engine.texts == ["open ZX0Z now", "open URL0 now"]
+    assert engine.texts == ["open ZX0Z now", "open URL0X now"]
     assert frame["translated"].to_list() == ["OPEN https://x.example NOW"]
     assert frame["confidence"][0] == 1.0
     assert (
-        frame["billed_characters"][0] == facts.characters == len("open ZX0Z now" + "open URL0 now")
+        frame["billed_characters"][0] == facts.characters == len("open ZX0Z now" + "open URL0X now")
     )
 
 
 def test_tokens_lost_twice_stay_in_the_text_and_cost_confidence() -> None:
-    engine = WatchedEngine(answer=lambda text: text.replace("ZX0Z", "").replace("URL0", "").upper())
+    engine = WatchedEngine(
+        answer=lambda text: text.replace("ZX0Z", "").replace("URL0X", "").upper()
+    )
     frame, _ = translate_day(*day_of("open https://x.example now please"), DAY, road(engine))
     assert "https://x.example" in frame["translated"][0]
     assert frame["confidence"][0] == 0.0
