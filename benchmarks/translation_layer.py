@@ -127,10 +127,12 @@ def main() -> None:
 
         timed("layer, first run", lambda: ours(day, DAY), texts)
         timed("layer, the day again", lambda: ours(day, DAY), texts)
-        timed("layer, half of it known",
-              lambda: ours((pl.concat([day[0].head(messages // 2), other[0].tail(messages // 2)]),
-                            pl.concat([day[1].head(messages // 2),
-                                       other[1].tail(messages // 2)])), "2026-11-21"), texts)  # fmt: skip
+        half = (
+            pl.concat([one.head(messages // 2), new.tail(messages // 2)])
+            for one, new in zip(day, other, strict=True)
+        )
+        mixed = (next(half), next(half))
+        timed("layer, half of it known", lambda: ours(mixed, "2026-11-21"), texts)
 
 
 if __name__ == "__main__":

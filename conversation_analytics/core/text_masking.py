@@ -34,36 +34,39 @@ _TOKEN: Final = {
 # what follows them: no text takes quadratic time. A pattern begins with the characters it may
 # begin with, and looks back after them: that is what the engine scans fast for. What overlaps
 # becomes one span.
-_DIGITS: Final = tuple("0123456789")
-_KEPT: Final[tuple[tuple[tuple[str, ...], re.Pattern[str]], ...]] = (
+_KEPT: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
     # code in blocks and lines
-    (("```",), re.compile(r"```.*?(?:```|\Z)", re.DOTALL)),
-    (("~~~",), re.compile(r"^~~~.*?(?:^~~~|\Z)", re.DOTALL | re.MULTILINE)),
-    (("`",), re.compile(r"(`{1,2})(?!`)[^`\n]{1,300}\1(?!`)")),
+    ("```", re.compile(r"```.*?(?:```|\Z)", re.DOTALL)),
+    ("~~~", re.compile(r"^~~~.*?(?:^~~~|\Z)", re.DOTALL | re.MULTILINE)),
+    ("`", re.compile(r"(`{1,2})(?!`)[^`\n]{1,300}\1(?!`)")),
     # tags and entities
-    (("<",), re.compile(r"</?[A-Za-z][^<>\n]{0,500}>|<!--[^<>]{0,2000}-->")),
-    (("&",), re.compile(r"&(?:[A-Za-z]{2,10}|#x?[0-9A-Fa-f]{1,6});")),
+    ("<", re.compile(r"</?[A-Za-z][^<>\n]{0,500}>|<!--[^<>]{0,2000}-->")),
+    ("&", re.compile(r"&(?:[A-Za-z]{2,10}|#x?[0-9A-Fa-f]{1,6});")),
     # addresses of the web, of mail, of files
-    (("://",), re.compile(
-        r"[a-z](?<![A-Za-z0-9].)[a-z0-9+.-]{1,10}://[!-~]*[A-Za-z0-9/_=&#~-]")),
-    (("www.",), re.compile(r"www\.[!-~]*[A-Za-z0-9/_=&#~-]")),
-    (("@",), re.compile(
+    ("://", re.compile(
+        r"[A-Za-z](?<![A-Za-z0-9].)[A-Za-z0-9+.-]{1,10}://[!-~]*[A-Za-z0-9/_=&#~-]")),
+    ("www.", re.compile(r"(?i:www)\.[!-~]*[A-Za-z0-9/_=&#~-]")),
+    ("@", re.compile(
         r"[\w.+-](?<![\w.+-].)[\w.+-]{0,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,5}")),
-    (("/",), re.compile(r"/(?<![\w/<].)[\w.@-]{1,80}(?:/[\w.@-]{1,80}){1,20}")),
-    (("\\",), re.compile(r"\\(?<![\w\\].)[\w.@-]{1,80}(?:\\[\w.@-]{1,80}){1,20}")),
+    ("/", re.compile(r"/(?<![\w/<].)[\w.@-]{1,80}(?:/[\w.@-]{1,80}){1,20}")),
+    ("\\", re.compile(r"\\(?<![\w\\].)[\w.@-]{1,80}(?:\\[\w.@-]{1,80}){1,20}")),
     # placeholders of programs, and typed ones of personal data
-    (("{",), re.compile(r"\{\{[^{}\n]{1,80}\}\}|\$\{[^{}\n]{1,80}\}|\{[^{}\n]{1,80}\}")),
-    (("$",), re.compile(r"\$(?<!\w.)[A-Za-z_]\w{0,40}")),
-    (("%",), re.compile(r"%(?<![\w%].)(?:\([A-Za-z_]\w{0,40}\))?[sdif](?!\w)")),
-    (("[",), re.compile(r"\[[A-Z][A-Z0-9_]{1,40}\]")),
-    # numbers of things: orders, days, digests
-    (_DIGITS, re.compile(r"\d(?<![\w.,].)[\d-]{3,40}\d(?![\w%])")),
-    (_DIGITS, re.compile(r"[A-Z](?<!\w.)[A-Z]{0,5}[-_#]?\d[\d-]{3,40}\d(?![\w%])")),
-    (_DIGITS, re.compile(r"[0-9a-fA-F](?<!\w.)(?=[a-fA-F-]{0,40}\d)[0-9a-fA-F-]{11,127}(?!\w)")),
+    ("{", re.compile(r"\{\{[^{}\n]{1,80}\}\}|\$\{[^{}\n]{1,80}\}|\{[^{}\n]{1,80}\}")),
+    ("$", re.compile(r"\$(?<!\w.)[A-Za-z_]\w{0,40}")),
+    ("%", re.compile(r"%(?<![\w%].)(?:\([A-Za-z_]\w{0,40}\))?[sdif](?!\w)")),
+    ("[", re.compile(r"\[[A-Z][A-Z0-9_]{1,40}\]")),
     # our own tokens
-    (("zx",), _TOKEN[Style.WORD]),
-    (("url",), _TOKEN[Style.URL]),
+    ("zx", _TOKEN[Style.WORD]),
+    ("url", _TOKEN[Style.URL]),
 )  # fmt: skip
+
+
+_DIGIT: Final = re.compile(r"[0-9]")
+_KEPT_OF_DIGITS: Final = (  # orders, days, digests; not amounts
+    re.compile(r"\d(?<![\w.,].)[\d-]{3,40}\d(?![\w%])"),
+    re.compile(r"[A-Z](?<!\w.)[A-Z]{0,5}[-_#]?\d[\d-]{3,40}\d(?![\w%])"),
+    re.compile(r"[0-9a-fA-F](?<!\w.)(?=[a-fA-F-]{0,40}\d)[0-9a-fA-F-]{11,127}(?!\w)"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +126,11 @@ def mask(text: str, find: FindSpans | None = None) -> Masked:
     """
     spans = [] if find is None else [(start, end) for start, end in find(text) if start < end]
     lower = text.lower()
-    for needs, pattern in _KEPT:
-        if any(need in lower for need in needs):
+    for sign, pattern in _KEPT:
+        if sign in lower:
+            spans += [found.span() for found in pattern.finditer(text)]
+    if _DIGIT.search(text) is not None:
+        for pattern in _KEPT_OF_DIGITS:
             spans += [found.span() for found in pattern.finditer(text)]
     if not spans:
         return Masked((text,), ())
