@@ -24,6 +24,7 @@ from conversation_analytics.assets.users import USERS, user_assets
 from conversation_analytics.core.period_report import PERIOD_REPORTS
 from conversation_analytics.core.periods import NAMES
 from conversation_analytics.core.source import Source
+from conversation_analytics.core.translator import Translator
 from conversation_analytics.documents.store import DocumentStore
 from conversation_analytics.executors.local import build_executor
 from conversation_analytics.io_managers.document_io import DocumentIOManager
@@ -36,6 +37,7 @@ from conversation_analytics.resources.connections import (
     open_documents,
     open_lake,
     open_source_for_lake,
+    open_translator,
 )
 from conversation_analytics.schedules.daily_close import daily_close
 from conversation_analytics.schedules.refresh_users import refresh_users
@@ -181,6 +183,14 @@ def _resources(
         with closing(open_documents(settings)) as opened:
             yield opened
 
+    def translator(_: dg.InitResourceContext) -> Iterator[Translator | None]:
+        opened = open_translator(settings)
+        try:
+            yield opened
+        finally:
+            if opened is not None:
+                opened.close()
+
     def document_io(_: dg.InitResourceContext) -> Iterator[DocumentIOManager]:
         with closing(open_documents(settings)) as opened:
             yield DocumentIOManager(opened, collection_specs(settings), reads, on_partition)
@@ -194,6 +204,7 @@ def _resources(
         "lake": dg.ResourceDefinition(lambda _: open_lake(settings)),
         "reads": dg.ResourceDefinition.hardcoded_resource(reads),
         "documents": dg.ResourceDefinition(documents),
+        "translator": dg.ResourceDefinition(translator),
         "lake_io": dg.IOManagerDefinition(lake_io),
         # Dagster takes generators here as for every resource; its annotation does not say so.
         "document_io": dg.IOManagerDefinition(document_io),  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ import io
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -134,6 +135,21 @@ def _titles(value: str) -> tuple[str, ...]:
     if not value.isprintable() or len(value) > _LONGEST_LIST:
         raise _BadValueError
     return tuple(sorted(set(titles)))
+
+
+def _money(value: str) -> Decimal | None:
+    if not value:
+        return None
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", value):
+        raise _BadValueError
+    return Decimal(value)
+
+
+def _message_fields(value: str) -> tuple[str, ...]:
+    fields = {part.strip() for part in value.split(",")}
+    if not fields <= {"query", "answer"}:
+        raise _BadValueError
+    return tuple(sorted(fields, reverse=True))
 
 
 def _choice(*choices: str) -> Parser:
@@ -280,7 +296,7 @@ def _reserved(feature: str) -> Parser:
     return parse
 
 
-_SOURCE, _DOCS, _LAKE, _WORK, _TALK, _LOG = (
+_SOURCE, _DOCS, _LAKE, _WORK, _LANGUAGE, _LOG = (
     "Source", "Documents", "Lake", "Work", "Language", "Logs and alerts",
 )  # fmt: skip
 
@@ -356,7 +372,7 @@ SETTINGS: tuple[Setting, ...] = (
             ("CONVERSATIONS", "one document per conversation, messages inside"),
             ("MESSAGES", "one document per turn"),
             ("CATEGORIES", "one document per conversation, day and type of category"),
-            ("TRANSLATIONS", "translations (reserved: written by a later version)"),
+            ("TRANSLATIONS", "one document per text with its translation, or why there is none"),
             ("ANALYTICS_REPORTS", "reports by period and app"),
             ("DEAD_LETTERS", "rows that could not be typed, with reason, since when, how often"),
             ("USER_ANALYTICS", "one document per user and app, and one per user over all apps"),
@@ -437,19 +453,52 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     _setting(_WORK, "CUDA_VISIBLE_DEVICES", "", "text",
              "for the GPU engine of a later version; has no effect yet", _text),
-    _setting(_TALK, "TAXONOMY_FILE", "", "a YAML file, or empty",
+    _setting(_LANGUAGE, "TAXONOMY_FILE", "", "a YAML file, or empty",
              "categories of conversations, see docs/categories.md; empty: the default taxonomy",
              _optional_path),
-    _setting(_TALK, "TAXONOMY_CORRECTIONS_FILE", "", "a YAML file, or empty",
+    _setting(_LANGUAGE, "TAXONOMY_CORRECTIONS_FILE", "", "a YAML file, or empty",
              "what people corrected: examples and conversations, see docs/categories.md",
              _optional_path),
-    _setting(_TALK, "EMBEDDER", "use-multilingual", "use-multilingual",
+    _setting(_LANGUAGE, "EMBEDDER", "use-multilingual", "use-multilingual",
              "what turns texts into vectors", _choice("use-multilingual")),
-    _setting(_TALK, "TOPIC_MIN_USERS", "5", "1 to 1000000",
+    _setting(_LANGUAGE, "TOPIC_MIN_USERS", "5", "1 to 1000000",
              "topics of fewer users are not shown, nor words that fewer users said",
              _integer(1, 10**6)),
-    _setting(_TALK, "TOPIC_MIN_CONVERSATIONS", "5", "1 to 1000000",
+    _setting(_LANGUAGE, "TOPIC_MIN_CONVERSATIONS", "5", "1 to 1000000",
              "topics of fewer conversations are not shown", _integer(1, 10**6)),
+    _setting(_LANGUAGE, "TRANSLATOR", "",
+             "libretranslate, deepl, openai, apertium, in_process, none, or empty",
+             "engine that translates; empty: `libretranslate` if TRANSLATOR_URL is set, else none",
+             _choice("", "libretranslate", "deepl", "openai", "apertium", "in_process", "none")),
+    _setting(_LANGUAGE, "TRANSLATOR_URL", "", "http(s)://host[:port][/path]",
+             "address of the engine; openai: with `/v1`; deepl: empty for the one of the key",
+             _url("http", "https")),
+    _setting(_LANGUAGE, "TRANSLATOR_API_KEY", "", "text", "key of the engine", _credential,
+             secret=True),
+    _setting(_LANGUAGE, "TRANSLATOR_MODEL", "", "text",
+             "openai: the model; else a label of the models behind the engine, which it does not "
+             "tell: with another one everything is translated again", _text),
+    _setting(_LANGUAGE, "TRANSLATOR_FACTORY", "", "package.module:function",
+             "in_process: a function without arguments that gives a Translator",
+             _pattern(r"(?:[A-Za-z_][\w.]*:[A-Za-z_]\w*)?")),
+    _setting(_LANGUAGE, "TRANSLATOR_TIMEOUT", "120", "seconds, 1 to 3600",
+             "longest wait for one answer", _seconds(1, 3600)),
+    _setting(_LANGUAGE, "TRANSLATOR_BATCH_TEXTS", "25", "1 to 1000",
+             "texts in one request (LibreTranslate: --batch-limit; DeepL: 50)", _integer(1, 1000)),
+    _setting(_LANGUAGE, "TRANSLATOR_BATCH_CHARACTERS", "5000", "200 to 100000",
+             "characters in one request; a longer text is cut (LibreTranslate: --char-limit)",
+             _integer(200, 100_000)),
+    _setting(_LANGUAGE, "TRANSLATOR_CHARACTERS_PER_RUN", "1000000", "0 to 999999999999",
+             "characters that a run may send; what is over waits for a later run; 0: no limit",
+             _integer(0, 10**12 - 1)),
+    _setting(_LANGUAGE, "TRANSLATOR_PRICE", "", "an amount such as 20 or 17.50, or empty",
+             "price of a million characters; empty: the cost is unknown", _money),
+    _setting(_LANGUAGE, "TRANSLATOR_CURRENCY", "", "ISO 4217 code, or empty",
+             "currency of TRANSLATOR_PRICE", _pattern(r"(?:[A-Z]{3})?")),
+    _setting(_LANGUAGE, "TRANSLATION_TARGET", "en", "ISO 639-1 code",
+             "language that texts are translated into", _pattern(r"[a-z]{2}")),
+    _setting(_LANGUAGE, "TRANSLATION_FIELDS", "query,answer", "query, answer, or both",
+             "fields of a message that are translated", _message_fields),
     _setting(_LOG, "LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR",
              "level of the platform's own log", _choice("debug", "info", "warning", "error")),
     _setting(_LOG, "LOG_FILE", "", "a file path, or empty",
@@ -520,6 +569,13 @@ class Settings:
         return tuple(SourceTable)
 
     @property
+    def translator_kind(self) -> str:
+        """The engine's contract; empty: nothing is translated."""
+        if self.translator == "none":
+            return ""
+        return str(self.translator) or ("libretranslate" if self.translator_url else "")
+
+    @property
     def threads_io(self) -> int:
         """Days read at once."""
         return int(self.io_threads) if self.enable_multithreading else 1
@@ -585,6 +641,14 @@ def _contradictions(settings: Settings) -> list[str]:
         (bool(settings.aws_access_key_id), "AWS_ACCESS_KEY_ID is set", ("AWS_SECRET_ACCESS_KEY",)),
         (bool(settings.aws_secret_access_key), "AWS_SECRET_ACCESS_KEY is set",
          ("AWS_ACCESS_KEY_ID",)),
+        (settings.translator_kind in {"libretranslate", "openai", "apertium"},
+         f"TRANSLATOR is {settings.translator_kind}", ("TRANSLATOR_URL",)),
+        (settings.translator_kind == "deepl", "TRANSLATOR is deepl", ("TRANSLATOR_API_KEY",)),
+        (settings.translator_kind == "openai", "TRANSLATOR is openai", ("TRANSLATOR_MODEL",)),
+        (settings.translator_kind == "in_process", "TRANSLATOR is in_process",
+         ("TRANSLATOR_FACTORY",)),
+        (settings.translator_price is not None, "TRANSLATOR_PRICE is set",
+         ("TRANSLATOR_CURRENCY",)),
     ]  # fmt: skip
     problems = [
         f"{name} is empty, but {why}: allowed is {_BY_NAME[name].allowed}"

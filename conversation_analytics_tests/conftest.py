@@ -13,6 +13,12 @@ import pytest
 
 from conversation_analytics.stack.dify import empty_dify_tables
 from conversation_analytics.stack.errors import StackUnavailableError
+from conversation_analytics.stack.libretranslate import (
+    LibreTranslateServer,
+    running_libretranslate,
+)
+from conversation_analytics.stack.libretranslate_install import install_dir as libretranslate_dir
+from conversation_analytics.stack.libretranslate_install import require_platform
 from conversation_analytics.stack.mongod import mongod_program, running_mongod
 from conversation_analytics.stack.nocodb import NocodbServer, running_nocodb
 from conversation_analytics.stack.nocodb_install import install_dir, node_programs
@@ -32,7 +38,7 @@ from conversation_analytics.stack.seaweedfs import S3Server, running_seaweedfs, 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_NPM_INSTALL_SECONDS = 1500
+_INSTALL_SECONDS = 1500
 
 # A shared machine stalls for longer than hypothesis' 200 ms; CI repeats the same examples.
 hypothesis.settings.register_profile("local", deadline=None)
@@ -47,11 +53,11 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if install_dir().exists():
-        return
-    for item in items:  # whichever comes first installs NocoDB within its own time limit
-        if "nocodb" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.timeout(_NPM_INSTALL_SECONDS))
+    installed = {"nocodb": install_dir().exists(), "libretranslate": libretranslate_dir().exists()}
+    for item in items:  # whichever comes first installs the server within its own time limit
+        names = getattr(item, "fixturenames", ())
+        if any(name in names and not there for name, there in installed.items()):
+            item.add_marker(pytest.mark.timeout(_INSTALL_SECONDS))
 
 
 def require(program: Callable[[], object]) -> None:
@@ -109,6 +115,14 @@ def nocodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NocodbServer]:
     """The real NocoDB; installed from npm at its first use on a machine."""
     require(node_programs)
     with running_nocodb(tmp_path_factory.mktemp("nocodb")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def libretranslate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LibreTranslateServer]:
+    """The real LibreTranslate; installed into its own environment at its first use."""
+    require(require_platform)
+    with running_libretranslate(tmp_path_factory.mktemp("libretranslate")) as server:
         yield server
 
 

@@ -19,6 +19,8 @@ from conversation_analytics.core.metrics import METRICS_VERSION
 from conversation_analytics.core.model_performance import MODEL_PERFORMANCE
 from conversation_analytics.core.partials import PARTIALS_VERSION, PartialOptions
 from conversation_analytics.core.schemas import DAILY_PARTIALS, DAILY_REPORT
+from conversation_analytics.core.translation_tables import TRANSLATIONS
+from conversation_analytics.core.translations import TRANSLATIONS_VERSION
 from conversation_analytics.core.windows import day_window
 from conversation_analytics.language.taxonomy_files import taxonomy_digests
 
@@ -105,6 +107,16 @@ def categorised_with(settings: Settings) -> dict[str, str]:
     return {f"taxonomy/{name}": digest for name, digest in found.items()}
 
 
+def translated_with(settings: Settings) -> dict[str, str]:
+    """Return what translations record of their settings; others make them stale."""
+    parts = [
+        TRANSLATIONS_VERSION, settings.translator_kind, settings.translator_model,
+        settings.translator_factory, settings.translation_target, settings.translation_fields,
+        settings.translator_batch_characters,
+    ]  # fmt: skip
+    return {"options": hashlib.sha256(json.dumps(parts).encode()).hexdigest()}
+
+
 def origins(
     settings: Settings, assets: Mapping[str, tuple[str, ...]], key: str
 ) -> dict[str, Mapping[str, str]]:
@@ -121,6 +133,7 @@ def origins(
     return found | {
         DAILY_PARTIALS.name: computed_with(partial_options(settings)),
         CATEGORIES.name: categorised_with(settings),
+        TRANSLATIONS.name: translated_with(settings),
         **{report.name: COMPUTED_BY for report in (DAILY_REPORT, MODEL_PERFORMANCE)},
     }
 

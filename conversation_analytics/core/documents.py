@@ -215,6 +215,27 @@ def report_documents(report: pl.DataFrame, day: str, period: str = "daily") -> l
     ]
 
 
+def translation_documents(translations: pl.DataFrame, day: str) -> list[Document]:
+    """Return one document for each text that had to be translated, whether it was or not.
+
+    Args:
+        translations: schema `translation_tables.TRANSLATIONS`. Rows with status `same` are left
+            out: there is nothing to tell, and most are.
+        day: partition key, kept in the field `day`.
+    """
+    return [
+        {
+            "_id": f"{clean_text(row['message_id'])}:{row['field']}",
+            "day": day,
+            **_fields(row, ("source", "target")),
+            "source_language": row["source"],
+            "target_language": row["target"],
+        }
+        for row in translations.iter_rows(named=True)
+        if row["status"] != "same"
+    ]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class UserDocuments(Sequence[Document]):
     """One document per user and app, and one per user over all apps (`app_id` null).

@@ -60,6 +60,26 @@ class DocumentStoreUnavailableError(TransientError):
     """The document store did not answer."""
 
 
+class TranslatorUnavailableError(TransientError):
+    """The translation engine did not answer, or answered 429/5xx or no JSON, after every retry."""
+
+
+class TranslatorFailedError(TranslatorUnavailableError):
+    """The engine answered 500 to a request for texts: perhaps one of them is the cause."""
+
+
+class TranslatorAuthError(PermanentError):
+    """The translation engine refused the credentials, or this client (401, 403)."""
+
+
+class TranslatorQuotaError(PermanentError):
+    """The characters paid for at the translation engine are used up (456)."""
+
+
+class TranslatorRequestError(PermanentError):
+    """The translation engine refused the request: one of its texts, or all that it is asked."""
+
+
 class RecordsError(PermanentError):
     """The orchestrator's own records could not be written or read."""
 

@@ -33,6 +33,7 @@ from conversation_analytics.core.schemas import (
     WEEKLY_REPORT,
 )
 from conversation_analytics.core.topic_tables import CONVERSATION_TOPICS, TOPICS
+from conversation_analytics.core.translation_tables import TRANSLATION_MEMORY, TRANSLATIONS
 from conversation_analytics.core.user_analytics import USER_ANALYTICS
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ TABLES: tuple[TableSchema, ...] = (
     DAILY_PARTIALS, DAILY_REPORT, WEEKLY_REPORT, MONTHLY_REPORT, MODEL_PERFORMANCE,
     USER_ANALYTICS, USER_GROWTH, USER_COHORTS,
     CATEGORIES, TOPICS, CONVERSATION_TOPICS,
+    TRANSLATIONS, TRANSLATION_MEMORY,
 )  # fmt: skip
 
 _PERIODS = {

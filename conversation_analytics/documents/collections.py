@@ -86,6 +86,19 @@ def categories(name: str = "categories") -> CollectionSpec:
     )
 
 
+def translations(name: str = "translations") -> CollectionSpec:
+    """Translations: by message, by conversation, by what became of them."""
+    return CollectionSpec(
+        name,
+        (
+            _ascending("message_id", "field"),
+            _ascending("conversation_id", "created_at"),
+            _ascending("status", "created_at"),
+            partition_index(),
+        ),
+    )
+
+
 def user_analytics(name: str = "user_analytics") -> CollectionSpec:
     """Users: by user, by app and last turn, by cohort."""
     return CollectionSpec(

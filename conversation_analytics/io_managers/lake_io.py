@@ -25,7 +25,8 @@ _PREVIEW_ROWS = 5
 # Text, ids of people and whole rows stay out of metadata.
 _NEVER_SHOWN = frozenset(
     {"query", "answer", "name", "summary", "inputs", "payload", "error", "extra", "user_id",
-     "message_metadata", "from_end_user_id", "from_account_id", "words", "centre"}
+     "message_metadata", "from_end_user_id", "from_account_id", "words", "centre",
+     "translated", "text_sha256"}
 )  # fmt: skip
 
 

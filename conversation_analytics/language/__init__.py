@@ -1,1 +1,1 @@
-"""Adapters for what people say: detectors, embedders, segmentation, and files that users edit."""
+"""Adapters for what people say: detectors, embedders, segmentation, translators, files."""

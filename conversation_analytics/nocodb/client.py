@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import email.utils
 import logging
 import random as random_module
 import time
@@ -27,6 +26,7 @@ from conversation_analytics.core.errors import (
     SourceRequestError,
     SourceUnavailableError,
 )
+from conversation_analytics.core.retries import parse_retry_after, retry_delay_s
 from conversation_analytics.nocodb.pages import Listing, take_apart
 
 if TYPE_CHECKING:
@@ -39,9 +39,6 @@ T = TypeVar("T")
 MAX_PAGE_SIZE: Final = 1000
 """NocoDB serves no more rows than that in a page, whatever is asked for."""
 
-_MAX_DELAY_S: Final = 60.0
-_MAX_RETRY_AFTER_S: Final = 300.0
-_MAX_DOUBLINGS: Final = 30
 _WHOLE_ANSWER_TIMEOUTS: Final = 10
 _MAX_ANSWER_BYTES: Final = 1 << 30
 _READ_BYTES: Final = 1 << 18
@@ -439,22 +436,10 @@ class NocoDBClient:
         return f" ({' '.join(plain.split())[:_DETAIL_CHARACTERS]})"
 
     def _delay(self, attempt: int, retry_after_s: float | None) -> float:
-        # Half of the delay is random: clients that failed together do not come back together.
-        backoff = min(self.config.retry_delay_s * 2.0 ** min(attempt, _MAX_DOUBLINGS), _MAX_DELAY_S)
-        jittered = backoff * (0.5 + self._random() / 2)
-        return max(jittered, min(retry_after_s or 0.0, _MAX_RETRY_AFTER_S))
+        return retry_delay_s(attempt, self.config.retry_delay_s, self._random(), retry_after_s)
 
     def _retry_after(self, answer: requests.Response) -> float | None:
-        text = answer.headers.get("Retry-After", "").strip()
-        if text.isascii() and text.isdigit():
-            return float(text)
-        try:
-            moment = email.utils.parsedate_to_datetime(text)
-        except ValueError:  # absent or unreadable: the back-off alone decides
-            return None
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=dt.UTC)
-        return max((moment - self._now()).total_seconds(), 0.0)
+        return parse_retry_after(answer.headers.get("Retry-After", ""), self._now())
 
 
 def _segment(text: str) -> str:

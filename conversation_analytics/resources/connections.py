@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from conversation_analytics.core.contract import Contract
     from conversation_analytics.core.pseudonyms import Pseudonyms
     from conversation_analytics.core.source import Source
+    from conversation_analytics.core.translator import Translator
     from conversation_analytics.documents.collections import CollectionSpec
     from conversation_analytics.documents.store import DocumentStore
     from conversation_analytics.lake.store import Lake
@@ -170,6 +171,58 @@ def open_documents(settings: Settings) -> DocumentStore:
     return open_store(config)
 
 
+def open_translator(settings: Settings) -> Translator | None:
+    """Return the configured engine, or None; nothing is asked of it yet.
+
+    Raises:
+        SettingsError: a value cannot work.
+    """
+    kind = settings.translator_kind
+    if not kind:
+        return None
+    if kind == "in_process":
+        from conversation_analytics.language.translators.in_process import (  # noqa: PLC0415 - import budget
+            load_engine,
+        )
+
+        return load_engine(settings.translator_factory)
+    return _open_http_translator(settings, kind)
+
+
+def _open_http_translator(settings: Settings, kind: str) -> Translator:
+    from conversation_analytics.core.translator import TranslatorLimits  # noqa: PLC0415
+    from conversation_analytics.language.translators import deepl  # noqa: PLC0415
+    from conversation_analytics.language.translators.apertium import Apertium  # noqa: PLC0415
+    from conversation_analytics.language.translators.endpoint import (  # noqa: PLC0415
+        Endpoint,
+        EndpointConfig,
+    )
+    from conversation_analytics.language.translators.libretranslate import (  # noqa: PLC0415
+        LibreTranslate,
+    )
+    from conversation_analytics.language.translators.openai_chat import OpenAIChat  # noqa: PLC0415
+
+    key = settings.translator_api_key
+    url = settings.translator_url or deepl.default_url(key)
+    config = EndpointConfig(
+        url, key, settings.max_retries, settings.retry_delay, settings.translator_timeout
+    )
+    words = {"deepl": "DeepL-Auth-Key", "openai": "Bearer"}
+    header = ("Authorization", f"{words[kind]} {key}") if key and kind in words else None
+    endpoint = Endpoint(kind, config, header)
+    limits = TranslatorLimits(settings.translator_batch_texts, settings.translator_batch_characters)
+    model = settings.translator_model
+    match kind:
+        case "libretranslate":
+            return LibreTranslate(endpoint, model, limits)
+        case "deepl":
+            return deepl.DeepL(endpoint, model, limits)
+        case "openai":
+            return OpenAIChat(endpoint, model, limits)
+        case _:
+            return Apertium(endpoint, model, limits)
+
+
 def collection_specs(settings: Settings) -> tuple[CollectionSpec, ...]:
     """Return the collections this version writes, with their indexes."""
     from conversation_analytics.documents import collections  # noqa: PLC0415 - import budget
@@ -181,4 +234,5 @@ def collection_specs(settings: Settings) -> tuple[CollectionSpec, ...]:
         collections.dead_letters(settings.mongodb_dead_letters_collection),
         collections.categories(settings.mongodb_categories_collection),
         collections.user_analytics(settings.mongodb_user_analytics_collection),
+        collections.translations(settings.mongodb_translations_collection),
     )

@@ -1,0 +1,73 @@
+"""What the platform asks of a translation engine, whichever it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Pair = tuple[str, str]
+"""Source and target, ISO 639-1 in lower case without a region: `("th", "en")`."""
+
+
+@dataclass(frozen=True, slots=True)
+class TranslatorLimits:
+    """What fits into one request.
+
+    Attributes:
+        texts: texts of a request, 1 or more.
+        characters: code points of all texts of a request together, and so of a text.
+    """
+
+    texts: int = 50
+    characters: int = 5000
+
+
+class Translator(Protocol):
+    """A translation engine. Safe to call from one thread at a time."""
+
+    @property
+    def engine(self) -> str:
+        """Name of the contract: `libretranslate`, `deepl`, ..."""
+
+    @property
+    def model(self) -> str:
+        """What translates there: with another one every text is translated again."""
+
+    @property
+    def third_party(self) -> bool:
+        """Whether texts leave what the operator runs: only redacted ones may."""
+
+    @property
+    def limits(self) -> TranslatorLimits:
+        """What fits into one request."""
+
+    def pairs(self) -> frozenset[Pair] | None:
+        """Return what can be translated into what; None: the engine does not tell.
+
+        Raises:
+            TranslatorUnavailableError: no answer after every retry.
+            TranslatorAuthError: the credentials are refused.
+            TranslatorRequestError: the address is not one of such an engine.
+        """
+
+    def translate(self, texts: Sequence[str], source: str, target: str) -> list[str]:
+        """Return the translation of each text, in order.
+
+        Args:
+            texts: within `limits`, each with a letter in it.
+            source: language of all of them; never `auto`.
+            target: language wanted, another one.
+
+        Raises:
+            TranslatorFailedError: the engine fails at it, after every retry.
+            TranslatorUnavailableError: no answer, or too many requests, after every retry.
+            TranslatorAuthError: the credentials are refused: nothing more can be sent.
+            TranslatorQuotaError: what was paid for is used up: nothing more can be sent.
+            TranslatorRequestError: it refuses one of the texts, or all.
+        """
+
+    def close(self) -> None:
+        """Give back connections."""

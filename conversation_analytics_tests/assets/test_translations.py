@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from conversation_analytics.assets.partitions import daily_chain, translated_with
+from conversation_analytics.assets.translations import translation_assets
+from conversation_analytics.core.errors import SettingsError
+from conversation_analytics.core.schemas import MESSAGES, Column, TableSchema
+from conversation_analytics.core.translation_tables import TRANSLATION_MEMORY, TRANSLATIONS
+from conversation_analytics.definitions import _resources
+from conversation_analytics.io_managers import lake_io
+from conversation_analytics.resources.connections import open_documents, open_lake, open_translator
+from conversation_analytics.settings import Settings, parse_settings
+from conversation_analytics_tests.core.translating import WatchedEngine, day_of
+from conversation_analytics_tests.platform import QUIET
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+FIRST, SECOND = "2026-11-20", "2026-11-21"
+LANGUAGES = TableSchema(
+    "message_language",
+    (
+        Column("id", pl.String(), "message", required=True),
+        Column("query_language", pl.String(), "language of the query"),
+        Column("query_confidence", pl.Float64(), "0 to 1"),
+        Column("answer_language", pl.String(), "language of the answer"),
+        Column("answer_confidence", pl.Float64(), "0 to 1"),
+    ),
+    ("id",),
+    "Languages of one message.",
+)
+ENGINE = WatchedEngine()
+
+
+def watched() -> WatchedEngine:
+    return ENGINE
+
+
+@pytest.fixture(autouse=True)
+def languages_are_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(lake_io._BY_NAME, LANGUAGES.name, LANGUAGES)
+    ENGINE.calls.clear()
+    ENGINE.third_party = False
+
+
+@pytest.fixture
+def settings_of(tmp_path: Path) -> Callable[..., Settings]:
+    def build(**changes: str) -> Settings:
+        return parse_settings(
+            {
+                "PARQUET_BASE_DIR": str(tmp_path / "lake"),
+                "SQLITE_PATH": str(tmp_path / "documents.sqlite"),
+                **changes,
+            }
+        )
+
+    return build
+
+
+def translating(**changes: str) -> dict[str, str]:
+    return {
+        "TRANSLATOR": "in_process",
+        "TRANSLATOR_FACTORY": f"{__name__}:watched",
+        "TRANSLATOR_PRICE": "20",
+        "TRANSLATOR_CURRENCY": "EUR",
+        **changes,
+    }
+
+
+def write_day(settings: Settings, day: str, *texts: tuple[str, str] | str) -> None:
+    rows, languages = day_of(*texts)
+    missing = [pl.lit(None, column.dtype).alias(column.name) for column in MESSAGES.columns
+               if column.name not in rows.columns]  # fmt: skip
+    lake = open_lake(settings)
+    lake.write(MESSAGES, day, rows.with_columns(missing).select(MESSAGES.polars.names()))
+    lake.write(LANGUAGES, day, languages.select(LANGUAGES.polars.names()))
+
+
+def run(settings: Settings, first: str, last: str, **finders: Any) -> dg.ExecuteInProcessResult:
+    assets = translation_assets(daily_chain(settings), **finders)
+    partitions = daily_chain(settings).partitions
+    upstream = [
+        dg.AssetSpec(name, partitions_def=partitions) for name in ("messages", LANGUAGES.name)
+    ]
+    job = dg.define_asset_job("translate", dg.AssetSelection.assets(*assets))
+    definitions = dg.Definitions(
+        assets=[*assets, *upstream], jobs=[job], resources=_resources(settings, lambda _a, _p: None)
+    )
+    tags = {
+        "dagster/asset_partition_range_start": first,
+        "dagster/asset_partition_range_end": last,
+    }
+    return definitions.resolve_job_def("translate").execute_in_process(
+        QUIET, tags=tags, raise_on_error=False
+    )
+
+
+def test_days_are_translated_into_the_lake_and_the_documents(
+    settings_of: Callable[..., Settings],
+) -> None:
+    settings = settings_of(**translating())
+    write_day(settings, FIRST, "a dog", ("hello", "en"), "a dog")
+    write_day(settings, SECOND, "a dog", "a cat")
+    result = run(settings, FIRST, SECOND)
+    assert result.success
+    lake = open_lake(settings)
+    frames = [lake.read(TRANSLATIONS, day) for day in (FIRST, SECOND)]
+    assert [frame["translated"].to_list() for frame in frames] == [
+        ["A DOG", None, "A DOG"], ["A DOG", "A CAT"],
+    ]  # fmt: skip
+    assert sorted(ENGINE.texts) == ["a cat", "a dog"]
+    assert lake.keys(TRANSLATION_MEMORY) == [FIRST, SECOND]
+    assert lake.stat(TRANSLATIONS, FIRST).inputs.keys() == {
+        "messages", "message_language", *translated_with(settings),
+    }  # fmt: skip
+    with_documents = open_documents(settings)
+    found = with_documents.find("translations", {"day": SECOND}, sort=[("message_id", 1)])
+    with_documents.close()
+    assert [(one["text_sha256"] is not None, one["translated"]) for one in found] == [
+        (True, "A DOG"), (True, "A CAT"),
+    ]  # fmt: skip
+    assert {one["source_language"] for one in found} == {"th"}
+    shown = str(result.all_events)
+    assert "A DOG" not in shown
+    assert "a dog" not in shown
+
+
+def test_a_day_made_again_has_the_same_bytes_and_asks_nobody(
+    settings_of: Callable[..., Settings],
+) -> None:
+    settings = settings_of(**translating())
+    write_day(settings, FIRST, "a dog", "see https://x.example now")
+    assert run(settings, FIRST, FIRST).success
+    before = open_lake(settings).stat(TRANSLATIONS, FIRST).sha256
+    ENGINE.calls.clear()
+    assert run(settings, FIRST, FIRST).success
+    assert ENGINE.calls == []
+    assert open_lake(settings).stat(TRANSLATIONS, FIRST).sha256 == before
+
+
+def test_the_budget_is_of_the_run_and_pending_rows_are_told(
+    settings_of: Callable[..., Settings],
+) -> None:
+    settings = settings_of(**translating(TRANSLATOR_CHARACTERS_PER_RUN="12"))
+    write_day(settings, FIRST, "a dog", "a cat")
+    write_day(settings, SECOND, "a hen")
+    result = run(settings, FIRST, SECOND)
+    assert result.success
+    events = result.asset_materializations_for_node("translations")
+    told = {event.partition: event.metadata["pending"].value for event in events}
+    assert told == {FIRST: 0, SECOND: 1}
+    assert run(settings, SECOND, SECOND).success
+    assert open_lake(settings).read(TRANSLATIONS, SECOND)["status"].to_list() == ["translated"]
+
+
+def test_without_a_translator_both_are_skipped_and_the_run_succeeds(
+    settings_of: Callable[..., Settings],
+) -> None:
+    settings = settings_of()
+    assert open_translator(settings) is None
+    write_day(settings, FIRST, "a dog")
+    result = run(settings, FIRST, FIRST)
+    assert result.success
+    assert result.get_asset_materialization_events() == []
+    skipped = [event.step_key for event in result.all_events if event.is_step_skipped]
+    assert skipped == ["translation_documents"]
+    assert not open_lake(settings).exists(TRANSLATIONS, FIRST)
+
+
+def test_an_engine_of_others_gets_no_text_without_a_finder_of_personal_data(
+    settings_of: Callable[..., Settings],
+) -> None:
+    settings = settings_of(**translating())
+    write_day(settings, FIRST, "call Somchai now")
+    ENGINE.third_party = True
+    assert not run(settings, FIRST, FIRST).success
+    assert ENGINE.calls == []
+    assert run(settings, FIRST, FIRST, find=lambda _text: [(5, 12)]).success
+    assert ENGINE.texts == ["call ZX0Z now"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({}, ""),
+        ({"TRANSLATOR_URL": "http://localhost:5000"}, "LibreTranslate"),
+        ({"TRANSLATOR_URL": "http://localhost:5000", "TRANSLATOR": "none"}, ""),
+        ({"TRANSLATOR": "deepl", "TRANSLATOR_API_KEY": "k:fx"}, "DeepL"),
+        ({"TRANSLATOR": "openai", "TRANSLATOR_URL": "http://x/v1", "TRANSLATOR_MODEL": "m"},
+         "OpenAIChat"),
+        ({"TRANSLATOR": "apertium", "TRANSLATOR_URL": "http://x:2737"}, "Apertium"),
+        (translating(), "WatchedEngine"),
+    ],
+)  # fmt: skip
+def test_the_engine_is_the_one_of_the_settings(changes: dict[str, str], kind: str) -> None:
+    opened = open_translator(parse_settings(changes))
+    assert ("" if opened is None else type(opened).__name__) == kind
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"TRANSLATOR": "libretranslate"}, {"TRANSLATOR": "deepl"},
+        {"TRANSLATOR": "openai", "TRANSLATOR_URL": "http://x"}, {"TRANSLATOR": "in_process"},
+        {"TRANSLATOR_PRICE": "20"}, {"TRANSLATOR_PRICE": "-1"}, {"TRANSLATION_FIELDS": "name"},
+        {"TRANSLATION_TARGET": "auto"},
+    ],
+)  # fmt: skip
+def test_settings_that_cannot_work_are_refused(changes: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match="TRANSLAT"):
+        parse_settings(changes)
