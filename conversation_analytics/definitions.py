@@ -13,6 +13,7 @@ from conversation_analytics.assets.categories import category_assets
 from conversation_analytics.assets.checks import DeadLetterLimit, daily_checks
 from conversation_analytics.assets.curated import curated_assets
 from conversation_analytics.assets.documents import document_assets
+from conversation_analytics.assets.languages import language_assets
 from conversation_analytics.assets.lineage import made_from, steps_of
 from conversation_analytics.assets.partitions import DailyChain, daily_chain
 from conversation_analytics.assets.periods import period_assets
@@ -20,6 +21,10 @@ from conversation_analytics.assets.raw import raw_assets
 from conversation_analytics.assets.reports import report_assets
 from conversation_analytics.assets.topics import JOB as TOPICS_JOB
 from conversation_analytics.assets.topics import topic_assets
+from conversation_analytics.assets.translations import (
+    SKIPPED_WITHOUT_TRANSLATOR,
+    translation_assets,
+)
 from conversation_analytics.assets.users import USERS, user_assets
 from conversation_analytics.core.period_report import PERIOD_REPORTS
 from conversation_analytics.core.periods import NAMES
@@ -36,7 +41,7 @@ from conversation_analytics.resources.connections import (
     column_contract,
     open_documents,
     open_lake,
-    open_source_for_lake,
+    open_source,
     open_translator,
 )
 from conversation_analytics.schedules.daily_close import daily_close
@@ -113,7 +118,9 @@ def build_definitions(
         schedules=[daily_close(daily_job, settings), refresh_users(users_job, settings)],
         sensors=[
             nocodb_changes(daily_job, undated_job, settings),
-            repair_stale(daily_job, made_from(daily), steps_of(daily), settings),
+            repair_stale(
+                daily_job, daily_graph(settings), steps_of(_wanted(chain, daily)), settings
+            ),
             merge_periods(period_jobs, settings),
             run_failures(_webhook(settings), settings.dagster_ui_url),
         ],
@@ -125,7 +132,7 @@ def build_definitions(
 
 def _with_freshness(spec: dg.AssetSpec) -> dg.AssetSpec:
     """Every zone is expected to be made each day: the nightly close makes yesterday."""
-    if spec.partitions_def is None:
+    if spec.partitions_def is None or spec.key.path[-1] in SKIPPED_WITHOUT_TRANSLATOR:
         return spec
     policy = dg.FreshnessPolicy.time_window(fail_window=_OVERDUE, warn_window=_LATE)
     return dg.apply_freshness_policy(spec, policy)
@@ -141,20 +148,30 @@ def _assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         *curated_assets(chain, column_contract(chain.settings)),
         *report_assets(chain),
         *document_assets(chain),
+        *language_assets(chain),
         *category_assets(chain),
+        *translation_assets(chain),
     ]
 
 
 def daily_graph(settings: Settings) -> dict[str, tuple[str, ...]]:
     """Return the inputs of each daily asset by name, every asset after its inputs."""
     chain = daily_chain(settings)
-    return made_from(_daily(chain, _assets(chain)))
+    return made_from(_wanted(chain, _daily(chain, _assets(chain))))
 
 
 def daily_steps(settings: Settings) -> tuple[frozenset[str], ...]:
     """Return the names of the daily assets that are made together, step by step."""
     chain = daily_chain(settings)
-    return steps_of(_daily(chain, _assets(chain)))
+    return steps_of(_wanted(chain, _daily(chain, _assets(chain))))
+
+
+def _wanted(chain: DailyChain, daily: list[dg.AssetsDefinition]) -> list[dg.AssetsDefinition]:
+    """Leave out what runs skip: without a translator nothing lacks where there is none."""
+    if chain.settings.translator_kind:
+        return daily
+    names = SKIPPED_WITHOUT_TRANSLATOR
+    return [one for one in daily if names.isdisjoint(key.path[-1] for key in one.keys)]
 
 
 def _webhook(settings: Settings) -> WebhookConfig | None:
@@ -176,7 +193,7 @@ def _resources(
     reads = ReadLog()
 
     def source(_: dg.InitResourceContext) -> Iterator[Source]:
-        with closing(open_source_for_lake(settings)) as opened:
+        with closing(open_source(settings)) as opened:
             yield opened
 
     def documents(_: dg.InitResourceContext) -> Iterator[DocumentStore]:

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from conversation_analytics.core.errors import SettingsError
+from conversation_analytics.core.language_codes import CANDIDATES, KNOWN
 from conversation_analytics.core.source import SourceTable
 
 Parser = Callable[[str], Any]
@@ -135,6 +136,16 @@ def _titles(value: str) -> tuple[str, ...]:
     if not value.isprintable() or len(value) > _LONGEST_LIST:
         raise _BadValueError
     return tuple(sorted(set(titles)))
+
+
+def _languages(value: str) -> tuple[str, ...]:
+    codes = {part.strip() for part in value.split(",")}
+    if unknown := sorted(code or "an empty code" for code in codes - KNOWN):
+        raise _BadValueError(
+            f"{', '.join(unknown)} cannot be told from others: allowed are "
+            f"{', '.join(sorted(KNOWN))}"
+        )
+    return tuple(sorted(codes))
 
 
 def _money(value: str) -> Decimal | None:
@@ -453,6 +464,8 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     _setting(_WORK, "CUDA_VISIBLE_DEVICES", "", "text",
              "for the GPU engine of a later version; has no effect yet", _text),
+    _setting(_LANGUAGE, "LANGUAGES", ",".join(CANDIDATES), "ISO 639-1 codes, split by commas",
+             "languages that are told apart: the fewer, the surer", _languages),
     _setting(_LANGUAGE, "TAXONOMY_FILE", "", "a YAML file, or empty",
              "categories of conversations, see docs/categories.md; empty: the default taxonomy",
              _optional_path),

@@ -18,9 +18,9 @@ from conversation_analytics.core.source import SourceTable
 from conversation_analytics.resources.connections import (
     open_lake,
     open_source,
-    open_source_for_lake,
+    pseudonyms_of,
 )
-from conversation_analytics.resources.pseudonym_marker import MARKER
+from conversation_analytics.resources.pseudonym_marker import MARKER, require_one_key
 from conversation_analytics.settings import Settings, parse_settings
 from conversation_analytics_tests.platform import run_job
 
@@ -44,6 +44,10 @@ def settings_in(folder: Path, **more: str) -> Settings:
             **more,
         }
     )
+
+
+def checked(settings: Settings) -> None:
+    require_one_key(open_lake(settings), pseudonyms_of(settings))
 
 
 def plain_users(settings: Settings) -> set[str]:
@@ -124,11 +128,12 @@ def test_a_lake_is_of_one_key(tmp_path: Path) -> None:
         ):
             wrong = settings_in(tmp_path, **other)
             with pytest.raises(SettingsError, match="says that this lake holds pseudonyms"):
-                open_source_for_lake(wrong)
+                checked(wrong)
             result = run_job(wrong, "daily", DAYS[0], instance=instance, raise_on_error=False)
             assert not result.success
         assert hashes(tmp_path / "lake") == before
-    with closing(open_source_for_lake(settings)) as source:
+    checked(settings)
+    with closing(open_source(settings)) as source:
         assert source.describe()["user_ids"] == "pseudonyms"
 
 
@@ -136,19 +141,19 @@ def test_a_lake_of_plain_ids_takes_no_key(tmp_path: Path) -> None:
     plain = settings_in(tmp_path)
     assert run_job(plain, "undated").success
     with pytest.raises(SettingsError, match="that were read without it") as refused:
-        open_source_for_lake(settings_in(tmp_path, PSEUDONYM_KEY=KEY))
+        checked(settings_in(tmp_path, PSEUDONYM_KEY=KEY))
     assert KEY not in str(refused.value)
-    open_source_for_lake(plain).close()
+    checked(plain)
 
 
 def test_an_unreadable_note_of_the_key_stops_and_is_not_replaced(tmp_path: Path) -> None:
     settings = settings_in(tmp_path, PSEUDONYM_KEY=KEY)
-    open_source_for_lake(settings).close()
+    checked(settings)
     note = tmp_path / "lake" / MARKER
     assert KEY not in note.read_text()
     note.write_text("{}")
     with pytest.raises(LakeError, match="restore this object"):
-        open_source_for_lake(settings)
+        checked(settings)
     assert note.read_text() == "{}"
 
 

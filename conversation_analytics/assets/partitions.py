@@ -15,6 +15,11 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from conversation_analytics.core.categories import CATEGORIES
+from conversation_analytics.core.languages import (
+    LANGUAGES_VERSION,
+    MESSAGE_LANGUAGE,
+    LanguageOptions,
+)
 from conversation_analytics.core.metrics import METRICS_VERSION
 from conversation_analytics.core.model_performance import MODEL_PERFORMANCE
 from conversation_analytics.core.partials import PARTIALS_VERSION, PartialOptions
@@ -22,6 +27,7 @@ from conversation_analytics.core.schemas import DAILY_PARTIALS, DAILY_REPORT
 from conversation_analytics.core.translation_tables import TRANSLATIONS
 from conversation_analytics.core.translations import TRANSLATIONS_VERSION
 from conversation_analytics.core.windows import day_window
+from conversation_analytics.language.detectors import NaiveBayesDetector
 from conversation_analytics.language.taxonomy_files import taxonomy_digests
 
 if TYPE_CHECKING:
@@ -94,6 +100,13 @@ def computed_with(options: PartialOptions) -> dict[str, str]:
     return {"options": hashlib.sha256(text.encode()).hexdigest()}
 
 
+def told_apart_with(settings: Settings) -> tuple[LanguageOptions, dict[str, str]]:
+    """Return how languages are told apart, and what is recorded of it; other makes them stale."""
+    options = LanguageOptions(settings.languages)
+    told = json.dumps([LANGUAGES_VERSION, NaiveBayesDetector().name, *options.candidates])
+    return options, {"options": hashlib.sha256(told.encode()).hexdigest()}
+
+
 def categorised_with(settings: Settings) -> dict[str, str]:
     """Return what categories record of taxonomy, corrections and model; others make them stale.
 
@@ -132,6 +145,7 @@ def origins(
     }
     return found | {
         DAILY_PARTIALS.name: computed_with(partial_options(settings)),
+        MESSAGE_LANGUAGE.name: told_apart_with(settings)[1],
         CATEGORIES.name: categorised_with(settings),
         TRANSLATIONS.name: translated_with(settings),
         **{report.name: COMPUTED_BY for report in (DAILY_REPORT, MODEL_PERFORMANCE)},

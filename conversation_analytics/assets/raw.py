@@ -16,7 +16,10 @@ from conversation_analytics.core.source import Source, SourceTable
 from conversation_analytics.core.windows import day_window, local_day
 from conversation_analytics.core.zones import DAILY, UNDATED
 from conversation_analytics.io_managers.lake_io import column_schema
+from conversation_analytics.io_managers.retries import retry_if_transient
 from conversation_analytics.lake.store import Lake
+from conversation_analytics.resources.connections import pseudonyms_of
+from conversation_analytics.resources.pseudonym_marker import require_one_key
 
 _GROUP = "raw"
 
@@ -52,6 +55,8 @@ def _daily(chain: DailyChain, table: SourceTable) -> dg.AssetsDefinition:
         source: dg.ResourceParam[Source],
         lake: dg.ResourceParam[Lake],
     ) -> Partitioned[Described[pl.DataFrame]]:
+        _require_one_key(chain, lake)
+
         def read(key: str) -> Described[pl.DataFrame]:
             window = day_window(dt.date.fromisoformat(key), zone)
             landing = land(
@@ -85,6 +90,8 @@ def _undated(chain: DailyChain, table: SourceTable) -> dg.AssetsDefinition:
     def read_undated(
         source: dg.ResourceParam[Source], lake: dg.ResourceParam[Lake]
     ) -> Callable[[], Described[pl.DataFrame]]:
+        _require_one_key(chain, lake)
+
         def read() -> Described[pl.DataFrame]:
             landing = land(
                 source.read_undated(table),
@@ -102,6 +109,11 @@ def _undated(chain: DailyChain, table: SourceTable) -> dg.AssetsDefinition:
         return read
 
     return read_undated
+
+
+def _require_one_key(chain: DailyChain, lake: Lake) -> None:
+    with retry_if_transient():
+        require_one_key(lake, pseudonyms_of(chain.settings))
 
 
 def _policy(chain: DailyChain, table: SourceTable) -> GonePolicy:

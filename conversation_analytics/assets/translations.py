@@ -7,12 +7,16 @@ from typing import Any, Final
 import dagster as dg
 import polars as pl
 
-from conversation_analytics.assets.partitions import DailyChain, lake_in, translated_with
+from conversation_analytics.assets.partitions import (
+    DailyChain,
+    lake_in,
+    told_apart_with,
+    translated_with,
+)
 from conversation_analytics.core.documents import Document, translation_documents
-from conversation_analytics.core.errors import SettingsError
+from conversation_analytics.core.languages import MESSAGE_LANGUAGE, languages_of_texts
 from conversation_analytics.core.partitions import Described, Partitioned
 from conversation_analytics.core.schemas import MESSAGES
-from conversation_analytics.core.text_masking import FindSpans
 from conversation_analytics.core.translation_confidence import DetectLanguages
 from conversation_analytics.core.translation_sending import Budget
 from conversation_analytics.core.translation_tables import TRANSLATIONS
@@ -22,33 +26,26 @@ from conversation_analytics.core.translations import (
     TranslationOptions,
     translate_day,
 )
-from conversation_analytics.core.translator import Translator
 from conversation_analytics.io_managers.lake_io import column_schema
 from conversation_analytics.io_managers.retries import retry_if_transient
 from conversation_analytics.lake.store import Lake
 from conversation_analytics.lake.translation_memory import LakeTranslationMemory
+from conversation_analytics.language.detectors import NaiveBayesDetector
+from conversation_analytics.settings import Settings
 
 DOCUMENTS: Final = "translation_documents"
 SKIPPED_WITHOUT_TRANSLATOR: Final = frozenset({TRANSLATIONS.name, DOCUMENTS})
 """The assets that a run leaves out where no engine is configured: they are not stale then."""
 
-_LANGUAGES: Final = "message_language"
 _REASON: Final = (
     "skipped: no translator is configured; set TRANSLATOR_URL to a LibreTranslate, or TRANSLATOR"
 )
 
 
-def translation_assets(
-    chain: DailyChain, find: FindSpans | None = None, detect: DetectLanguages | None = None
-) -> list[dg.AssetsDefinition]:
-    """Return the table of translations and its documents.
-
-    Args:
-        chain: what all daily assets have in common.
-        find: spans of personal data; engines of others are not used without it.
-        detect: language of texts, for the confidence of translations.
-    """
+def translation_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
+    """Return the table of translations and its documents."""
     settings = chain.settings
+    detect = _detect(settings)
 
     @dg.asset(
         name=TRANSLATIONS.name,
@@ -57,9 +54,7 @@ def translation_assets(
         kinds={"parquet"},
         ins={
             MESSAGES.name: lake_in(MESSAGES),
-            _LANGUAGES: dg.AssetIn(
-                key=_LANGUAGES, input_manager_key="lake_io", dagster_type=dg.Any
-            ),
+            MESSAGE_LANGUAGE.name: lake_in(MESSAGE_LANGUAGE),
         },
         output_required=False,
         dagster_type=dg.Any,
@@ -89,11 +84,11 @@ def translation_assets(
             settings.translator_currency or None,
         )
         road = Road(
-            _allowed(translator, find),
+            translator,
             LakeTranslationMemory(lake),
             options,
             Budget(limit),
-            find,
+            _personal,
             detect,
         )
 
@@ -125,13 +120,15 @@ def translation_assets(
     return [translations, documents]
 
 
-def _allowed(translator: Translator, find: FindSpans | None) -> Translator:
-    if translator.third_party and find is None:
-        raise SettingsError(
-            f"TRANSLATOR is {translator.engine}, which others run: expected personal data to be "
-            "masked, got no finder of it; pass one to `translation_assets`"
-        )
-    return translator
+def _personal(text: str) -> Iterator[tuple[int, int]]:
+    from conversation_analytics.core.personal_data import find  # noqa: PLC0415 - import budget
+
+    return ((span.start, span.end) for span in find(text))
+
+
+def _detect(settings: Settings) -> DetectLanguages:
+    options, _ = told_apart_with(settings)
+    return lambda texts: languages_of_texts(texts, NaiveBayesDetector(), options)
 
 
 def _told(facts: TranslationFacts) -> dict[str, str | int]:

@@ -18,13 +18,12 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import polars as pl
 
+from conversation_analytics.core.language_codes import CANDIDATES
 from conversation_analytics.core.schemas import INSTANT, Column, TableSchema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-CANDIDATES: Final = ("en", "th", "vi", "zh", "id", "es", "pt", "fr", "de")
-"""Languages that are told apart unless a deployment names others."""
 UNDETERMINED: Final = "und"
 NO_LANGUAGE: Final = "zxx"
 LANGUAGES_VERSION: Final = 1
@@ -117,6 +116,16 @@ class LanguageOptions:
     """
 
     candidates: tuple[str, ...] = CANDIDATES
+
+
+def languages_of_texts(
+    texts: Sequence[str], detector: LanguageDetector, options: LanguageOptions
+) -> list[tuple[str, float]]:
+    """Return language and confidence of each text by itself; 0 where it is `und` or `zxx`."""
+    given = pl.Series("text", texts, pl.String())
+    decided = _decided(given.unique().sort(), detector, options)
+    told = given.to_frame().join(decided, on="text", how="left", maintain_order="left")
+    return list(told.select("language", pl.col("confidence").fill_null(0.0)).iter_rows())
 
 
 def prose(text: pl.Expr) -> pl.Expr:

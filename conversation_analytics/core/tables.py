@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from conversation_analytics.core.categories import CATEGORIES
 from conversation_analytics.core.cohorts import USER_COHORTS, USER_GROWTH
+from conversation_analytics.core.languages import MESSAGE_LANGUAGE
 from conversation_analytics.core.model_performance import MODEL_PERFORMANCE
 from conversation_analytics.core.periods import Period
 from conversation_analytics.core.schemas import (
@@ -49,7 +50,7 @@ TABLES: tuple[TableSchema, ...] = (
     UNDATED_FEEDBACK_DEAD_LETTERS,
     DAILY_PARTIALS, DAILY_REPORT, WEEKLY_REPORT, MONTHLY_REPORT, MODEL_PERFORMANCE,
     USER_ANALYTICS, USER_GROWTH, USER_COHORTS,
-    CATEGORIES, TOPICS, CONVERSATION_TOPICS,
+    MESSAGE_LANGUAGE, CATEGORIES, TOPICS, CONVERSATION_TOPICS,
     TRANSLATIONS, TRANSLATION_MEMORY,
 )  # fmt: skip
 

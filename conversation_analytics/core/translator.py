@@ -37,10 +37,6 @@ class Translator(Protocol):
         """What translates there: with another one every text is translated again."""
 
     @property
-    def third_party(self) -> bool:
-        """Whether texts leave what the operator runs: only redacted ones may."""
-
-    @property
     def limits(self) -> TranslatorLimits:
         """What fits into one request."""
 

@@ -6,8 +6,6 @@ import functools
 import importlib.metadata
 from typing import TYPE_CHECKING
 
-from conversation_analytics.core.errors import SettingsError
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -25,8 +23,7 @@ class NaiveBayesDetector:
     def detect(self, texts: Sequence[str], candidates: Sequence[str]) -> list[tuple[str, float]]:
         """See `LanguageDetector.detect`.
 
-        Raises:
-            SettingsError: a candidate is none that the model knows.
+        Candidates are of `core.languages.KNOWN`.
         """
         if len(candidates) == 1:
             return [(candidates[0], 1.0)] * len(texts)
@@ -39,10 +36,5 @@ def _identifier(candidates: tuple[str, ...]) -> LanguageIdentifier:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier  # noqa: PLC0415 - heavy
 
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    if unknown := sorted(set(candidates) - set(identifier.labels)):
-        raise SettingsError(
-            f"LANGUAGES: {', '.join(unknown)} cannot be told apart; there are "
-            f"{', '.join(sorted(identifier.labels))}"
-        )
     identifier.set_languages(candidates)
     return identifier

@@ -35,21 +35,6 @@ def open_source(settings: Settings) -> Source:
     return PseudonymousSource(plain, pseudonyms, column_contract(settings))
 
 
-def open_source_for_lake(settings: Settings) -> Source:
-    """Return the source, if the lake holds no rows under another key of pseudonyms, or none.
-
-    Raises:
-        SettingsError: it does.
-        AnalyticsError: the lake's storage refuses or does not answer.
-    """
-    from conversation_analytics.resources.pseudonym_marker import (  # noqa: PLC0415
-        require_one_key,
-    )
-
-    require_one_key(open_lake(settings), pseudonyms_of(settings))
-    return open_source(settings)
-
-
 def pseudonyms_of(settings: Settings) -> Pseudonyms | None:
     """Return what makes pseudonyms; None where PSEUDONYM_KEY is empty."""
     if not settings.pseudonym_key:

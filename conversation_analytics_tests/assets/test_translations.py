@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import polars as pl
@@ -9,10 +9,10 @@ import pytest
 from conversation_analytics.assets.partitions import daily_chain, translated_with
 from conversation_analytics.assets.translations import translation_assets
 from conversation_analytics.core.errors import SettingsError
-from conversation_analytics.core.schemas import MESSAGES, Column, TableSchema
+from conversation_analytics.core.languages import MESSAGE_LANGUAGE
+from conversation_analytics.core.schemas import MESSAGES
 from conversation_analytics.core.translation_tables import TRANSLATION_MEMORY, TRANSLATIONS
 from conversation_analytics.definitions import _resources
-from conversation_analytics.io_managers import lake_io
 from conversation_analytics.resources.connections import open_documents, open_lake, open_translator
 from conversation_analytics.settings import Settings, parse_settings
 from conversation_analytics_tests.core.translating import WatchedEngine, day_of
@@ -23,18 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FIRST, SECOND = "2026-11-20", "2026-11-21"
-LANGUAGES = TableSchema(
-    "message_language",
-    (
-        Column("id", pl.String(), "message", required=True),
-        Column("query_language", pl.String(), "language of the query"),
-        Column("query_confidence", pl.Float64(), "0 to 1"),
-        Column("answer_language", pl.String(), "language of the answer"),
-        Column("answer_confidence", pl.Float64(), "0 to 1"),
-    ),
-    ("id",),
-    "Languages of one message.",
-)
 ENGINE = WatchedEngine()
 
 
@@ -43,10 +31,8 @@ def watched() -> WatchedEngine:
 
 
 @pytest.fixture(autouse=True)
-def languages_are_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(lake_io._BY_NAME, LANGUAGES.name, LANGUAGES)
+def nothing_was_asked() -> None:
     ENGINE.calls.clear()
-    ENGINE.third_party = False
 
 
 @pytest.fixture
@@ -79,14 +65,20 @@ def write_day(settings: Settings, day: str, *texts: tuple[str, str] | str) -> No
                if column.name not in rows.columns]  # fmt: skip
     lake = open_lake(settings)
     lake.write(MESSAGES, day, rows.with_columns(missing).select(MESSAGES.polars.names()))
-    lake.write(LANGUAGES, day, languages.select(LANGUAGES.polars.names()))
+    decided = pl.lit("detector")
+    told = languages.with_columns(
+        conversation_id=pl.lit("c1"), app_id=pl.lit(None), created_at=rows["created_at"],
+        query_by=decided, answer_by=decided,
+    )  # fmt: skip
+    lake.write(MESSAGE_LANGUAGE, day, MESSAGE_LANGUAGE.conform(told))
 
 
-def run(settings: Settings, first: str, last: str, **finders: Any) -> dg.ExecuteInProcessResult:
-    assets = translation_assets(daily_chain(settings), **finders)
+def run(settings: Settings, first: str, last: str) -> dg.ExecuteInProcessResult:
+    assets = translation_assets(daily_chain(settings))
     partitions = daily_chain(settings).partitions
     upstream = [
-        dg.AssetSpec(name, partitions_def=partitions) for name in ("messages", LANGUAGES.name)
+        dg.AssetSpec(name, partitions_def=partitions)
+        for name in (MESSAGES.name, MESSAGE_LANGUAGE.name)
     ]
     job = dg.define_asset_job("translate", dg.AssetSelection.assets(*assets))
     definitions = dg.Definitions(
@@ -173,15 +165,10 @@ def test_without_a_translator_both_are_skipped_and_the_run_succeeds(
     assert not open_lake(settings).exists(TRANSLATIONS, FIRST)
 
 
-def test_an_engine_of_others_gets_no_text_without_a_finder_of_personal_data(
-    settings_of: Callable[..., Settings],
-) -> None:
+def test_an_engine_gets_no_personal_data(settings_of: Callable[..., Settings]) -> None:
     settings = settings_of(**translating())
-    write_day(settings, FIRST, "call Somchai now")
-    ENGINE.third_party = True
-    assert not run(settings, FIRST, FIRST).success
-    assert ENGINE.calls == []
-    assert run(settings, FIRST, FIRST, find=lambda _text: [(5, 12)]).success
+    write_day(settings, FIRST, "call +66 81 234 5678 now")
+    assert run(settings, FIRST, FIRST).success
     assert ENGINE.texts == ["call ZX0Z now"]
 
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from conversation_analytics.core.language_codes import CANDIDATES
 from conversation_analytics.core.languages import (
-    CANDIDATES,
     MESSAGE_LANGUAGE,
     LanguageOptions,
     languages_of_script,

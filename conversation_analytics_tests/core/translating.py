@@ -33,7 +33,6 @@ class WatchedEngine:
     limits: TranslatorLimits = field(default_factory=TranslatorLimits)
     model: str = "1"
     engine: str = "watched"
-    third_party: bool = False
     answer: Callable[[str], str] = str.upper
     calls: list[list[str]] = field(default_factory=list)
     answered: int = 0

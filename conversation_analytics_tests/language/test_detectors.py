@@ -3,7 +3,9 @@ from __future__ import annotations
 import pytest
 
 from conversation_analytics.core.errors import SettingsError
+from conversation_analytics.core.language_codes import KNOWN
 from conversation_analytics.language.detectors import NaiveBayesDetector
+from conversation_analytics.settings import parse_settings
 
 
 def test_candidates_limit_what_is_found() -> None:
@@ -14,9 +16,13 @@ def test_candidates_limit_what_is_found() -> None:
     assert detector.detect([text, text], ["en"]) == [("en", 1.0)] * 2
 
 
-def test_a_language_the_model_does_not_know_is_told() -> None:
-    with pytest.raises(SettingsError, match=r"LANGUAGES: tlh, xx cannot.*there are.* en, "):
-        NaiveBayesDetector().detect(["text"], ["en", "xx", "tlh"])
+def test_every_code_that_the_setting_allows_is_known_to_the_model() -> None:
+    told = NaiveBayesDetector().detect(["the weather is fine today"], sorted(KNOWN))
+    assert told[0][0] == "en"
+    with pytest.raises(SettingsError, match="tlh, xx cannot be told from others"):
+        parse_settings({"LANGUAGES": "en,xx,tlh"})
+    with pytest.raises(SettingsError, match="an empty code"):
+        parse_settings({"LANGUAGES": "en,,th"})
 
 
 def test_the_name_has_the_version() -> None:

@@ -44,7 +44,6 @@ class Apertium:
     """Its `/translate`: one text a request."""
 
     engine = "apertium"
-    third_party = False
 
     def __init__(self, endpoint: Endpoint, model: str, limits: TranslatorLimits) -> None:
         """Keep endpoint, the operator's label of the rules behind it, and the limits."""

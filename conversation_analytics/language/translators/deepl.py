@@ -41,7 +41,6 @@ class DeepL:
     """Bills every character sent, same-language text too."""
 
     engine = "deepl"
-    third_party = True
 
     def __init__(self, endpoint: Endpoint, model: str, limits: TranslatorLimits) -> None:
         """Keep the endpoint, with the header `Authorization: DeepL-Auth-Key ...`, and the rest."""

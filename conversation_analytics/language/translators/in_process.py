@@ -32,7 +32,6 @@ class InProcess:
     function: Callable[[str, str, str], str]
     known: frozenset[Pair]
     limits: TranslatorLimits = field(default_factory=TranslatorLimits)
-    third_party: bool = False
 
     def pairs(self) -> frozenset[Pair] | None:
         """Return what it translates."""

@@ -31,7 +31,6 @@ class LibreTranslate:
     """
 
     engine = "libretranslate"
-    third_party = False
 
     def __init__(self, endpoint: Endpoint, model: str, limits: TranslatorLimits) -> None:
         """Keep endpoint, the operator's label of the models behind it, and the limits.

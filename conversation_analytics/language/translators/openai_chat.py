@@ -45,7 +45,6 @@ class OpenAIChat:
     """Sends JSON, takes nothing but JSON with as many texts; anything else is refused."""
 
     engine = "openai"
-    third_party = True
 
     def __init__(self, endpoint: Endpoint, model: str, limits: TranslatorLimits) -> None:
         """Keep the endpoint, with the header `Authorization: Bearer ...`, model and limits."""
