@@ -258,7 +258,7 @@ def _optional_path(value: str) -> Path | None:
 _LONGEST_TEXT = 255
 _LONGEST_LIST = 2000
 _DISTINCT_IN_KEY = 10  # characters of a key that somebody chose at random
-_REPORTED_ANYWAY = frozenset({"model", "provider"})
+_REPORTED_ANYWAY = frozenset({"model", "provider", "language", "answer_language"})
 _LONGEST_PATH = 4000
 _LAST_PORT = 65535
 _FIRST_YEAR, _LAST_YEAR = 1970, 2999
@@ -429,7 +429,8 @@ SETTINGS: tuple[Setting, ...] = (
              "texts in an answer that hand the conversation over to a person; empty: hand-off and "
              "containment are unknown", _markers),
     _setting(_WORK, "METRIC_DIMENSIONS", "", "keys, separated by commas, or empty",
-             "keys of the apps' inputs to report by, beside app, model and provider", _keys),
+             "keys of the apps' inputs to report by, beside app, model, language and category",
+             _keys),
     _setting(_WORK, "SOURCE_FRESH_HOURS", "48", "hours, 0 to 8760",
              "the check `source_is_alive` warns where the newest message held is older; 0: never",
              _integer(0, 8760)),

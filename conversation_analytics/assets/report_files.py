@@ -20,6 +20,7 @@ from conversation_analytics.assets.partitions import DailyChain, lake_in, lake_i
 from conversation_analytics.core.cohorts import USER_COHORTS, USER_GROWTH
 from conversation_analytics.core.daily_report import daily_report as report_of_day
 from conversation_analytics.core.hourly import hourly_turns, hours_of_week
+from conversation_analytics.core.metrics import dimension_values
 from conversation_analytics.core.model_performance import MODEL_PERFORMANCE
 from conversation_analytics.core.partitions import Partitioned
 from conversation_analytics.core.period_report import PERIOD_REPORTS
@@ -61,10 +62,11 @@ def daily_report_files(chain: DailyChain) -> dg.AssetsDefinition:
             for key in daily_report:
                 report, partials = daily_report[key], daily_partials[key]
                 talks = partials.filter(pl.col("kind") == "conversations")
+                labels = dimension_values(partials.lazy()).collect()
                 page = daily.daily_html(
                     report, generated_for=dt.date.fromisoformat(key),
                     hourly=hourly_turns(partials), models=model_performance[key],
-                    conversations=talks, zone=zone,
+                    labels=labels, conversations=talks, zone=zone,
                 )  # fmt: skip
                 write(
                     key,

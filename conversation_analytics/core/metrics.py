@@ -384,10 +384,10 @@ def dimension_values(partials: pl.LazyFrame) -> pl.LazyFrame:
         partials: schema `schemas.DAILY_PARTIALS`, of any number of days.
 
     Returns:
-        Columns `app_id` (as in `metric_values`), `dimension` (`MODEL`, `PROVIDER`, or a key of
-        the app's inputs), `label` (its value; null where a turn has none), `metric`,
-        `currency`, `unit`, `value`. Metrics of conversations and users are not among them:
-        these have no single model. A value without turns has no rows.
+        Columns `app_id` (as in `metric_values`), `dimension` (`MODEL`, `PROVIDER`, or one of
+        `partials`: languages, categories, keys of inputs), `label` (its value; null where a turn
+        has none), `metric`, `currency`, `unit`, `value`. Metrics of conversations and users are
+        not among them: these have no single model. A value without turns has no rows.
     """
     # Cached by hand: every metric filters it in another way, and would compute it anew.
     scoped = _scoped(_days_of_sketches_merged(partials).cache())

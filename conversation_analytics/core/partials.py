@@ -4,7 +4,8 @@ Kinds of rows that share the schema `schemas.DAILY_PARTIALS`:
 
 - `counts`: additive counts and sums by app, provider, model and currency. Conversations
   are counted on the day of their creation and have no currency.
-- `dimensions`: the same by app, currency and the value of a key of the app's inputs.
+- `dimensions`: the same by app, currency and a label: the language of the query or the answer,
+  the category of the turn's conversation, or the value of a key of the app's inputs.
 - `hours`: turns by app and local hour of the week.
 - `sketch`: counts in buckets of latency and of time to first token, by app and model.
 - `conversations`: one row per app and conversation that had a turn or a rating.
@@ -40,10 +41,17 @@ if TYPE_CHECKING:
 
 KEYS = DAILY_PARTIALS.sort_by
 SKETCHED = ("latency_s", "time_to_first_token_s")
-PARTIALS_VERSION = 2
+PARTIALS_VERSION = 3
 """To be raised where the same rows give other partials: stored ones are made again then."""
 SESSION_GAP_S = 30 * 60
 """A user who is silent for longer begins a new session with the next turn."""
+
+LANGUAGE = "language"
+"""Dimension: language of the query."""
+ANSWER_LANGUAGE = "answer_language"
+"""Dimension: language of the answer."""
+OF_CATEGORIES = "category:"
+"""What dimensions of categories begin with; the type of the category follows."""
 
 _MODEL = ("model_provider", "model_id")
 _COUNT_KEYS = ("app_id", *_MODEL, "currency")
@@ -152,6 +160,8 @@ def daily_partials(
     *,
     day: dt.date,
     rephrases: pl.LazyFrame | None = None,
+    languages: pl.LazyFrame | None = None,
+    categories: pl.LazyFrame | None = None,
     options: PartialOptions = PLAIN,
 ) -> pl.LazyFrame:
     """Reduce the rows of one day to partials.
@@ -164,6 +174,11 @@ def daily_partials(
         day: the day, in the analytics time zone.
         rephrases: column `id`, of turns that ask again; see `rephrases.rephrased_turns`. None
             where nobody has looked: they are then unknown.
+        languages: `id`, `query_language` and `answer_language` of turns, each turn once; None:
+            turns are not counted by language.
+        categories: `conversation_id`, `category_type` and `category_value`, each pair of
+            conversation and type once; None: turns are not counted by category. Turns of a
+            conversation that has no category are in none.
         options: of the deployment.
 
     Returns:
@@ -192,7 +207,9 @@ def daily_partials(
         "dimensions": [
             _turn_counts(_labelled(turns, key), ("dimension", "label", "app_id", "currency"))
             for key in options.input_dimensions
-        ],
+        ]
+        + ([] if languages is None else _by_language(turns, languages))
+        + ([] if categories is None else [_by_category(turns, categories)]),
         "hours": [_hours(turns, options.zone)],
         "sketch": [_sketch(turns, name) for name in SKETCHED],
         "users": [_user_days(turns, day)],
@@ -377,6 +394,29 @@ def _labelled(turns: pl.LazyFrame, key: str) -> pl.LazyFrame:
         pl.lit(key).alias("dimension"),
         pl.col("inputs").str.json_path_match(path).str.slice(0, _LONGEST_LABEL).alias("label"),
     ).with_columns(_named("label"))
+
+
+def _by_language(turns: pl.LazyFrame, languages: pl.LazyFrame) -> list[pl.LazyFrame]:
+    sides = {LANGUAGE: "query_language", ANSWER_LANGUAGE: "answer_language"}
+    told = turns.join(languages.select("id", *sides.values()), on="id", how="left")
+    return [
+        _turn_counts(
+            told.with_columns(pl.lit(dimension).alias("dimension"), pl.col(side).alias("label")),
+            COLUMNS_OF["dimensions"][:4],
+        )
+        for dimension, side in sides.items()
+    ]
+
+
+def _by_category(turns: pl.LazyFrame, categories: pl.LazyFrame) -> pl.LazyFrame:
+    # By conversation first: a turn of each category would be as many rows as turns and types.
+    talks = _turn_counts(turns, ("conversation_id", "app_id", "currency"))
+    labels = categories.select(
+        "conversation_id",
+        dimension=pl.lit(OF_CATEGORIES) + pl.col("category_type"),
+        label=pl.col("category_value"),
+    )
+    return _merged(talks.join(labels, on="conversation_id"), list(COLUMNS_OF["dimensions"]))
 
 
 def _hours(turns: pl.LazyFrame, zone: str) -> pl.LazyFrame:

@@ -275,7 +275,8 @@ DAILY_PARTIALS = TableSchema(
                low_cardinality=True),
         Column("user_id", pl.String(), "`users`, `user_models`, `user_ratings`"),
         Column("conversation_id", pl.String(), "`conversations`"),
-        Column("dimension", pl.String(), "`dimensions`: key of the app's inputs",
+        Column("dimension", pl.String(), "`dimensions`: `language`, "
+               "`answer_language`, `category:` and its type, or a key of the app's inputs",
                low_cardinality=True),
         Column("label", pl.String(), "`dimensions`: its value, text", low_cardinality=True),
         Column("metric", pl.String(), "`sketch` only: `latency_s`, `time_to_first_token_s`",
@@ -341,7 +342,8 @@ def _period_report(name: str, what: str, first: str) -> TableSchema:
             Column("start", pl.Date(), f"first day of the {what}: {first}", required=True),
             APP,
             Column("dimension", pl.String(),
-                   "`model`, `provider` or a key of the app's inputs; null: the whole app",
+                   "`model`, `provider`, `language`, `answer_language`, `category:` and its type, "
+                   "or a key of the app's inputs; null: the whole app",
                    low_cardinality=True),
             Column("label", pl.String(), "value of the dimension", low_cardinality=True),
             Column("metric", pl.String(), "name in the metric registry", required=True,

@@ -10,7 +10,7 @@ import csv
 import io
 from typing import TYPE_CHECKING
 
-from conversation_analytics.core.metrics import METRICS_BY_NAME
+from conversation_analytics.core.metrics import METRICS_BY_NAME, MODEL, PROVIDER
 from conversation_analytics.reports.cards import (
     TABLE,
     apps_card,
@@ -29,7 +29,7 @@ from conversation_analytics.reports.cards import (
 )
 from conversation_analytics.reports.conversations import ANCHORS, conversations_card
 from conversation_analytics.reports.index import navigation
-from conversation_analytics.reports.labels import label_cards, models_of_day
+from conversation_analytics.reports.labels import label_cards, labels_of_period, models_of_day
 from conversation_analytics.reports.markup import csv_text, html_text, markdown_text
 from conversation_analytics.reports.page import page
 from conversation_analytics.reports.values import (
@@ -54,6 +54,7 @@ def daily_html(
     generated_for: dt.date,
     hourly: pl.DataFrame | None = None,
     models: pl.DataFrame | None = None,
+    labels: pl.DataFrame | None = None,
     conversations: pl.DataFrame | None = None,
     zone: str = "UTC",
 ) -> str:
@@ -64,6 +65,7 @@ def daily_html(
         generated_for: the day to show.
         hourly: columns `hour` (0 to 23, local) and `turns`; hours that are missing have none.
         models: of the day, schema `model_performance.MODEL_PERFORMANCE`.
+        labels: values of the day by dimension, columns of `metrics.dimension_values`.
         conversations: partials of the kind `conversations` of the day.
         zone: IANA name of the analytics time zone, for times of day.
 
@@ -74,14 +76,25 @@ def daily_html(
     """
     today = one_day(report, generated_for)
     of_models = [] if models is None else label_cards(today, models_of_day(models))
+    others = (
+        []
+        if labels is None
+        else [
+            label_cards(today, one)
+            for one in labels_of_period(labels)
+            if one.dimension not in {MODEL, PROVIDER}
+        ]
+    )
     cards = [
         *([] if hourly is None else [hourly_card(today, hourly)]),
         turns_card(today),
         latency_card(today),
         *of_models[:-1],
+        *(one for cards in others for one in cards[:-1]),
         *(cost_card(today, currency) for currency in today.currencies),
         errors_card(today),
         *of_models[-1:],
+        *(one for cards in others for one in cards[-1:]),
         *([] if conversations is None
           else [conversations_card(today.day, conversations, zone)]),
         apps_card(today),

@@ -1,4 +1,4 @@
-"""Models side by side, and providers and keys of inputs: what has a value by label."""
+"""What has a value by label: models side by side, providers, languages, categories, inputs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from conversation_analytics.core.metrics import (
     PROVIDER,
     Grain,
 )
+from conversation_analytics.core.partials import ANSWER_LANGUAGE, LANGUAGE, OF_CATEGORIES
 from conversation_analytics.reports import charts, tables
 from conversation_analytics.reports.cards import LATENCIES, card, nothing
 from conversation_analytics.reports.values import bare_text, heading, value_text
@@ -25,6 +26,17 @@ if TYPE_CHECKING:
     from conversation_analytics.reports.values import DayValues
 
 UNKNOWN_LABEL = "(unknown)"
+_ORDER = (MODEL, PROVIDER, LANGUAGE, ANSWER_LANGUAGE)
+_TITLES = {
+    MODEL: "Models side by side", PROVIDER: "Providers", LANGUAGE: "Languages of questions",
+    ANSWER_LANGUAGE: "Languages of answers",
+}  # fmt: skip
+_LANGUAGES = {
+    "de": "German", "en": "English", "es": "Spanish", "fr": "French", "id": "Indonesian",
+    "it": "Italian", "ja": "Japanese", "ko": "Korean", "nl": "Dutch", "pt": "Portuguese",
+    "ru": "Russian", "th": "Thai", "vi": "Vietnamese", "zh": "Chinese",
+    "und": "undetermined", "zxx": "no words",
+}  # fmt: skip
 _MOST_LABELS = 30
 _MOST_IN_CHART = 12
 _SHOWN = (
@@ -39,7 +51,7 @@ class LabelValues:
     """The values of one dimension over all apps.
 
     Attributes:
-        dimension: `metrics.MODEL`, `metrics.PROVIDER`, or a key of the apps' inputs.
+        dimension: of `metrics.dimension_values`.
         values: by label (None: turns that have none), metric name and currency.
     """
 
@@ -57,12 +69,22 @@ class LabelValues:
     @property
     def title(self) -> str:
         """What people call the dimension."""
-        titles = {MODEL: "Models side by side", PROVIDER: "Providers"}
-        return titles.get(self.dimension, f"By {self.dimension}")
+        return _TITLES.get(self.dimension, f"By {self.dimension.removeprefix(OF_CATEGORIES)}")
+
+    @property
+    def said(self) -> bool:
+        """Whether it tells of what people said: languages and categories."""
+        return self.dimension in {LANGUAGE, ANSWER_LANGUAGE} or self.dimension.startswith(
+            OF_CATEGORIES
+        )
 
 
 def labels_of_period(report: pl.DataFrame) -> list[LabelValues]:
-    """Return the dimensions of a weekly or monthly report, models first, then by name."""
+    """Return the dimensions of a report, models first, then languages, categories, inputs.
+
+    Args:
+        report: with the columns of `metrics.dimension_values`; rows without a dimension are none.
+    """
     found: dict[str, dict[tuple[str | None, str, str | None], Decimal | None]] = {}
     columns = ("app_id", "dimension", "label", "metric", "currency", "value")
     for app, dimension, label, metric, currency, value in report.select(columns).iter_rows():
@@ -73,11 +95,11 @@ def labels_of_period(report: pl.DataFrame) -> list[LabelValues]:
         for name, values in found.items()
         if any(value for (_, metric, _), value in values.items() if metric == "turns")
     ]
-    order = (MODEL, PROVIDER)
     return sorted(
         shown,
         key=lambda one: (
-            order.index(one.dimension) if one.dimension in order else len(order),
+            _ORDER.index(one.dimension) if one.dimension in _ORDER else len(_ORDER),
+            not one.said,
             one.dimension,
         ),
     )
@@ -98,7 +120,7 @@ def models_of_day(performance: pl.DataFrame) -> LabelValues:
 
 
 def label_cards(now: DayValues, shown: LabelValues) -> list[str]:
-    """Show labels side by side: a table with bars in it, of models also their latency."""
+    """Show labels side by side: a table with bars in it, before it a chart of some dimensions."""
     labels = shown.labels
     if not labels:
         return [card(shown.title, nothing(f"No turns {now.within}."), wide=True)]
@@ -148,7 +170,26 @@ def label_cards(now: DayValues, shown: LabelValues) -> list[str]:
     found = [card(shown.title, body, wide=True, note=note)]
     if shown.dimension == MODEL:
         found.insert(0, _latency_card(now, shown, labels[:_MOST_IN_CHART]))
+    if shown.said:
+        found.insert(0, _turns_card(now, shown, labels[:_MOST_IN_CHART]))
     return found
+
+
+def _turns_card(now: DayValues, shown: LabelValues, labels: Sequence[str | None]) -> str:
+    turns = METRICS_BY_NAME["turns"]
+    every = now.get("turns") or Decimal(0)
+
+    def text(value: Decimal | None) -> str:
+        share = f", {100 * (value or 0) / every:.1f}%" if every else ""
+        return f"{value_text(turns, value)}{share}"
+
+    rows = [
+        charts.Row(_names(shown.dimension, one)[0], (_float(value),), (text(value),))
+        for one in labels
+        if (value := shown.values.get((one, "turns", None))) is not None
+    ]
+    title = shown.title
+    return card(title, charts.bars(title, rows, series=("turns",), x_title="turns", whole=True))
 
 
 def _latency_card(now: DayValues, shown: LabelValues, labels: Sequence[str | None]) -> str:
@@ -181,9 +222,11 @@ def _columns(now: DayValues, shown: LabelValues) -> list[tuple[str, str | None]]
 
 
 def _names(dimension: str, label: str | None) -> tuple[str, str]:
-    """Return the name of a label, and of a model what comes before it: its provider."""
+    """Return the name of a label, and what stands beside it: provider of a model, a code."""
     if label is None:
         return UNKNOWN_LABEL, ""
+    if dimension in {LANGUAGE, ANSWER_LANGUAGE}:
+        return (_LANGUAGES[label], label) if label in _LANGUAGES else (label, "")
     provider, _, name = label.rpartition("/")
     return (name, provider) if dimension == MODEL and name else (label, "")
 

@@ -1,4 +1,5 @@
 import datetime as dt
+import json
 import random
 from decimal import Decimal
 
@@ -8,9 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from conversation_analytics.core.categories import CATEGORIES
 from conversation_analytics.core.daily_report import daily_report_plan
+from conversation_analytics.core.languages import MESSAGE_LANGUAGE
 from conversation_analytics.core.partials import (
+    ANSWER_LANGUAGE,
     COLUMNS_OF,
+    LANGUAGE,
+    OF_CATEGORIES,
     PartialOptions,
     daily_partials,
     implausible,
@@ -225,6 +231,8 @@ def test_every_plan_translates_to_the_gpu() -> None:
             *(table.empty().lazy() for table in (CONVERSATIONS, MESSAGES, FEEDBACKS)),
             day=DAY,
             rephrases=MESSAGES.empty().lazy().select("id"),
+            languages=MESSAGE_LANGUAGE.empty().lazy(),
+            categories=CATEGORIES.empty().lazy(),
             options=PartialOptions("Europe/Berlin", ("[HUMAN]", "Kollegin"), ("shop",)),
         ),
         merge_partials(lazy),
@@ -236,6 +244,59 @@ def test_every_plan_translates_to_the_gpu() -> None:
         translator = translate.Translator(plan._ldf.visit(), pl.GPUEngine(executor="in-memory"))
         translator.translate_ir()
         assert translator.errors == []
+
+
+@settings(deadline=None, max_examples=60)
+@given(message_rows, st.randoms(use_true_random=False))
+def test_languages_and_categories_count_as_a_key_of_inputs_with_the_same_values_does(
+    messages: list[Row], rng: random.Random
+) -> None:
+    topics = {row["conversation_id"]: rng.choice([None, "shop", "code"]) for row in messages}
+    told = [
+        {"id": row["id"], "query_language": rng.choice([None, "en", "th", "und"]),
+         "answer_language": rng.choice([None, "en", "zh"])}
+        for row in messages
+    ]  # fmt: skip
+    labelled = [
+        {
+            **row,
+            "inputs": json.dumps(
+                {
+                    "of query": one["query_language"],
+                    "of answer": one["answer_language"],
+                    "of topic": topics[row["conversation_id"]],
+                }
+            ),
+        }
+        for row, one in zip(messages, told, strict=True)
+    ]
+    categories = [
+        {"conversation_id": talk, "category_type": kind, "category_value": value}
+        for talk, topic in topics.items()
+        for kind, value in (("topic", topic), ("mood", "good"))
+        if value is not None
+    ]
+    frame = DAILY_PARTIALS.conform(
+        daily_partials(
+            CONVERSATIONS.empty().lazy(), messages_frame(labelled), day=DAY,
+            languages=pl.LazyFrame(told, schema=dict.fromkeys(
+                ("id", "query_language", "answer_language"), pl.String)),
+            categories=pl.LazyFrame(categories, schema=dict.fromkeys(
+                ("conversation_id", "category_type", "category_value"), pl.String)),
+            options=PartialOptions(input_dimensions=("of answer", "of query", "of topic")),
+        ).collect()
+    )  # fmt: skip
+
+    def of(dimension: str) -> pl.DataFrame:
+        return frame.filter(pl.col("dimension") == dimension).drop("dimension")
+
+    assert_frame_equal(of(LANGUAGE), of("of query"), check_exact=True)
+    assert_frame_equal(of(ANSWER_LANGUAGE), of("of answer"), check_exact=True)
+    with_topic = of("of topic").drop_nulls("label")
+    assert_frame_equal(of(f"{OF_CATEGORIES}topic"), with_topic, check_exact=True)
+    said = sum(row["invoke_from"] != "debugger" and row["conversation_id"] is not None
+               for row in messages)  # fmt: skip
+    assert of(f"{OF_CATEGORIES}mood")["turns"].sum() == said
 
 
 def test_an_empty_name_is_no_name() -> None:
