@@ -1,22 +1,29 @@
-"""Categories of the conversations of a day, and their documents."""
+"""Categories of the conversations of a day, counts by them, and their documents."""
 
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from conversation_analytics.assets.partitions import DailyChain, categorised_with, lake_ins
+from conversation_analytics.assets.partitions import (
+    COUNTED_BY,
+    DailyChain,
+    categorised_with,
+    lake_ins,
+)
 from conversation_analytics.core.categories import CATEGORIES, categories, category_documents
 from conversation_analytics.core.conversation_texts import conversation_texts, first_queries
+from conversation_analytics.core.partials import category_partials
 from conversation_analytics.core.partitions import Described, Partitioned
-from conversation_analytics.core.schemas import MESSAGES
+from conversation_analytics.core.rephrases import rephrased_turns
+from conversation_analytics.core.schemas import CATEGORY_PARTIALS, MESSAGES
 from conversation_analytics.core.taxonomy import OTHER
 from conversation_analytics.io_managers.lake_io import column_schema
 from conversation_analytics.language.taxonomy_files import train_taxonomy
 
 
 def category_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
-    """Return the categories of a day and their documents."""
+    """Return the categories of a day, the counts by them, and their documents."""
     settings = chain.settings
 
     @dg.asset(
@@ -45,6 +52,28 @@ def category_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         return messages.map(categorise)
 
     @dg.asset(
+        name=CATEGORY_PARTIALS.name,
+        group_name="metrics",
+        io_manager_key="lake_io",
+        ins=lake_ins(MESSAGES, CATEGORIES),
+        kinds={"polars", "parquet"},
+        dagster_type=dg.Any,
+        description="Counts of the day's turns by category, which reports are merged from beside "
+        "daily_partials.",
+        metadata={"dagster/column_schema": column_schema(CATEGORY_PARTIALS)},
+        **chain.asset,
+    )
+    def counted(
+        messages: Partitioned[pl.DataFrame], categories: Partitioned[pl.DataFrame]
+    ) -> Partitioned[Described[pl.DataFrame]]:
+        def count(key: str, labels: pl.DataFrame) -> Described[pl.DataFrame]:
+            turns = messages[key].lazy()
+            plan = category_partials(turns, labels.lazy(), rephrased_turns(turns).lazy())
+            return Described(plan.collect(), {}, COUNTED_BY)
+
+        return categories.map(count)
+
+    @dg.asset(
         name="category_documents",
         group_name="documents",
         io_manager_key="document_io",
@@ -61,7 +90,7 @@ def category_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
     def documents(categories: Partitioned[pl.DataFrame]) -> Partitioned[list[dict[str, Any]]]:
         return categories.map(lambda key, frame: category_documents(frame, key))
 
-    return [of_day, documents]
+    return [of_day, counted, documents]
 
 
 def _facts(rows: pl.DataFrame) -> dict[str, int]:

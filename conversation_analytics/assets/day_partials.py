@@ -2,30 +2,74 @@
 
 import datetime as dt
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import polars as pl
 
-from conversation_analytics.core.schemas import DAILY_PARTIALS
+from conversation_analytics.core.schemas import CATEGORY_PARTIALS, DAILY_PARTIALS, TableSchema
 from conversation_analytics.io_managers.read_log import ReadLog, StepAttempt
 from conversation_analytics.io_managers.retries import retry_if_transient
 from conversation_analytics.lake.store import Lake
 
 
-def input_name(day: str) -> str:
+@dataclass(frozen=True, slots=True)
+class HeldDays:
+    """The days that have partials.
+
+    Attributes:
+        daily: those of `daily_partials`; no other day is held.
+        categories: those of `category_partials`, which come later, or never.
+    """
+
+    daily: frozenset[str]
+    categories: frozenset[str]
+
+    def those(self, days: Iterable[dt.date]) -> list[dt.date]:
+        """Return which of the days are held."""
+        return [day for day in days if day.isoformat() in self.daily]
+
+    def tables(self, day: str) -> tuple[TableSchema, ...]:
+        """Return the tables that hold partials of a day that is held."""
+        return (DAILY_PARTIALS, *([CATEGORY_PARTIALS] if day in self.categories else []))
+
+    def inputs(self, days: Iterable[dt.date]) -> dict[str, tuple[TableSchema, str]]:
+        """Return table and partition key of all partials of these days, by the input's name."""
+        return {
+            input_name(table, day): (table, day)
+            for day in (one.isoformat() for one in self.those(days))
+            for table in self.tables(day)
+        }
+
+
+def held_days(lake: Lake) -> HeldDays:
+    """Return the days that have partials now."""
+    return HeldDays(*(frozenset(lake.keys(one)) for one in (DAILY_PARTIALS, CATEGORY_PARTIALS)))
+
+
+def input_name(table: TableSchema, day: str) -> str:
     """Return what periods record the partials of a day as."""
-    return f"{DAILY_PARTIALS.name}/{day}"
+    return f"{table.name}/{day}"
 
 
 def read_partials(
-    lake: Lake, reads: ReadLog, attempt: StepAttempt, key: str, days: Iterable[dt.date]
+    lake: Lake, reads: ReadLog, attempt: StepAttempt, key: str, held: HeldDays, days: list[dt.date]
 ) -> Iterator[pl.DataFrame]:
-    """Yield the partials of the days, and note that period `key` was made of them."""
+    """Yield the partials of each of the days, and note that period `key` was made of them.
+
+    Args:
+        lake: the lake.
+        reads: where reading is noted.
+        attempt: of the step that reads.
+        key: partition key of the period.
+        held: the days that have partials.
+        days: which of them to read.
+    """
 
     @retry_if_transient()
-    def read(day: str) -> pl.DataFrame:
-        frame, info = lake.read_with_info(DAILY_PARTIALS, day)
-        reads.add(attempt, key, input_name(day), info.sha256)
+    def read(table: TableSchema, day: str) -> pl.DataFrame:
+        frame, info = lake.read_with_info(table, day)
+        reads.add(attempt, key, input_name(table, day), info.sha256)
         return frame
 
-    for day in days:
-        yield read(day.isoformat())
+    for day in map(dt.date.isoformat, days):
+        yield pl.concat(read(table, day) for table in held.tables(day))

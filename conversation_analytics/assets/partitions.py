@@ -23,7 +23,7 @@ from conversation_analytics.core.languages import (
 from conversation_analytics.core.metrics import METRICS_VERSION
 from conversation_analytics.core.model_performance import MODEL_PERFORMANCE
 from conversation_analytics.core.partials import PARTIALS_VERSION, PartialOptions
-from conversation_analytics.core.schemas import DAILY_PARTIALS, DAILY_REPORT
+from conversation_analytics.core.schemas import CATEGORY_PARTIALS, DAILY_PARTIALS, DAILY_REPORT
 from conversation_analytics.core.translation_tables import TRANSLATIONS
 from conversation_analytics.core.translations import TRANSLATIONS_VERSION
 from conversation_analytics.core.windows import day_window
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 COMPUTED_BY: Mapping[str, str] = {"metrics": str(METRICS_VERSION)}
 """What reports record beside their inputs; another version of the metrics makes them stale."""
+COUNTED_BY: Mapping[str, str] = {"partials": str(PARTIALS_VERSION)}
+"""What counts by category record beside their inputs."""
 MAX_DAYS_PER_RUN = 31
 UNDATED_GROUP = "undated"
 
@@ -147,6 +149,7 @@ def origins(
         DAILY_PARTIALS.name: computed_with(partial_options(settings)),
         MESSAGE_LANGUAGE.name: told_apart_with(settings)[1],
         CATEGORIES.name: categorised_with(settings),
+        CATEGORY_PARTIALS.name: COUNTED_BY,
         TRANSLATIONS.name: translated_with(settings),
         **{report.name: COMPUTED_BY for report in (DAILY_REPORT, MODEL_PERFORMANCE)},
     }

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from conversation_analytics.assets.day_partials import input_name, read_partials
+from conversation_analytics.assets.day_partials import held_days, read_partials
 from conversation_analytics.assets.lineage import stored_day
 from conversation_analytics.assets.partitions import COMPUTED_BY, DailyChain, lake_in
 from conversation_analytics.assets.report_files import period_report_files
@@ -19,7 +19,7 @@ from conversation_analytics.core.partials import partials_of_days
 from conversation_analytics.core.partitions import Partitioned
 from conversation_analytics.core.period_report import PERIOD_REPORTS, period_report
 from conversation_analytics.core.periods import NAMES, Period, Span
-from conversation_analytics.core.schemas import DAILY_PARTIALS
+from conversation_analytics.core.schemas import CATEGORY_PARTIALS, DAILY_PARTIALS
 from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
 from conversation_analytics.documents.store import DocumentStore
 from conversation_analytics.io_managers.lake_io import begin_outputs, column_schema
@@ -88,24 +88,23 @@ def stale_periods(
         AnalyticsError: a storage does not answer, or partials are of another version: their
             days come first.
     """
-    held = frozenset(lake.keys(DAILY_PARTIALS))
-    touched = {one for day in days if day.isoformat() in held for one in _told_by(period, day)}
+    held = held_days(lake)
+    touched = {one for day in held.those(days) for one in _told_by(period, day)}
     digests: dict[str, StoredPartition | None] = {}
     stale = []
     for start in sorted(touched):
         own, before = period.days_of(start), period.days_of(period.before(start))
-        if not held.intersection(day.isoformat() for day in own):
+        if not held.those(own):
             continue
-        inputs = [day.isoformat() for day in (*before, *own) if day.isoformat() in held]
-        for day in inputs:
-            if input_name(day) not in digests:
-                info = lake.stat(DAILY_PARTIALS, day)
-                digests[input_name(day)] = StoredPartition(info.sha256, info.inputs)
+        inputs = held.inputs([*before, *own])
+        for input_, (table, day) in inputs.items():
+            if input_ not in digests:
+                info = lake.stat(table, day)
+                digests[input_] = StoredPartition(info.sha256, info.inputs)
         report, name = PERIOD_REPORTS[period].name, NAMES[period]
-        own_inputs = [day.isoformat() for day in own if day.isoformat() in held]
         graph = {
-            report: tuple(map(input_name, inputs)),
-            f"{name}_report_files": (report, *map(input_name, own_inputs)),
+            report: tuple(inputs),
+            f"{name}_report_files": (report, *held.inputs(own)),
             f"{name}_report_documents": (report,),
         }
         stored = stored_day(graph, lake, documents, start.isoformat())
@@ -129,17 +128,18 @@ def _report(period: Period, common: dict[str, Any]) -> dg.AssetsDefinition:
         io_manager_key="lake_io",
         deps=[
             dg.AssetDep(
-                DAILY_PARTIALS.name,
+                table.name,
                 partition_mapping=dg.TimeWindowPartitionMapping(
                     start_offset=-1, allow_nonexistent_upstream_partitions=True
                 ),
             )
+            for table in (DAILY_PARTIALS, CATEGORY_PARTIALS)
         ],
         kinds={"pandas", "parquet"},
         dagster_type=report_frame_type(schema),
         description=f"Every metric of the registry by {period.value} and app, over all apps, and "
-        f"by model, provider and dimension, beside the {period.value} before. Merged from daily "
-        "partials; days without partials add nothing, and are told.",
+        f"by model, provider, language, category and dimension, beside the {period.value} before. "
+        "Merged from daily partials; days without partials add nothing, and are told.",
         metadata={"dagster/column_schema": column_schema(schema)},
         **common,
     )
@@ -154,17 +154,17 @@ def _report(period: Period, common: dict[str, Any]) -> dg.AssetsDefinition:
         step = context.get_step_execution_context()
         attempt = attempt_of(step)
         begin_outputs(step, lake, reads)
-        held = frozenset(lake.keys(DAILY_PARTIALS))
+        held = held_days(lake)
 
         def read(
             key: str, days: Iterable[dt.date]
         ) -> tuple[pl.LazyFrame, dict[dt.date, pl.DataFrame]]:
             """Return the partials of the days that are held, and the hours of each."""
-            wanted = [day for day in days if day.isoformat() in held]
+            wanted = held.those(days)
             hours: dict[dt.date, pl.DataFrame] = {}
 
             def noted() -> Iterator[pl.DataFrame]:
-                found = read_partials(lake, reads, attempt, key, wanted)
+                found = read_partials(lake, reads, attempt, key, held, wanted)
                 for day, partials in zip(wanted, found, strict=True):
                     hours[day] = partials.filter(pl.col("kind") == "hours")
                     yield partials

@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from conversation_analytics.assets.day_partials import read_partials
+from conversation_analytics.assets.day_partials import held_days, read_partials
 from conversation_analytics.assets.lineage import (
     FILES,
     USER_FILES,
@@ -25,7 +25,7 @@ from conversation_analytics.core.model_performance import MODEL_PERFORMANCE
 from conversation_analytics.core.partitions import Partitioned
 from conversation_analytics.core.period_report import PERIOD_REPORTS
 from conversation_analytics.core.periods import NAMES, Period, Span
-from conversation_analytics.core.schemas import DAILY_PARTIALS, DAILY_REPORT
+from conversation_analytics.core.schemas import CATEGORY_PARTIALS, DAILY_PARTIALS, DAILY_REPORT
 from conversation_analytics.core.user_analytics import USER_ANALYTICS
 from conversation_analytics.core.user_spread import share_of_the_busiest, user_spread
 from conversation_analytics.io_managers.read_log import ReadLog, attempt_of
@@ -41,7 +41,7 @@ def daily_report_files(chain: DailyChain) -> dg.AssetsDefinition:
     @dg.asset(
         name="daily_report_files",
         group_name="reports",
-        ins=lake_ins(DAILY_REPORT, DAILY_PARTIALS, MODEL_PERFORMANCE),
+        ins=lake_ins(DAILY_REPORT, DAILY_PARTIALS, CATEGORY_PARTIALS, MODEL_PERFORMANCE),
         kinds={"html", "csv"},
         description="The daily report as a self-contained HTML page, Markdown and CSV, and a CSV "
         "of all conversations of the day, below `reports/daily/` of the lake; "
@@ -54,6 +54,7 @@ def daily_report_files(chain: DailyChain) -> dg.AssetsDefinition:
         reads: dg.ResourceParam[ReadLog],
         daily_report: Partitioned[pl.DataFrame],
         daily_partials: Partitioned[pl.DataFrame],
+        category_partials: Partitioned[pl.DataFrame],
         model_performance: Partitioned[pl.DataFrame],
     ) -> None:
         from conversation_analytics.reports import conversations, daily  # noqa: PLC0415 - import budget
@@ -62,7 +63,8 @@ def daily_report_files(chain: DailyChain) -> dg.AssetsDefinition:
             for key in daily_report:
                 report, partials = daily_report[key], daily_partials[key]
                 talks = partials.filter(pl.col("kind") == "conversations")
-                labels = dimension_values(partials.lazy()).collect()
+                both = pl.concat([partials, category_partials[key]])
+                labels = dimension_values(both.lazy()).collect()
                 page = daily.daily_html(
                     report, generated_for=dt.date.fromisoformat(key),
                     hourly=hourly_turns(partials), models=model_performance[key],
@@ -95,7 +97,10 @@ def period_report_files(period: Period, common: Mapping[str, Any]) -> dg.AssetsD
         name=f"{folder}_report_files",
         group_name="reports",
         ins={schema.name: lake_in(schema)},
-        deps=[dg.AssetDep(DAILY_PARTIALS.name, partition_mapping=own_days)],
+        deps=[
+            dg.AssetDep(table.name, partition_mapping=own_days)
+            for table in (DAILY_PARTIALS, CATEGORY_PARTIALS)
+        ],
         kinds={"html", "csv"},
         description=f"The report of the {period.value} as a self-contained HTML page, Markdown and "
         f"CSV below `reports/{folder}/` of the lake, named by its first day.",
@@ -110,13 +115,13 @@ def period_report_files(period: Period, common: Mapping[str, Any]) -> dg.AssetsD
         from conversation_analytics.reports import period as pages  # noqa: PLC0415 - import budget
 
         attempt = attempt_of(context.get_step_execution_context())
-        held = frozenset(lake.keys(DAILY_PARTIALS))
+        held = held_days(lake)
         with _written(context, lake, reads, folder) as write:
             for key in sorted(context.partition_keys):
                 start = dt.date.fromisoformat(key)
                 days, hours = [DAILY_REPORT.empty()], [DAILY_PARTIALS.empty()]
-                own = [day for day in period.days_of(start) if day.isoformat() in held]
-                read = read_partials(lake, reads, attempt, key, own)
+                own = held.those(period.days_of(start))
+                read = read_partials(lake, reads, attempt, key, held, own)
                 for day, partials in zip(own, read, strict=True):
                     days.append(report_of_day(partials.lazy(), day))
                     hours.append(partials.filter(pl.col("kind") == "hours"))

@@ -16,7 +16,6 @@ from conversation_analytics.assets.report_files import daily_report_files
 from conversation_analytics.assets.report_types import report_frame_type
 from conversation_analytics.core import daily_report as report_core
 from conversation_analytics.core import schemas
-from conversation_analytics.core.categories import CATEGORIES
 from conversation_analytics.core.hourly import hourly_turns
 from conversation_analytics.core.languages import MESSAGE_LANGUAGE
 from conversation_analytics.core.model_performance import MODEL_PERFORMANCE
@@ -40,7 +39,6 @@ def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         ins=lake_ins(
             *(DAILY[table].curated for table in chain.settings.source_tables),
             MESSAGE_LANGUAGE,
-            CATEGORIES,
         ),
         kinds={"polars", "parquet"},
         dagster_type=dg.Any,
@@ -53,7 +51,7 @@ def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         **days: Partitioned[pl.DataFrame],
     ) -> Partitioned[Described[pl.DataFrame]]:
         messages, feedbacks = days["messages"], days.get("feedbacks")
-        languages, categories = days[MESSAGE_LANGUAGE.name], days[CATEGORIES.name]
+        languages = days[MESSAGE_LANGUAGE.name]
 
         def partials(key: str, conversations: pl.DataFrame) -> Described[pl.DataFrame]:
             ratings = None if feedbacks is None else feedbacks[key].lazy()
@@ -61,7 +59,7 @@ def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
             frame = partials_of(
                 conversations.lazy(), turns, ratings, day=dt.date.fromisoformat(key),
                 rephrases=rephrased_turns(turns).lazy(), languages=languages[key].lazy(),
-                categories=categories[key].lazy(), options=options,
+                options=options,
             ).collect()  # fmt: skip
             return Described(frame, {}, computed_with(options))
 

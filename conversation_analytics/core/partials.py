@@ -5,7 +5,8 @@ Kinds of rows that share the schema `schemas.DAILY_PARTIALS`:
 - `counts`: additive counts and sums by app, provider, model and currency. Conversations
   are counted on the day of their creation and have no currency.
 - `dimensions`: the same by app, currency and a label: the language of the query or the answer,
-  the category of the turn's conversation, or the value of a key of the app's inputs.
+  the category of the turn's conversation (in `schemas.CATEGORY_PARTIALS`), or the value of a key
+  of the app's inputs.
 - `hours`: turns by app and local hour of the week.
 - `sketch`: counts in buckets of latency and of time to first token, by app and model.
 - `conversations`: one row per app and conversation that had a turn or a rating.
@@ -161,7 +162,6 @@ def daily_partials(
     day: dt.date,
     rephrases: pl.LazyFrame | None = None,
     languages: pl.LazyFrame | None = None,
-    categories: pl.LazyFrame | None = None,
     options: PartialOptions = PLAIN,
 ) -> pl.LazyFrame:
     """Reduce the rows of one day to partials.
@@ -176,9 +176,6 @@ def daily_partials(
             where nobody has looked: they are then unknown.
         languages: `id`, `query_language` and `answer_language` of turns, each turn once; None:
             turns are not counted by language.
-        categories: `conversation_id`, `category_type` and `category_value`, each pair of
-            conversation and type once; None: turns are not counted by category. Turns of a
-            conversation that has no category are in none.
         options: of the deployment.
 
     Returns:
@@ -208,8 +205,7 @@ def daily_partials(
             _turn_counts(_labelled(turns, key), ("dimension", "label", "app_id", "currency"))
             for key in options.input_dimensions
         ]
-        + ([] if languages is None else _by_language(turns, languages))
-        + ([] if categories is None else [_by_category(turns, categories)]),
+        + ([] if languages is None else _by_language(turns, languages)),
         "hours": [_hours(turns, options.zone)],
         "sketch": [_sketch(turns, name) for name in SKETCHED],
         "users": [_user_days(turns, day)],
@@ -223,6 +219,34 @@ def daily_partials(
             if several
         ]
     )
+
+
+def category_partials(
+    messages: pl.LazyFrame, categories: pl.LazyFrame, rephrases: pl.LazyFrame | None = None
+) -> pl.LazyFrame:
+    """Count the turns of one day by the categories of their conversations.
+
+    Args:
+        messages: schema `schemas.MESSAGES`.
+        categories: `conversation_id`, `category_type` and `category_value`, each pair of
+            conversation and type once. Turns of a conversation that has none are left out.
+        rephrases: as of `daily_partials`.
+
+    Returns:
+        Schema `schemas.CATEGORY_PARTIALS`, in no particular order.
+    """
+    # By conversation first: a turn of each category would be as many rows as turns and types.
+    talks = _turn_counts(
+        _turns(messages, rephrases, PLAIN), ("conversation_id", "app_id", "currency")
+    )
+    labels = categories.select(
+        "conversation_id",
+        dimension=pl.lit(OF_CATEGORIES) + pl.col("category_type"),
+        label=pl.col("category_value"),
+    )
+    labelled = talks.join(labels, on="conversation_id")
+    merged = _merged(labelled, list(COLUMNS_OF["dimensions"]))
+    return _as_partials(merged.with_columns(kind=pl.lit("dimensions")))
 
 
 def partials_of_days(days: Iterable[pl.DataFrame]) -> pl.LazyFrame:
@@ -406,17 +430,6 @@ def _by_language(turns: pl.LazyFrame, languages: pl.LazyFrame) -> list[pl.LazyFr
         )
         for dimension, side in sides.items()
     ]
-
-
-def _by_category(turns: pl.LazyFrame, categories: pl.LazyFrame) -> pl.LazyFrame:
-    # By conversation first: a turn of each category would be as many rows as turns and types.
-    talks = _turn_counts(turns, ("conversation_id", "app_id", "currency"))
-    labels = categories.select(
-        "conversation_id",
-        dimension=pl.lit(OF_CATEGORIES) + pl.col("category_type"),
-        label=pl.col("category_value"),
-    )
-    return _merged(talks.join(labels, on="conversation_id"), list(COLUMNS_OF["dimensions"]))
 
 
 def _hours(turns: pl.LazyFrame, zone: str) -> pl.LazyFrame:

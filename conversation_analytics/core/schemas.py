@@ -7,7 +7,7 @@ from these definitions (`tables.TABLES` lists them). Column meanings follow Dify
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -310,6 +310,13 @@ DAILY_PARTIALS = TableSchema(
     description="Mergeable parts of a day: additive counts by app, model, hour and dimension, "
     "latency sketches, conversations and users.",
 )  # fmt: skip
+
+CATEGORY_PARTIALS = replace(
+    DAILY_PARTIALS,
+    name="category_partials",
+    description="Counts of a day by category, as rows of `daily_partials` of the kind "
+    "`dimensions`: a table of its own, so that no report waits for what takes long.",
+)
 
 DAILY_REPORT = TableSchema(
     name="daily_report",

@@ -10,6 +10,7 @@ from conversation_analytics.core.languages import MESSAGE_LANGUAGE
 from conversation_analytics.core.model_performance import MODEL_PERFORMANCE
 from conversation_analytics.core.periods import Period
 from conversation_analytics.core.schemas import (
+    CATEGORY_PARTIALS,
     CONVERSATION_DEAD_LETTERS,
     CONVERSATIONS,
     DAILY_PARTIALS,
@@ -50,7 +51,7 @@ TABLES: tuple[TableSchema, ...] = (
     UNDATED_FEEDBACK_DEAD_LETTERS,
     DAILY_PARTIALS, DAILY_REPORT, WEEKLY_REPORT, MONTHLY_REPORT, MODEL_PERFORMANCE,
     USER_ANALYTICS, USER_GROWTH, USER_COHORTS,
-    MESSAGE_LANGUAGE, CATEGORIES, TOPICS, CONVERSATION_TOPICS,
+    MESSAGE_LANGUAGE, CATEGORIES, CATEGORY_PARTIALS, TOPICS, CONVERSATION_TOPICS,
     TRANSLATIONS, TRANSLATION_MEMORY,
 )  # fmt: skip
 

@@ -16,7 +16,7 @@ from conversation_analytics.core.metrics import NO_APP
 from conversation_analytics.core.partials import partials_of_days
 from conversation_analytics.core.period_report import range_report
 from conversation_analytics.core.periods import runs_of_days
-from conversation_analytics.core.schemas import DAILY_PARTIALS, DAILY_REPORT
+from conversation_analytics.core.schemas import CATEGORY_PARTIALS, DAILY_PARTIALS, DAILY_REPORT
 from conversation_analytics.reports.index import RANGES, RangePage
 from conversation_analytics.reports.period import (
     PeriodReport,
@@ -84,6 +84,7 @@ def report_of_range(
         LakeUnavailableError: the storage does not answer.
     """
     held = frozenset(lake.keys(DAILY_PARTIALS))
+    categorised = frozenset(lake.keys(CATEGORY_PARTIALS))
     own, then = (_those(held, one.days) for one in (span, span.before()))
     if not own:
         raise LakeError(
@@ -94,7 +95,10 @@ def report_of_range(
 
     def partials(wanted: Iterable[dt.date], *, told: bool) -> Iterator[pl.DataFrame]:
         for day in wanted:
-            found = lake.read(DAILY_PARTIALS, day.isoformat())
+            key = day.isoformat()
+            found = lake.read(DAILY_PARTIALS, key)
+            if key in categorised:
+                found = pl.concat([found, lake.read(CATEGORY_PARTIALS, key)])
             if told:
                 apps.update(found["app_id"].fill_null(NO_APP).unique())
             if only is not None:

@@ -94,7 +94,7 @@ def test_the_documents_are_those_of_the_table(settings: Settings) -> None:
     )
 
 
-def test_a_changed_taxonomy_makes_categories_stale_and_nothing_else(
+def test_a_changed_taxonomy_makes_categories_stale_and_what_tells_of_them(
     variables: dict[str, str], settings: Settings, tmp_path: Path
 ) -> None:
     assert stale(settings) == {}
@@ -104,6 +104,8 @@ def test_a_changed_taxonomy_makes_categories_stale_and_nothing_else(
     assert changed == {
         "categories": "made of other inputs or with other settings",
         "category_documents": "categories is to be made again",
+        "category_partials": "categories is to be made again",
+        "daily_report_files": "category_partials is to be made again",
     }
     other.write_text("# the same, said otherwise\n" + TAXONOMY, "utf-8")
     assert stale(parse_settings({**variables, "TAXONOMY_FILE": str(other)})) == {}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 DAYS = ["2026-11-02", "2026-11-03"]
 AFTER_RAW_MESSAGES = {
-    "categories", "category_documents",
+    "message_language", "categories", "category_documents", "category_partials",
     "messages", "message_dead_letters", "daily_partials", "daily_report", "daily_report_files",
     "model_performance",
     "message_documents", "conversation_documents", "report_documents", "dead_letter_documents",

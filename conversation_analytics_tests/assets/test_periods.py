@@ -17,7 +17,7 @@ from conversation_analytics.assets.periods import stale_periods
 from conversation_analytics.core.partials import partials_of_days
 from conversation_analytics.core.period_report import PERIOD_REPORTS, period_report
 from conversation_analytics.core.periods import NAMES, Period
-from conversation_analytics.core.schemas import DAILY_PARTIALS
+from conversation_analytics.core.schemas import CATEGORY_PARTIALS, DAILY_PARTIALS
 from conversation_analytics.io_managers import retries
 from conversation_analytics.io_managers.document_io import MADE_FROM
 from conversation_analytics.materialize import look_for_stale_days, merges_of, runs_of_stale_days
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 SUNDAY, MONDAY = dt.date(2026, 11, 1), dt.date(2026, 11, 2)
 LAST = dt.date(2026, 11, 10)
+PARTIALS = (DAILY_PARTIALS, CATEGORY_PARTIALS)
 WEEKS = [dt.date(2026, 10, 26), MONDAY, dt.date(2026, 11, 9)]
 
 
@@ -85,11 +86,11 @@ def test_weeks_and_months_are_merges_of_their_days_and_follow_them(
     for period, start in ((Period.WEEK, MONDAY), (Period.MONTH, SUNDAY)):
         held, held_before = (
             [
-                lake.read(DAILY_PARTIALS, day.isoformat())
-                for day in period.days_of(one)
+                pl.concat(lake.read(one, day.isoformat()) for one in PARTIALS)
+                for day in period.days_of(begin)
                 if lake.exists(DAILY_PARTIALS, day.isoformat())
             ]
-            for one in (start, period.before(start))
+            for begin in (start, period.before(start))
         )
         now, before = partials_of_days(held), partials_of_days(held_before)
         assert len(held_before) < len(period.days_of(period.before(start)))
@@ -128,6 +129,12 @@ def test_weeks_and_months_are_merges_of_their_days_and_follow_them(
     assert stale(settings, *days) == {}
     assert merges_of(settings, days) == []
     assert runs_of_stale_days(settings, []) == []
+
+    # So it is with categories of a day that came later, or became others.
+    stored = lake.stat(CATEGORY_PARTIALS, key)
+    lake.write(CATEGORY_PARTIALS, key, CATEGORY_PARTIALS.empty(), inputs=stored.inputs)
+    changed = f"category_partials/{key} has changed since"
+    assert {next(iter(why.values())) for why in stale(settings, MONDAY).values()} == {changed}
 
 
 @pytest.mark.parametrize(("period", "start"), [(Period.WEEK, MONDAY), (Period.MONTH, SUNDAY)])

@@ -93,7 +93,11 @@ def test_the_files_of_a_period_note_what_they_were_made_of(
         "html", "md", "csv", "inputs.json",
     }  # fmt: skip
     inputs = json.loads(lake.get_report(files_inputs_path(folder, start.isoformat())))
-    days = {f"daily_partials/{day}" for day in (FRIDAY, SATURDAY)}
+    days = {
+        f"{table}/{day}"
+        for table in ("daily_partials", "category_partials")
+        for day in (FRIDAY, SATURDAY)
+    }
     assert inputs.keys() == days | {f"{folder}_report"}
     assert "2 of " in text_of(lake, f"{folder}/{start}.html")
 

@@ -18,6 +18,7 @@ from conversation_analytics.core.partials import (
     LANGUAGE,
     OF_CATEGORIES,
     PartialOptions,
+    category_partials,
     daily_partials,
     implausible,
     merge_partials,
@@ -26,6 +27,7 @@ from conversation_analytics.core.partials import (
 from conversation_analytics.core.period_report import period_report, period_report_plan
 from conversation_analytics.core.periods import Period
 from conversation_analytics.core.schemas import (
+    CATEGORY_PARTIALS,
     CONVERSATIONS,
     DAILY_PARTIALS,
     FEEDBACKS,
@@ -232,9 +234,9 @@ def test_every_plan_translates_to_the_gpu() -> None:
             day=DAY,
             rephrases=MESSAGES.empty().lazy().select("id"),
             languages=MESSAGE_LANGUAGE.empty().lazy(),
-            categories=CATEGORIES.empty().lazy(),
             options=PartialOptions("Europe/Berlin", ("[HUMAN]", "Kollegin"), ("shop",)),
         ),
+        category_partials(MESSAGES.empty().lazy(), CATEGORIES.empty().lazy()),
         merge_partials(lazy),
         period_report_plan(lazy, lazy, Period.MONTH, DAY),
         daily_report_plan(lazy, DAY),
@@ -281,11 +283,16 @@ def test_languages_and_categories_count_as_a_key_of_inputs_with_the_same_values_
             CONVERSATIONS.empty().lazy(), messages_frame(labelled), day=DAY,
             languages=pl.LazyFrame(told, schema=dict.fromkeys(
                 ("id", "query_language", "answer_language"), pl.String)),
-            categories=pl.LazyFrame(categories, schema=dict.fromkeys(
-                ("conversation_id", "category_type", "category_value"), pl.String)),
             options=PartialOptions(input_dimensions=("of answer", "of query", "of topic")),
         ).collect()
     )  # fmt: skip
+
+    labels = pl.LazyFrame(
+        categories,
+        schema=dict.fromkeys(("conversation_id", "category_type", "category_value"), pl.String),
+    )
+    by_category = category_partials(messages_frame(labelled), labels).collect()
+    frame = pl.concat([frame, CATEGORY_PARTIALS.conform(by_category)])
 
     def of(dimension: str) -> pl.DataFrame:
         return frame.filter(pl.col("dimension") == dimension).drop("dimension")

@@ -6,7 +6,7 @@ import polars as pl
 
 from conversation_analytics.core.daily_report import daily_report
 from conversation_analytics.core.metrics import dimension_values
-from conversation_analytics.core.partials import daily_partials
+from conversation_analytics.core.partials import category_partials, daily_partials
 from conversation_analytics.core.schemas import CONVERSATIONS
 from conversation_analytics.reports.daily import daily_html
 from conversation_analytics_tests.core.metric_rows import DAY, messages_frame, turn
@@ -26,11 +26,13 @@ def page() -> str:
                 "answer_language": ["en"] * len(LANGUAGES),
             }
         ),
-        categories=pl.LazyFrame(
-            {"conversation_id": ["c1"], "category_type": ["topic"], "category_value": ["shop"]}
-        ),
     ).collect()
-    labels = dimension_values(partials.lazy()).collect()
+    shops = pl.LazyFrame(
+        {"conversation_id": ["c1"], "category_type": ["topic"], "category_value": ["shop"]}
+    )
+    turns = messages_frame([turn(id=name) for name in LANGUAGES])
+    both = pl.concat([partials.lazy(), category_partials(turns, shops)])
+    labels = dimension_values(both).collect()
     report = daily_report(partials.lazy(), DAY)
     return daily_html(report, generated_for=DAY, labels=labels)
 
