@@ -18,7 +18,7 @@ from conversation_analytics.core.errors import ContractError
 from conversation_analytics.core.metrics import MODEL_LABEL, NO_APP
 from conversation_analytics.core.partials import SESSION_GAP_S
 from conversation_analytics.core.periods import Period
-from conversation_analytics.core.schemas import APP, INSTANT, MONEY, Column, TableSchema
+from conversation_analytics.core.schemas import APP, INSTANT, MONEY, Column, Excerpt, TableSchema
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -83,6 +83,8 @@ _TAKEN = (
     "kind", "day", *_PERSON, *_PRICED, *_SUMS, "message_tokens", "answer_tokens", "cost", "likes",
     "dislikes", "first_at", "last_at",
 )  # fmt: skip
+FOLDED = Excerpt(columns=_TAKEN, firsts=(*_KINDS, "counts"))
+"""What the fold reads of partials; the counts tell whether ratings are read."""
 _NUMBER = pl.Int64()
 _APP = 2**32
 """A person is `_APP` times the number of an app, plus that of a user: below it, over all apps."""
@@ -157,8 +159,8 @@ def users_of_days(
     """Fold the partials of days, in ascending order, into what is known of their users.
 
     Args:
-        days: a day and its partials, schema `schemas.DAILY_PARTIALS`, the earliest first; each
-            frame is let go once it was taken in.
+        days: a day and its partials, schema `schemas.DAILY_PARTIALS` or `FOLDED` of them, the
+            earliest first; each frame is let go once it was taken in.
         batch_rows: rows of partials to hold before they are folded; the result is the same.
 
     Raises:
