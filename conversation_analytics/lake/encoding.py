@@ -204,7 +204,7 @@ def decode_with_footer(
     try:
         pinned = _arrow_schema(schema)
         with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
-            table = file.read(excerpt and [*excerpt.columns, schema.sort_by[0]])
+            table = file.read([*excerpt.columns, schema.sort_by[0]] if excerpt else None)
         rows = table.num_rows
         if excerpt is not None:
             table = pa.concat_tables(_rows_of(table, schema.sort_by[0], excerpt))
