@@ -23,6 +23,7 @@ from conversation_analytics.core.schemas import DAILY_PARTIALS
 from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
 from conversation_analytics.core.user_analytics import (
     FOLD_VERSION,
+    FOLDED,
     USER_ANALYTICS,
     Users,
     user_analytics,
@@ -142,7 +143,7 @@ def _days(lake: Lake) -> Iterator[tuple[str, pl.DataFrame, str]]:
 
     @retry_if_transient()
     def read(key: str) -> tuple[str, pl.DataFrame, str]:
-        frame, info = lake.read_with_info(DAILY_PARTIALS, key)
+        frame, info = lake.read_with_info(DAILY_PARTIALS, key, FOLDED)
         return key, frame, info.sha256
 
     yield from map(read, sorted(lake.keys(DAILY_PARTIALS)))

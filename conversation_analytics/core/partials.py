@@ -266,7 +266,7 @@ def partials_of_days(days: Iterable[pl.DataFrame]) -> pl.LazyFrame:
     }
     for day in days:
         for kind, frames in kinds.items():
-            frames.append(day.filter(pl.col("kind") == kind).select("kind", *COLUMNS_OF[kind]))
+            frames.append(day.select("kind", *COLUMNS_OF[kind]).filter(pl.col("kind") == kind))
     return pl.concat(
         [_as_partials(pl.concat(frames).lazy()) for frames in kinds.values() if frames]
         or [DAILY_PARTIALS.empty().lazy()]

@@ -10,6 +10,7 @@ processes that only load Dagster definitions.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
@@ -21,11 +22,11 @@ import polars as pl
 from conversation_analytics.core.errors import LakeError, OutdatedPartitionError, SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import pyarrow as pa
 
-    from conversation_analytics.core.schemas import TableSchema
+    from conversation_analytics.core.schemas import Excerpt, TableSchema
 
 _PREFIX = "conversation_analytics."
 _RESERVED = frozenset(
@@ -189,8 +190,13 @@ def decode(data: bytes, schema: TableSchema, name: str = "object") -> pl.DataFra
     return decode_with_footer(data, schema, name)[0]
 
 
-def decode_with_footer(data: bytes, schema: TableSchema, name: str) -> tuple[pl.DataFrame, Footer]:
-    """Return the rows as `decode` does, and what the footer says."""
+def decode_with_footer(
+    data: bytes, schema: TableSchema, name: str, excerpt: Excerpt | None = None
+) -> tuple[pl.DataFrame, Footer]:
+    """Return the rows as `decode` does, or an excerpt of them, and what the footer says.
+
+    Of an excerpt only the columns that it needs are decompressed and verified.
+    """
     import pyarrow as pa  # noqa: PLC0415  (import budget)
     import pyarrow.parquet as pq  # noqa: PLC0415
 
@@ -198,7 +204,11 @@ def decode_with_footer(data: bytes, schema: TableSchema, name: str) -> tuple[pl.
     try:
         pinned = _arrow_schema(schema)
         with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
-            table = file.read()
+            table = file.read([*excerpt.columns, schema.sort_by[0]] if excerpt else None)
+        rows = table.num_rows
+        if excerpt is not None:
+            table = pa.concat_tables(_rows_of(table, schema.sort_by[0], excerpt))
+            pinned = pa.schema([pinned.field(one) for one in excerpt.columns])
         # Under the pinned schema: the file's own carries metadata, on which, if rotten,
         # Polars panics. read_footer has found names and types to be the same.
         columns = [
@@ -210,9 +220,10 @@ def decode_with_footer(data: bytes, schema: TableSchema, name: str) -> tuple[pl.
         frame = pl.DataFrame(pa.Table.from_arrays(columns, schema=pinned))
     except (pa.ArrowException, OSError, ValueError, pl.exceptions.PolarsError) as error:
         raise _torn(name, error) from error
-    if frame.height != footer.rows or frame.schema != schema.polars:
+    types = {one: schema.polars[one] for one in excerpt.columns} if excerpt else schema.polars
+    if rows != footer.rows or frame.schema != types:
         raise LakeError(
-            f"{name}: expected {footer.rows} rows of {schema.name}, got {frame.height} rows of "
+            f"{name}: expected {footer.rows} rows of {schema.name}, got {rows} rows of "
             f"{dict(frame.schema)}; materialise the partition again"
         )
     return frame, footer
@@ -282,6 +293,18 @@ def read_footer(data: bytes, schema: TableSchema, name: str) -> Footer:
         raise _torn(name, error) from error
 
 
+def _rows_of(table: pa.Table, first: str, excerpt: Excerpt) -> Iterator[pa.Table]:
+    """Yield slices with the rows of the excerpt, and one at least: equal texts stand together."""
+    start = 0
+    yield table.slice(0, 0)
+    wanted = pl.Series(table.column(first)).is_in(excerpt.firsts).rle()
+    for rows, inside in zip(wanted.struct["len"], wanted.struct["value"], strict=True):
+        if inside:
+            yield table.slice(start, rows)
+        start += rows
+
+
+@functools.cache
 def schema_sha256(schema: TableSchema) -> str:
     """Return the digest of a schema's column names and types, hexadecimal."""
     text = json.dumps(list(_types(_arrow_schema(schema)).items()))
@@ -365,6 +388,7 @@ def _to_arrow(frame: pl.DataFrame) -> pa.Table:
     return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
+@functools.cache
 def _arrow_schema(schema: TableSchema) -> pa.Schema:
     return _to_arrow(schema.empty()).schema
 

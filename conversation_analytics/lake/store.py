@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from conversation_analytics.core.schemas import TableSchema
+    from conversation_analytics.core.schemas import Excerpt, TableSchema
 
 PartitionBy = Literal["day", "date"]
 
@@ -201,14 +201,21 @@ class Lake:
         return self.read_with_info(schema, key)[0]
 
     def read_with_info(
-        self, schema: TableSchema, key: str | None
+        self, schema: TableSchema, key: str | None, excerpt: Excerpt | None = None
     ) -> tuple[pl.DataFrame, PartitionInfo]:
-        """Return one partition as `read` does, and what the footer of just these rows says."""
+        """Return one partition as `read` does, and what the footer of just these rows says.
+
+        Args:
+            schema: the table.
+            key: the partition.
+            excerpt: the columns and rows wanted; None: all. What is said is of the whole
+                partition, but only what is read is verified.
+        """
         mixed = None
         for pause_s in (0.0, *_PAUSES_S):
             self.sleep(pause_s)
             try:
-                return self._read_once(schema, key)
+                return self._read_once(schema, key, excerpt)
             except _MixedGenerationsError as error:  # as while a writer is at it
                 mixed = error
         raise _incomplete(
@@ -369,30 +376,30 @@ class Lake:
         return size == len(data) and self.objects.get(path) == data
 
     def _read_once(
-        self, schema: TableSchema, key: str | None
+        self, schema: TableSchema, key: str | None, excerpt: Excerpt | None
     ) -> tuple[pl.DataFrame, PartitionInfo]:
         folder = self._folder(schema, key)
         path = _part_path(folder, 0)
         data = self.objects.get(path)
         if data is None:
             raise self._missing(schema, key)
-        frame, first = decode_with_footer(data, schema, path)
+        frame, first = decode_with_footer(data, schema, path, excerpt)
         self._require_place(first, key, 0, path)
-        frames = [frame]
+        frames, rows = [frame], first.rows
         for part in range(1, first.parts):
             path = _part_path(folder, part, first.sha256)
             data = self.objects.get(path)
             if data is None:
                 raise _MixedGenerationsError(f"{path} is missing")
-            frame, footer = decode_with_footer(data, schema, path)
+            frame, footer = decode_with_footer(data, schema, path, excerpt)
             self._require_place(footer, key, part, path)
             if footer.sha256 != first.sha256:
                 raise _incomplete(folder, "all parts of one write", f"{path} of another")
             frames.append(frame)
-        whole = pl.concat(frames) if len(frames) > 1 else frame
-        if whole.height != first.partition_rows:
-            raise _incomplete(folder, f"{first.partition_rows} rows", f"{whole.height} rows")
-        return whole, _info(first)
+            rows += footer.rows
+        if rows != first.partition_rows:
+            raise _incomplete(folder, f"{first.partition_rows} rows", f"{rows} rows")
+        return pl.concat(frames) if len(frames) > 1 else frame, _info(first)
 
     def _require_place(self, footer: Footer, key: str | None, part: int, path: str) -> None:
         found = (footer.metadata.get("partition"), footer.part)

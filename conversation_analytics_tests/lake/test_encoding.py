@@ -13,9 +13,11 @@ from polars.testing import assert_frame_equal
 from conversation_analytics.core.errors import LakeError, OutdatedPartitionError, SettingsError
 from conversation_analytics.core.schemas import (
     CONVERSATIONS,
+    DAILY_PARTIALS,
     MESSAGES,
     RAW_MESSAGES,
     Column,
+    Excerpt,
     TableSchema,
 )
 from conversation_analytics.core.tables import TABLES
@@ -67,6 +69,24 @@ def test_same_rows_give_the_same_bytes_however_they_are_held(
     cut = data.draw(st.integers(0, frame.height))
     in_chunks = pl.concat([frame[:cut], frame[cut:]], rechunk=False)
     assert encode(in_chunks, schema, OPTIONS, KEY) == encode(frame, schema, OPTIONS, KEY)
+
+
+@given(frame=frames(DAILY_PARTIALS), data=st.data())
+@settings(rules, max_examples=30)
+def test_an_excerpt_has_the_columns_and_rows_asked_for(
+    frame: pl.DataFrame, data: st.DataObject
+) -> None:
+    columns = data.draw(st.permutations(DAILY_PARTIALS.polars.names()))
+    kinds = [*frame["kind"].unique(), "another"]
+    excerpt = Excerpt(
+        tuple(columns[: data.draw(st.integers(1, len(columns)))]),
+        tuple(data.draw(st.lists(st.sampled_from(kinds)))),
+    )
+    encoded = encode(frame, DAILY_PARTIALS, OPTIONS, KEY)
+    rows, footer = decode_with_footer(encoded, DAILY_PARTIALS, "part-000", excerpt)
+    expected = frame.filter(pl.col("kind").is_in(excerpt.firsts)).select(excerpt.columns)
+    assert_frame_equal(rows, expected)
+    assert footer.rows == frame.height
 
 
 def test_chunks_do_not_show_in_large_frames() -> None:
