@@ -244,7 +244,7 @@ class UserDocuments(Sequence[Document]):
 
     Attributes:
         users: schema `user_analytics.USER_ANALYTICS`. `costs` becomes a list of currency and cost,
-            `models` an array.
+            `models` and `languages` arrays.
     """
 
     users: pl.DataFrame
@@ -273,12 +273,13 @@ class UserDocuments(Sequence[Document]):
 def _user_document(row: Mapping[str, Any]) -> Document:
     return {
         "_id": f"{_app_part(row['app_id'])}:{_digest(row['user_id'])}",
-        **_fields(row, ("costs", "models")),
+        **_fields(row, ("costs", "models", "languages")),
         "costs": [
             {"currency": currency or None, "cost": Decimal(cost)}
             for currency, cost in json.loads(row["costs"] or "{}").items()
         ],
         "models": json.loads(row["models"] or "[]"),
+        "languages": json.loads(row["languages"] or "[]"),
     }
 
 

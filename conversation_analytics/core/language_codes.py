@@ -6,6 +6,10 @@ from typing import Final
 
 CANDIDATES: Final = ("en", "th", "vi", "zh", "id", "es", "pt", "fr", "de")
 """Languages that are told apart unless a deployment names others."""
+UNDETERMINED: Final = "und"
+"""A language that is none of the candidates, or that cannot be told (ISO 639-2)."""
+NO_LANGUAGE: Final = "zxx"
+"""A text without words (ISO 639-2)."""
 _CODES: Final = """
 ace af am an ar ary arz as az ba bcl be bg bn br bs ca crh cs cy da de dz el en eo es et eu ext
 fa fi fo fr fuv fy ga gcf gcr gd gl gom grc gu gug guw ha hbo he hi hr ht hu hy id ig is it ja jv

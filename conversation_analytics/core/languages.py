@@ -18,14 +18,12 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import polars as pl
 
-from conversation_analytics.core.language_codes import CANDIDATES
+from conversation_analytics.core.language_codes import CANDIDATES, NO_LANGUAGE, UNDETERMINED
 from conversation_analytics.core.schemas import INSTANT, Column, TableSchema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-UNDETERMINED: Final = "und"
-NO_LANGUAGE: Final = "zxx"
 LANGUAGES_VERSION: Final = 1
 """To be raised where the same turns give other languages: stored ones are made again then."""
 

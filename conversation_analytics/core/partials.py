@@ -12,6 +12,7 @@ Kinds of rows that share the schema `schemas.DAILY_PARTIALS`:
 - `conversations`: one row per app and conversation that had a turn or a rating.
 - `users`: one row per day, app and user who had a turn. Turns without a user are left out.
 - `user_ratings`: likes and dislikes by app and user, of users who rated.
+- `user_languages`: turns by app, user and language of the query.
 - `user_models`: additive counts and sums by app, user, provider, model and currency.
 
 Population: rows with `invoke_from='debugger'` are left out, a null stays in. Sums are over
@@ -75,12 +76,13 @@ COLUMNS_OF = {
     "dimensions": ("dimension", "label", "app_id", "currency", *_TURN_SUMS),
     "hours": ("app_id", "bucket", "turns"),
     "sketch": ("app_id", "model_provider", "model_id", "metric", "bucket", "turns"),
+    "user_languages": ("app_id", "user_id", "label", "turns"),
     "user_ratings": ("app_id", "user_id", "likes", "dislikes"),
     "user_models": (*_COUNT_KEYS, "user_id", "turns", "message_tokens", "answer_tokens", "cost"),
     "users": ("day", "app_id", "user_id", "turns", "errors", "sessions", "first_at", "last_at"),
 }  # fmt: skip
 """The columns that each kind of rows has; the others are null in it."""
-_OF_SINGLE_USERS = ("user_models", "user_ratings")
+_OF_SINGLE_USERS = ("user_languages", "user_models", "user_ratings")
 _LONGEST_S = 1e9
 _MOST_TOKENS = 10**9
 _HIGHEST_PRICE = Decimal(10**9)
@@ -175,7 +177,7 @@ def daily_partials(
         rephrases: column `id`, of turns that ask again; see `rephrases.rephrased_turns`. None
             where nobody has looked: they are then unknown.
         languages: `id`, `query_language` and `answer_language` of turns, each turn once; None:
-            turns are not counted by language.
+            turns and users have none.
         options: of the deployment.
 
     Returns:
@@ -210,6 +212,7 @@ def daily_partials(
         "sketch": [_sketch(turns, name) for name in SKETCHED],
         "users": [_user_days(turns, day)],
         "user_models": [_user_models(turns)],
+        "user_languages": [] if languages is None else [_user_languages(turns, languages)],
         "user_ratings": [] if feedbacks is None else [_user_ratings(feedbacks)],
     }
     return pl.concat(
@@ -258,8 +261,8 @@ def partials_of_days(days: Iterable[pl.DataFrame]) -> pl.LazyFrame:
         days: frames of the schema `schemas.DAILY_PARTIALS`; each is let go once it was taken in.
 
     Returns:
-        The same schema, for reports: without the kinds `user_models` and `user_ratings`, which
-        tell of single users.
+        The same schema, for reports: without the kinds `user_languages`, `user_models` and
+        `user_ratings`, which tell of single users.
     """
     kinds: dict[str, list[pl.DataFrame]] = {
         kind: [] for kind in COLUMNS_OF if kind not in _OF_SINGLE_USERS
@@ -486,6 +489,16 @@ def _user_models(turns: pl.LazyFrame) -> pl.LazyFrame:
             known_sum(pl.col("answer_tokens")).alias("answer_tokens"),
             known_sum(pl.col("total_price")).alias("cost"),
         )
+    )
+
+
+def _user_languages(turns: pl.LazyFrame, languages: pl.LazyFrame) -> pl.LazyFrame:
+    return (
+        turns.filter(pl.col("user_id").is_not_null())
+        .select("id", "app_id", "user_id")
+        .join(languages.select("id", label="query_language").drop_nulls(), on="id")
+        .group_by("app_id", "user_id", "label")
+        .agg(pl.len().alias("turns"))
     )
 
 

@@ -277,7 +277,7 @@ DAILY_PARTIALS = TableSchema(
     columns=(
         Column("kind", pl.String(),
                "`counts`, `dimensions`, `hours`, `sketch`, `conversations`, `users`, "
-               "`user_models`, `user_ratings`",
+               "`user_languages`, `user_models`, `user_ratings`",
                required=True, low_cardinality=True),
         Column("day", pl.Date(), "`users` only: their sessions are joined over midnight"),
         Column("app_id", pl.String(), "app", low_cardinality=True),
@@ -286,12 +286,13 @@ DAILY_PARTIALS = TableSchema(
         Column("model_id", pl.String(), "model: as the provider", low_cardinality=True),
         Column("currency", pl.String(), "of cost: `counts`, `dimensions`, `user_models`",
                low_cardinality=True),
-        Column("user_id", pl.String(), "`users`, `user_models`, `user_ratings`"),
+        Column("user_id", pl.String(), "`users` and what begins with `user_`"),
         Column("conversation_id", pl.String(), "`conversations`"),
         Column("dimension", pl.String(), "`dimensions`: `language`, "
                "`answer_language`, `category:` and its type, or a key of the app's inputs",
                low_cardinality=True),
-        Column("label", pl.String(), "`dimensions`: its value, text", low_cardinality=True),
+        Column("label", pl.String(), "`dimensions`: its value, text; `user_languages`: language",
+               low_cardinality=True),
         Column("metric", pl.String(), "`sketch` only: `latency_s`, `time_to_first_token_s`",
                low_cardinality=True),
         Column("bucket", pl.Int64(), "`sketch`: ceil(ln x / ln 1.02), null counts x <= 0; `hours`: "

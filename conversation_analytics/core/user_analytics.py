@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from conversation_analytics.core.errors import ContractError
+from conversation_analytics.core.language_codes import NO_LANGUAGE, UNDETERMINED
 from conversation_analytics.core.metrics import MODEL_LABEL, NO_APP
 from conversation_analytics.core.partials import SESSION_GAP_S
 from conversation_analytics.core.periods import Period
@@ -23,7 +24,7 @@ from conversation_analytics.core.schemas import APP, INSTANT, MONEY, Column, Exc
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-FOLD_VERSION = 1
+FOLD_VERSION = 2
 """To be raised where the same partials give other tables: stored ones are made again then."""
 STATUS_DAYS = 7
 """Status compares the last so many days with as many before them."""
@@ -58,6 +59,9 @@ USER_ANALYTICS = TableSchema(
                "would be read as a float; null: no turn has a price"),
         Column("models", pl.String(),
                "JSON array of the models that answered: provider/model; null: none is named"),
+        Column("languages", pl.String(),
+               "JSON array of the languages of the user's queries, most turns first, `und` and "
+               "`zxx` left out; null: none is known"),
         Column("likes", pl.Int64(), "likes given; null: no ratings are read"),
         Column("dislikes", pl.Int64(), "dislikes given, as `likes`"),
         Column("satisfaction", MONEY, "likes / (likes + dislikes), null without ratings"),
@@ -83,6 +87,7 @@ _TAKEN_OF = {
     "users": (*_PERSON, "day", *_SUMS, "first_at", "last_at"),
     "user_models": (*_PERSON, *_PRICED, *_SPENT),
     "user_ratings": (*_PERSON, "likes", "dislikes"),
+    "user_languages": (*_PERSON, "label", "turns"),
 }
 _KINDS = tuple(_TAKEN_OF)
 _TAKEN = tuple(dict.fromkeys(name for names in _TAKEN_OF.values() for name in names))
@@ -103,6 +108,7 @@ _SPENDING = {
     "message_tokens": pl.Int64(), "answer_tokens": pl.Int64(), "cost": MONEY,
 }  # fmt: skip
 _RATINGS = {"person": _NUMBER, "likes": pl.Int64(), "dislikes": pl.Int64()}
+_SAID = {"person": _NUMBER, "label": pl.String(), "turns": pl.Int64()}
 _IN_PERIOD = {"unit": pl.String(), "app_id": pl.String(), "start": pl.Date()}
 _GROWTH = _IN_PERIOD | dict.fromkeys(("active", "new", "returning"), pl.Int64())
 _RETENTION = _IN_PERIOD | {"cohort": pl.Date(), "users": pl.Int64()}
@@ -121,6 +127,7 @@ class Users:
         totals: a row per person who had a turn: a user of an app, or over all apps.
         spending: a row per person (of an app only) and price.
         ratings: a row per person (of an app only) who rated.
+        languages: a row per person (of an app only) and language, with its turns.
         recent: `person`, `day`: a row for each turn day among the last days, for the status.
         growth: `unit`, `app_id`, `start`: users with a turn in the period, those who never had one
             before, and those who had one in the period before.
@@ -136,6 +143,7 @@ class Users:
     totals: pl.DataFrame
     spending: pl.DataFrame
     ratings: pl.DataFrame
+    languages: pl.DataFrame
     recent: pl.DataFrame
     growth: pl.DataFrame
     retention: pl.DataFrame
@@ -152,6 +160,7 @@ def nobody() -> Users:
         totals=pl.DataFrame(schema=_TOTALS),
         spending=pl.DataFrame(schema=_SPENDING),
         ratings=pl.DataFrame(schema=_RATINGS),
+        languages=pl.DataFrame(schema=_SAID),
         recent=pl.DataFrame(schema={"person": _NUMBER, "day": pl.Date()}),
         growth=pl.DataFrame(schema=_GROWTH),
         retention=pl.DataFrame(schema=_RETENTION),
@@ -209,7 +218,7 @@ def _with_days(
         for known, name, number in ((users.names, "user_id", "user"), (users.apps, "app_id", "app"))
     )
     person = ((pl.col("app") + 1) * _APP + pl.col("user")).alias("person")
-    turns, spending, ratings = (
+    turns, spending, ratings, languages = (
         own[kind]
         .join(names, on="user_id", how="left", maintain_order="left")
         .join(apps, on="app_id", how="left", maintain_order="left")
@@ -230,6 +239,7 @@ def _with_days(
         totals=_totals(users.totals, rows),
         spending=_summed([users.spending, spending.select(list(_SPENDING))], ["person", "price"]),
         ratings=_summed([users.ratings, ratings.select(list(_RATINGS))], ["person"]),
+        languages=_summed([users.languages, languages.select(list(_SAID))], ["person", "label"]),
         recent=pl.concat([users.recent, rows.select("person", "day")]).filter(
             pl.col("day") > days[-1] - dt.timedelta(days=2 * STATUS_DAYS)
         ),
@@ -388,6 +398,7 @@ def user_analytics(users: Users) -> pl.DataFrame:
         _tokens(spent),
         _costs(priced),
         _models(priced),
+        _languages(_scoped(users.languages, ["person", "label"])),
         _scoped(users.ratings, ["person"]),
         _active_recently(users.recent, users.days[-1]),
     )
@@ -478,6 +489,17 @@ def _models(spent: pl.DataFrame) -> pl.DataFrame:
         "person",
         pl.concat_str(pl.lit("["), pl.col("model").list.join(", "), pl.lit("]")).alias("models"),
     )
+
+
+def _languages(said: pl.DataFrame) -> pl.DataFrame:
+    known = (
+        said.filter(~pl.col("label").is_in([UNDETERMINED, NO_LANGUAGE]))
+        .sort("person", "turns", "label", descending=[False, True, False])
+        .group_by("person", maintain_order=True)
+        .agg(_quoted("label"))
+    )
+    texts = pl.col("label").list.join(", ")
+    return known.select("person", pl.concat_str(pl.lit("["), texts, pl.lit("]")).alias("languages"))
 
 
 def _quoted(name: str) -> pl.Expr:

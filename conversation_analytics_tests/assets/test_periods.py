@@ -131,8 +131,8 @@ def test_weeks_and_months_are_merges_of_their_days_and_follow_them(
     assert runs_of_stale_days(settings, []) == []
 
     # So it is with categories of a day that came later, or became others.
-    stored = lake.stat(CATEGORY_PARTIALS, key)
-    lake.write(CATEGORY_PARTIALS, key, CATEGORY_PARTIALS.empty(), inputs=stored.inputs)
+    made_of = lake.stat(CATEGORY_PARTIALS, key).inputs
+    lake.write(CATEGORY_PARTIALS, key, CATEGORY_PARTIALS.empty(), inputs=made_of)
     changed = f"category_partials/{key} has changed since"
     assert {next(iter(why.values())) for why in stale(settings, MONDAY).values()} == {changed}
 

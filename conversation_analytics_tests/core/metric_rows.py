@@ -148,13 +148,14 @@ def partials_of(
     feedbacks: list[Row] | None = None,
     *,
     day: dt.date = DAY,
+    languages: pl.LazyFrame | None = None,
     options: PartialOptions = PLAIN,
 ) -> pl.LazyFrame:
     """Return the partials of the rows of a day, as the platform makes them."""
     turns = messages_frame(messages)
     return daily_partials(
         conversations_frame(conversations), turns, feedbacks_frame(feedbacks), day=day,
-        rephrases=rephrased_turns(turns).lazy(), options=options,
+        rephrases=rephrased_turns(turns).lazy(), languages=languages, options=options,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 from hypothesis import strategies as st
 
 from conversation_analytics.core.partials import PartialOptions
@@ -18,12 +19,11 @@ from conversation_analytics_tests.core.metric_rows import (
     partials_of,
 )
 from conversation_analytics_tests.core.test_period_report import moved
+from conversation_analytics_tests.oracles import users_oracle
 from conversation_analytics_tests.oracles.metrics_oracle import local_day
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import polars as pl
 
     from conversation_analytics.core.user_analytics import Users
 
@@ -50,12 +50,25 @@ class Held:
             if not turns and not ratings:
                 yield day, DAILY_PARTIALS.empty()  # as the plan has it, in a hundredth of the time
                 continue
-            plan = partials_of([], turns or [], ratings, day=day, options=PartialOptions(self.zone))
+            plan = partials_of(
+                [], turns or [], ratings, day=day, languages=languages_of(turns or []),
+                options=PartialOptions(self.zone),
+            )  # fmt: skip
             yield day, DAILY_PARTIALS.conform(plan.collect())
 
     def users(self, **options: int) -> Users:
         """Fold them."""
         return users_of_days(self.partials(), **options)
+
+
+def languages_of(turns: list[Row]) -> pl.LazyFrame:
+    """Return the languages of the turns, as the oracle has them."""
+    rows = {row["id"]: users_oracle.language(row) for row in turns if row.get("id") is not None}
+    names = ("id", "query_language", "answer_language")
+    return pl.LazyFrame(
+        {"id": list(rows), "query_language": list(rows.values()), "answer_language": None},
+        schema=dict.fromkeys(names, pl.String),
+    )
 
 
 def holding(

@@ -68,11 +68,25 @@ def users(
             "cost": next(iter(costs.values())) if len(costs) == 1 else None,
             "costs": costs,
             "models": sorted({model for row in turns if (model := label(row)) is not None}),
+            "languages": languages(turns),
             "likes": None if feedbacks is None else likes,
             "dislikes": None if feedbacks is None else dislikes,
             "satisfaction": quotient(likes, len(rated)),
         }
     return found
+
+
+def language(row: Row) -> str | None:
+    """Make up the language of a turn's query: of its id alone."""
+    number = sum(map(ord, row.get("id") or ""))
+    return (None, "en", "th", "und", "zxx", "en", "vi")[number % 7]
+
+
+def languages(turns: list[Row]) -> list[str]:
+    """Return the languages that a user asked in, most turns first, then by code."""
+    said = [language(row) for row in turns]
+    known = {one for one in said if one not in {None, "und", "zxx"}}
+    return sorted((one for one in known if one), key=lambda one: (-said.count(one), one))
 
 
 def status(days: list[dt.date], as_of: dt.date) -> str:
@@ -108,7 +122,8 @@ def read(row: Row) -> Row:
     """Return a row of `user_analytics` with its JSON read, as the oracle has it."""
     costs = {currency: Decimal(cost) for currency, cost in json.loads(row["costs"] or "{}").items()}
     models = json.loads(row["models"]) if row["models"] else []
-    return row | {"costs": costs, "models": models}
+    languages = json.loads(row["languages"]) if row["languages"] else []
+    return row | {"costs": costs, "models": models, "languages": languages}
 
 
 def growth(messages: list[Row], held: list[dt.date], zone: str, unit: str) -> dict[Any, Row]:
