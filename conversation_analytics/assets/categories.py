@@ -11,15 +11,23 @@ from conversation_analytics.assets.partitions import (
     categorised_with,
     lake_ins,
 )
-from conversation_analytics.core.categories import CATEGORIES, categories, category_documents
+from conversation_analytics.core.categories import (
+    CATEGORIES,
+    categories,
+    category_documents,
+    still_right,
+)
 from conversation_analytics.core.conversation_texts import conversation_texts, first_queries
+from conversation_analytics.core.errors import OutdatedPartitionError
 from conversation_analytics.core.partials import category_partials
 from conversation_analytics.core.partitions import Described, Partitioned
 from conversation_analytics.core.rephrases import rephrased_turns
 from conversation_analytics.core.schemas import CATEGORY_PARTIALS, MESSAGES
 from conversation_analytics.core.taxonomy import OTHER
 from conversation_analytics.io_managers.lake_io import column_schema
-from conversation_analytics.language.taxonomy_files import train_taxonomy
+from conversation_analytics.io_managers.retries import retry_if_transient
+from conversation_analytics.lake.store import Lake
+from conversation_analytics.language.taxonomy_files import taxonomy_digests, train_taxonomy
 
 
 def category_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
@@ -39,15 +47,25 @@ def category_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         metadata={"dagster/column_schema": column_schema(CATEGORIES)},
         **chain.asset,
     )
-    def of_day(messages: Partitioned[pl.DataFrame]) -> Partitioned[Described[pl.DataFrame]]:
-        trained = train_taxonomy(
+    def of_day(
+        lake: dg.ResourceParam[Lake], messages: Partitioned[pl.DataFrame]
+    ) -> Partitioned[Described[pl.DataFrame]]:
+        origin = categorised_with(settings)
+        hashes = taxonomy_digests(
             settings.taxonomy_file, settings.taxonomy_corrections_file, settings.embedder
         )
-        origin = categorised_with(settings)
 
-        def categorise(_key: str, turns: pl.DataFrame) -> Described[pl.DataFrame]:
+        def categorise(key: str, turns: pl.DataFrame) -> Described[pl.DataFrame]:
             texts = conversation_texts(first_queries(turns.lazy())).collect()
-            return Described((rows := categories(trained, texts)), _facts(rows), origin)
+            known = still_right(_held(lake, key), texts, hashes)
+            new = texts.join(known, on="conversation_id", how="anti")
+            rows = known
+            if new.height:  # else no model is needed at all
+                trained = train_taxonomy(
+                    settings.taxonomy_file, settings.taxonomy_corrections_file, settings.embedder
+                )
+                rows = CATEGORIES.conform(pl.concat([known, categories(trained, new)]))
+            return Described(rows, _facts(rows) | {"conversations_new": new.height}, origin)
 
         return messages.map(categorise)
 
@@ -91,6 +109,17 @@ def category_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         return categories.map(lambda key, frame: category_documents(frame, key))
 
     return [of_day, counted, documents]
+
+
+def _held(lake: Lake, key: str) -> pl.DataFrame:
+    """Return what is stored of the day; nothing where it is of another version."""
+    with retry_if_transient():
+        if not lake.exists(CATEGORIES, key):
+            return CATEGORIES.empty()
+        try:
+            return lake.read(CATEGORIES, key)
+        except OutdatedPartitionError:
+            return CATEGORIES.empty()
 
 
 def _facts(rows: pl.DataFrame) -> dict[str, int]:

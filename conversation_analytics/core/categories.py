@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from conversation_analytics.core.schemas import Column, TableSchema
 from conversation_analytics.core.taxonomy import taxonomy_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from conversation_analytics.core.category_model import CategoryModel
     from conversation_analytics.core.embedding import Embedder
@@ -34,6 +35,8 @@ CATEGORIES = TableSchema(
                required=True, low_cardinality=True),
         Column("taxonomy_hash", pl.String(), "digest of the type's labels, examples, corrections "
                "and model", required=True, low_cardinality=True),
+        Column("text_sha256", pl.String(), "digest of the text that was categorised: the same text "
+               "is not looked at again", required=True),
     ),
     sort_by=("conversation_id", "category_type"),
     description="One category of one conversation, of its turns of one day.",
@@ -68,6 +71,34 @@ def taxonomy_hashes(
     return {one.name: taxonomy_hash(one, corrections, model) for one in taxonomy.types}
 
 
+def still_right(held: pl.DataFrame, texts: pl.DataFrame, hashes: Mapping[str, str]) -> pl.DataFrame:
+    """Return the rows of `held` that categorising the texts again would give again.
+
+    A day that goes on is made again and again, and embedding is what takes long.
+
+    Args:
+        held: schema `CATEGORIES`, as stored before.
+        texts: as of `categories`.
+        hashes: of `taxonomy_hashes`.
+
+    Returns:
+        Schema `CATEGORIES`: all rows of each conversation that has the same text and, for every
+        type, the same taxonomy and model.
+    """
+    told = texts.select("conversation_id", text_sha256=_digests(texts["text"]))
+    kinds = pl.DataFrame(
+        {"category_type": list(hashes), "taxonomy_hash": list(hashes.values())},
+        schema=dict.fromkeys(("category_type", "taxonomy_hash"), pl.String),
+    )
+    same = held.join(told, on=told.columns, how="semi").join(kinds, on=kinds.columns, how="semi")
+    return CATEGORIES.conform(same.filter(pl.len().over("conversation_id") == len(hashes)))
+
+
+def _digests(texts: pl.Series) -> pl.Series:
+    digests = [hashlib.sha256(clean_text(text).encode()).hexdigest() for text in texts]
+    return pl.Series(digests, dtype=pl.String)
+
+
 def categories(trained: TrainedTaxonomy, texts: pl.DataFrame) -> pl.DataFrame:
     """Categorise conversations.
 
@@ -87,11 +118,12 @@ def categories(trained: TrainedTaxonomy, texts: pl.DataFrame) -> pl.DataFrame:
         for one in trained.corrections
         if one.conversation_id is not None
     }
+    digests = _digests(texts["text"])
     rows: list[dict[str, Any]] = []
     for category_type in trained.taxonomy.types:
         name = category_type.name
         answers = trained.models[name].classify(said, vectors)
-        for conversation_id, answer in zip(ids, answers, strict=True):
+        for conversation_id, answer, digest in zip(ids, answers, digests, strict=True):
             corrected = by_person.get((name, conversation_id))
             rows.append(
                 {
@@ -102,6 +134,7 @@ def categories(trained: TrainedTaxonomy, texts: pl.DataFrame) -> pl.DataFrame:
                     "nearest": answer.nearest,
                     "created_by": corrected.by if corrected else trained.created_by,
                     "taxonomy_hash": trained.hashes[name],
+                    "text_sha256": digest,
                 }
             )
     return CATEGORIES.conform(pl.DataFrame(rows, schema=CATEGORIES.polars))
@@ -120,5 +153,5 @@ def category_documents(categories: pl.DataFrame, day: str) -> list[Document]:
             "day": day,
             **{name: clean_text(v) if isinstance(v, str) else v for name, v in row.items()},
         }
-        for row in categories.iter_rows(named=True)
+        for row in categories.drop("text_sha256").iter_rows(named=True)
     ]

@@ -9,6 +9,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from conversation_analytics.assets import categories as assets_of_categories
 from conversation_analytics.assets.lineage import stale_days
 from conversation_analytics.core.categories import CATEGORIES
 from conversation_analytics.core.schemas import MESSAGES
@@ -109,6 +110,25 @@ def test_a_changed_taxonomy_makes_categories_stale_and_what_tells_of_them(
     }
     other.write_text("# the same, said otherwise\n" + TAXONOMY, "utf-8")
     assert stale(parse_settings({**variables, "TAXONOMY_FILE": str(other)})) == {}
+
+
+def test_a_day_made_again_needs_no_model_for_what_it_knows(
+    variables: dict[str, str], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("nothing is new")
+
+    monkeypatch.setattr(assets_of_categories, "train_taxonomy", refuse)
+    before = open_lake(settings).stat(CATEGORIES, FIRST).sha256
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = run_job(parse_settings(variables), "daily", FIRST, FIRST, instance=instance)
+    assert open_lake(settings).stat(CATEGORIES, FIRST).sha256 == before
+    told = [
+        event.materialization.metadata["conversations_new"].value
+        for event in result.get_asset_materialization_events()
+        if event.asset_key == dg.AssetKey(CATEGORIES.name)
+    ]
+    assert told == [0]
 
 
 def test_a_corrected_conversation_is_as_the_person_said(

@@ -7,8 +7,15 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
-from conversation_analytics.core.categories import TrainedTaxonomy, categories, category_documents
+from conversation_analytics.core.categories import (
+    CATEGORIES,
+    TrainedTaxonomy,
+    categories,
+    category_documents,
+    still_right,
+)
 from conversation_analytics.core.category_model import (
     PROTOTYPES,
     REGRESSION,
@@ -121,6 +128,12 @@ def test_weights_from_elsewhere_count_where_the_labels_are_theirs() -> None:
     assert other.classify(["wrench"], vectors) == plain.classify(["wrench"], vectors)
 
 
+TRAINED = TrainedTaxonomy(
+    Taxonomy((GIVEN,)), (), {"topic": fit_category_model(GIVEN, (), Letters())},
+    {"topic": "hash"}, Letters(), "letters/1",
+)  # fmt: skip
+
+
 def test_rows_say_who_said_so() -> None:
     corrections = (Correction("topic", "cars", "ann", None, "c2"),)
     model = fit_category_model(GIVEN, corrections, Letters())
@@ -140,6 +153,32 @@ def test_rows_say_who_said_so() -> None:
         "conversation_id", "category_type", "category_value", "confidence_score", "created_by",
     }  # fmt: skip
     assert categories(trained, texts.clear()).is_empty()
+
+
+@given(
+    st.lists(st.sampled_from(["apple pear", "wrench", "car", ""]), min_size=1, max_size=6),
+    st.dictionaries(st.integers(0, 5), st.sampled_from(["apple pear", "hammer"])),
+    st.integers(0, 6),
+)
+@settings(deadline=None, max_examples=30)
+def test_what_was_categorised_before_is_as_if_it_were_looked_at_again(
+    before: list[str], changes: dict[int, str], kept: int
+) -> None:
+    def of(texts: list[str]) -> pl.DataFrame:
+        ids = [f"c{n}" for n in range(len(texts))]
+        return pl.DataFrame({"conversation_id": ids, "text": texts},
+                            schema={"conversation_id": pl.String, "text": pl.String})  # fmt: skip
+
+    after = [changes.get(n, text) for n, text in enumerate([*before[:kept], "new"])]
+    held, texts = categories(TRAINED, of(before)), of(after)
+    known = still_right(held, texts, TRAINED.hashes)
+    unchanged = {f"c{n}" for n, text in enumerate(after) if n < len(before) and before[n] == text}
+    assert set(known["conversation_id"]) == unchanged
+    rest = texts.join(known, on="conversation_id", how="anti")
+    again = CATEGORIES.conform(pl.concat([known, categories(TRAINED, rest)]))
+    assert_frame_equal(again, categories(TRAINED, texts), check_exact=True)
+    assert still_right(held, texts, {**TRAINED.hashes, "topic": "other"}).is_empty()
+    assert still_right(held, texts, {**TRAINED.hashes, "another": "type"}).is_empty()
 
 
 @pytest.mark.parametrize("labels", [2, 3])
