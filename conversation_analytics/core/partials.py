@@ -111,15 +111,21 @@ def with_regenerated(turns: pl.LazyFrame) -> pl.LazyFrame:
     Args:
         turns: `id` (each once), `conversation_id`, `parent_message_id`, `created_at`.
     """
+    again = _regenerated(turns).select("id", regenerated=pl.lit(value=True))
+    return turns.join(again, on="id", how="left").with_columns(
+        pl.col("regenerated").fill_null(value=False)
+    )
+
+
+def _regenerated(turns: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the turns with an earlier one of the same conversation and parent."""
     family = ("conversation_id", "parent_message_id")
-    # Looking for the turn before takes long, and few turns have a sibling at all.
+    # Few turns have a sibling at all: only these are sorted.
     siblings = turns.filter(pl.col("parent_message_id").is_not_null()).filter(
         pl.len().over(family) > 1
     )
-    before = pl.col("id").shift(1).over(family, order_by=["created_at", "id"])
-    again = siblings.filter(before.is_not_null()).select("id", regenerated=pl.lit(value=True))
-    return turns.join(again, on="id", how="left").with_columns(
-        pl.col("regenerated").fill_null(value=False)
+    return siblings.sort(*family, "created_at", "id").filter(
+        pl.all_horizontal(pl.col(name) == pl.col(name).shift(1) for name in family)
     )
 
 
@@ -172,7 +178,11 @@ def daily_partials(
     """
     # Cached by hand: each kind filters it in another way, and would compute it anew.
     turns = _turns(messages, rephrases, options).cache()
-    counts = [_conversation_counts(population(conversations)), _turn_counts(turns, _COUNT_KEYS)]
+    regenerated = _regenerated(turns).cache()
+    counts = [
+        _conversation_counts(population(conversations)),
+        _turn_counts(turns, regenerated, _COUNT_KEYS),
+    ]
     spoken = [_conversation_days(turns)]
     if feedbacks is not None:
         # Where ratings are read, an app or a conversation without any has 0 of them.
@@ -190,7 +200,11 @@ def daily_partials(
         "counts": counts,
         "conversations": spoken,
         "dimensions": [
-            _turn_counts(_labelled(turns, key), ("dimension", "label", "app_id", "currency"))
+            _turn_counts(
+                _labelled(turns, key),
+                _labelled(regenerated, key),
+                ("dimension", "label", "app_id", "currency"),
+            )
             for key in options.input_dimensions
         ],
         "hours": [_hours(turns, options.zone)],
@@ -269,7 +283,7 @@ def _turns(
     messages: pl.LazyFrame, rephrases: pl.LazyFrame | None, options: PartialOptions
 ) -> pl.LazyFrame:
     """Return the turns that count, what is known of them, and what is told of each."""
-    turns = with_regenerated(population(messages)).with_columns(
+    turns = population(messages).with_columns(
         *(_known(name) for name in _KNOWN),
         *map(_named, ("currency", *_MODEL)),
         _hands_over(options.handoff_markers).alias("handed_over"),
@@ -306,14 +320,17 @@ def _conversation_counts(conversations: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _turn_counts(turns: pl.LazyFrame, keys: tuple[str, ...]) -> pl.LazyFrame:
+def _turn_counts(
+    turns: pl.LazyFrame, regenerated: pl.LazyFrame, keys: tuple[str, ...]
+) -> pl.LazyFrame:
+    # Counted apart: to mark the few among all turns takes as long as all counts.
+    again = regenerated.group_by(keys).agg(pl.len().alias("regenerations"))
     return (
         turns.group_by(keys)
         .agg(
             pl.len().alias("turns"),
             (pl.col("status") == "error").sum().alias("errors"),
             pl.col("empty").sum().alias("empty_answers"),
-            pl.col("regenerated").sum().alias("regenerations"),
             known_sum(pl.col("rephrased").cast(pl.Int64)).alias("rephrases"),
             known_sum(pl.col("message_tokens")).alias("message_tokens"),
             known_sum(pl.col("answer_tokens")).alias("answer_tokens"),
@@ -324,7 +341,8 @@ def _turn_counts(turns: pl.LazyFrame, keys: tuple[str, ...]) -> pl.LazyFrame:
                 pl.when(pl.col("latency_s").is_not_null()).then(pl.col("answer_tokens"))
             ).alias("latency_answer_tokens"),
         )
-        .with_columns(pl.lit(0).alias("conversations_new"))
+        .join(again, on=keys, how="left", nulls_equal=True)
+        .with_columns(pl.col("regenerations").fill_null(0), pl.lit(0).alias("conversations_new"))
     )
 
 
