@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 import polars as pl
-from shared.made_up_days import FIRST, scan, write_day
+from shared.made_up_days import FIRST, partials_in, write_day
 from shared.measured import alone, medians, print_beside
 from shared.report_sql import connected
 
@@ -53,7 +53,8 @@ FROM models LEFT JOIN money
 
 def from_partials(folder: Path) -> pl.DataFrame:
     """Return the table of models."""
-    of_models = scan(folder, DAILY_PARTIALS).filter(pl.col("kind").is_in(["counts", "sketch"]))
+    paths = partials_in(folder).scan_paths(DAILY_PARTIALS)
+    of_models = pl.scan_parquet(paths).filter(pl.col("kind").is_in(["counts", "sketch"]))
     return model_performance(of_models, FIRST)
 
 

@@ -2,9 +2,10 @@
 
 Scans are hand-written SQL of DuckDB for the same figures (`shared/report_sql.py`), and our own
 plan, which makes the partials of each day from its rows. Figures are compared first; ours has
-those that SQL leaves out as well.
+those that SQL leaves out as well. Partials are read from a lake, as the platform does, every page
+checksum verified.
 
-python benchmarks/partials_merge.py [TURNS_A_DAY]
+python benchmarks/partials_merge.py [TURNS_A_DAY] [TURNS_A_USER_OF_ALL]
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
+import pyarrow.parquet  # noqa: F401 - the lake reads with it: not to be timed
 from polars.testing import assert_frame_equal
-from shared.made_up_days import day_of, file_of, megabytes, write_day
+from shared.made_up_days import day_of, file_of, megabytes, partials_in, write_day
 from shared.measured import alone, medians, print_beside
 from shared.report_sql import report_of_rows, require_equal, values_of
 
@@ -52,7 +54,8 @@ def scanned(folder: Path) -> pl.DataFrame:
 
 def merged(folder: Path) -> pl.DataFrame:
     """Return the values of the month, from its partials, as the report of a month has them."""
-    days = (pl.read_parquet(file_of(folder, DAILY_PARTIALS, number)) for number in range(DAYS))
+    lake = partials_in(folder)
+    days = (lake.read(DAILY_PARTIALS, day_of(number).isoformat()) for number in range(DAYS))
     return metric_values(partials_of_days(days), days=DAYS).collect()
 
 
@@ -63,13 +66,13 @@ def check(folder: Path) -> None:
     require_equal(merged(folder), values_of(*report_of_rows(folder)), "DuckDB")
 
 
-def main(turns: int) -> None:
-    """Print what both take for `turns` turns a day."""
+def main(turns: int, turns_a_user: int) -> None:
+    """Print what both take for `turns` turns a day, with so many fewer users in all."""
     turns = turns // 60 * 60
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for number in range(DAYS):
-            alone(write_day, folder, number, turns, turns // 3)
+            alone(write_day, folder, number, turns, turns // turns_a_user)
         alone(check, folder)
         own, sql, merge = (
             "scan of rows with our plan",
@@ -79,13 +82,16 @@ def main(turns: int) -> None:
         ways = {own: scanned, sql: report_of_rows, merge: merged}
         taken = medians(ways, folder, rounds=ROUNDS)
         rows = megabytes(folder, CONVERSATIONS, MESSAGES, FEEDBACKS)
+        paths = partials_in(folder).scan_paths(DAILY_PARTIALS)
+        partials = sum(Path(path).stat().st_size for path in paths)
         print(
-            f"{DAYS * turns} turns in {DAYS} days: rows {rows:.0f} MB, partials "
-            f"{megabytes(folder, DAILY_PARTIALS):.0f} MB"
+            f"{DAYS * turns} turns in {DAYS} days: rows {rows:.0f} MB, "
+            f"partials {partials / 1e6:.0f} MB"
         )
     print_beside(taken, own)
     print(f"merge / DuckDB {taken[merge].cpu_s / taken[sql].cpu_s:.3f}")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 323_000)
+    numbers = [int(word) for word in sys.argv[1:]]
+    main(*(numbers + [323_000, 3][len(numbers) :]))

@@ -21,6 +21,8 @@ from conversation_analytics.core.schemas import (
     MESSAGES,
     TableSchema,
 )
+from conversation_analytics.lake.objects import LocalObjects
+from conversation_analytics.lake.store import Lake
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,34 +44,41 @@ def file_of(folder: Path, schema: TableSchema, number: int) -> Path:
 
 
 def scan(folder: Path, schema: TableSchema) -> pl.LazyFrame:
-    """Return a table of all days in the folder."""
+    """Return a table of rows of all days in the folder."""
     return pl.scan_parquet(folder / f"{schema.name}-*.parquet")
 
 
+def partials_in(folder: Path) -> Lake:
+    """Return the lake in which `write_day` puts the partials, as the platform does."""
+    return Lake(LocalObjects(folder / "lake"))
+
+
 def megabytes(folder: Path, *schemas: TableSchema) -> float:
-    """Return what tables take in the folder."""
+    """Return what tables of rows take in the folder."""
     files = (path for schema in schemas for path in folder.glob(f"{schema.name}-*"))
     return sum(path.stat().st_size for path in files) / 1e6
 
 
 def write_day(folder: Path, number: int, turns: int, users: int, *, rows: bool = True) -> None:
-    """Write the rows and the partials of a day.
+    """Write the rows of a day as files, and its partials to the lake.
 
     Args:
         folder: for the files.
         number: of the day, from 0.
         turns: of the day, a multiple of 60.
-        users: of all days; each day picks among them.
+        users: of all days; each day picks among them. A conversation has one user and 5.5 turns
+            on average: with a third as many users as turns a day, a user who is there has 5.6
+            turns that day, with a twentieth 20.
         rows: whether to write the rows as well, not the partials alone.
     """
     conversations, messages, feedbacks = made_up_day(number, turns, users)
     partials = daily_partials(
         conversations.lazy(), messages.lazy(), feedbacks.lazy(), day=day_of(number)
     ).collect()
-    tables = [(DAILY_PARTIALS, DAILY_PARTIALS.conform(partials))]
-    if rows:
-        tables += [(CONVERSATIONS, conversations), (MESSAGES, messages), (FEEDBACKS, feedbacks)]
-    for schema, frame in tables:
+    stored = DAILY_PARTIALS.conform(partials)
+    partials_in(folder).write(DAILY_PARTIALS, day_of(number).isoformat(), stored)
+    tables = [(CONVERSATIONS, conversations), (MESSAGES, messages), (FEEDBACKS, feedbacks)]
+    for schema, frame in tables if rows else ():
         frame.write_parquet(file_of(folder, schema, number), row_group_size=20_000)
 
 

@@ -122,15 +122,19 @@ def with_regenerated(turns: pl.LazyFrame) -> pl.LazyFrame:
     Args:
         turns: `id` (each once), `conversation_id`, `parent_message_id`, `created_at`.
     """
-    family = ("conversation_id", "parent_message_id")
-    # Looking for the turn before takes long, and few turns have a sibling at all.
-    siblings = turns.filter(pl.col("parent_message_id").is_not_null()).filter(
-        pl.len().over(family) > 1
-    )
-    before = pl.col("id").shift(1).over(family, order_by=["created_at", "id"])
-    again = siblings.filter(before.is_not_null()).select("id", regenerated=pl.lit(value=True))
+    again = _regenerated(turns).select("id", regenerated=pl.lit(value=True))
     return turns.join(again, on="id", how="left").with_columns(
         pl.col("regenerated").fill_null(value=False)
+    )
+
+
+def _regenerated(turns: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the turns with an earlier one of the same conversation and parent."""
+    family = ("conversation_id", "parent_message_id")
+    # Few turns have a sibling at all: only these are sorted.
+    siblings = turns.filter(pl.col("parent_message_id").is_not_null() & (pl.len().over(family) > 1))
+    return siblings.sort(*family, "created_at", "id").filter(
+        pl.all_horizontal(pl.col(name) == pl.col(name).shift(1) for name in family)
     )
 
 
@@ -185,9 +189,18 @@ def daily_partials(
         `TableSchema.conform` for the order in files.
     """
     # Cached by hand: each kind filters it in another way, and would compute it anew.
-    turns = _turns(messages, rephrases, options).cache()
-    counts = [_conversation_counts(population(conversations)), _turn_counts(turns, _COUNT_KEYS)]
-    spoken = [_conversation_days(turns)]
+    known = _turns(messages, rephrases, options).cache()
+    # Apps, models and currencies are few: grouping by one number for them takes a quarter of the
+    # time. Sorted, since each number must stand for the same wherever the plan is computed.
+    groups = known.select(_COUNT_KEYS).unique().sort(_COUNT_KEYS).with_row_index("group").cache()
+    turns = known.join(groups, on=_COUNT_KEYS, how="left", nulls_equal=True).cache()
+    regenerated = _regenerated(turns).cache()
+    visits = _visits(turns).join(groups, on="group").cache()
+    counts = [
+        _conversation_counts(population(conversations)),
+        _turn_counts(turns, regenerated, ("group",)).join(groups, on="group"),
+    ]
+    spoken = [_conversation_days(visits)]
     if feedbacks is not None:
         # Where ratings are read, an app or a conversation without any has 0 of them.
         nothing = (pl.lit(0).alias("likes"), pl.lit(0).alias("dislikes"))
@@ -204,14 +217,18 @@ def daily_partials(
         "counts": counts,
         "conversations": spoken,
         "dimensions": [
-            _turn_counts(_labelled(turns, key), ("dimension", "label", "app_id", "currency"))
+            _turn_counts(
+                _labelled(turns, key),
+                _labelled(regenerated, key),
+                ("dimension", "label", "app_id", "currency"),
+            )
             for key in options.input_dimensions
         ]
-        + ([] if languages is None else _by_language(turns, languages)),
-        "hours": [_hours(turns, options.zone)],
-        "sketch": [_sketch(turns, name) for name in SKETCHED],
-        "users": [_user_days(turns, day)],
-        "user_models": [_user_models(turns)],
+        + ([] if languages is None else _by_language(turns, regenerated, languages)),
+        "hours": [_hours(turns, groups, options.zone)],
+        "sketch": [_sketch(turns, groups, name) for name in SKETCHED],
+        "users": [_user_days(turns, visits, day)],
+        "user_models": [_user_models(visits)],
         "user_languages": [] if languages is None else [_user_languages(turns, languages)],
         "user_ratings": [] if feedbacks is None else [_user_ratings(feedbacks)],
     }
@@ -239,9 +256,8 @@ def category_partials(
         Schema `schemas.CATEGORY_PARTIALS`, in no particular order.
     """
     # By conversation first: a turn of each category would be as many rows as turns and types.
-    talks = _turn_counts(
-        _turns(messages, rephrases, PLAIN), ("conversation_id", "app_id", "currency")
-    )
+    turns = _turns(messages, rephrases, PLAIN).cache()
+    talks = _turn_counts(turns, _regenerated(turns), ("conversation_id", "app_id", "currency"))
     labels = categories.select(
         "conversation_id",
         dimension=pl.lit(OF_CATEGORIES) + pl.col("category_type"),
@@ -313,7 +329,7 @@ def _turns(
     messages: pl.LazyFrame, rephrases: pl.LazyFrame | None, options: PartialOptions
 ) -> pl.LazyFrame:
     """Return the turns that count, what is known of them, and what is told of each."""
-    turns = with_regenerated(population(messages)).with_columns(
+    turns = population(messages).with_columns(
         *(_known(name) for name in _KNOWN),
         *map(_named, ("currency", *_MODEL)),
         _hands_over(options.handoff_markers).alias("handed_over"),
@@ -350,14 +366,17 @@ def _conversation_counts(conversations: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _turn_counts(turns: pl.LazyFrame, keys: tuple[str, ...]) -> pl.LazyFrame:
+def _turn_counts(
+    turns: pl.LazyFrame, regenerated: pl.LazyFrame, keys: tuple[str, ...]
+) -> pl.LazyFrame:
+    # Counted apart: to mark the few among all turns takes as long as all counts.
+    again = regenerated.group_by(keys).agg(pl.len().alias("regenerations"))
     return (
         turns.group_by(keys)
         .agg(
             pl.len().alias("turns"),
             (pl.col("status") == "error").sum().alias("errors"),
             pl.col("empty").sum().alias("empty_answers"),
-            pl.col("regenerated").sum().alias("regenerations"),
             known_sum(pl.col("rephrased").cast(pl.Int64)).alias("rephrases"),
             known_sum(pl.col("message_tokens")).alias("message_tokens"),
             known_sum(pl.col("answer_tokens")).alias("answer_tokens"),
@@ -368,19 +387,33 @@ def _turn_counts(turns: pl.LazyFrame, keys: tuple[str, ...]) -> pl.LazyFrame:
                 pl.when(pl.col("latency_s").is_not_null()).then(pl.col("answer_tokens"))
             ).alias("latency_answer_tokens"),
         )
-        .with_columns(pl.lit(0).alias("conversations_new"))
+        .join(again, on=keys, how="left", nulls_equal=True)
+        .with_columns(pl.col("regenerations").fill_null(0), pl.lit(0).alias("conversations_new"))
     )
 
 
-def _conversation_days(turns: pl.LazyFrame) -> pl.LazyFrame:
+def _visits(turns: pl.LazyFrame) -> pl.LazyFrame:
+    """Sum up what conversations and users are made of: turns of one of both, and of one group."""
     failed = (pl.col("status") == "error") | pl.col("empty")
-    return turns.group_by("app_id", "conversation_id").agg(
-        pl.len().alias("turns"),
-        (pl.col("status") == "error").sum().alias("errors"),
+    return turns.group_by("conversation_id", "user_id", "group").agg(
+        pl.len().cast(pl.Int64).alias("turns"),
+        (pl.col("status") == "error").sum().cast(pl.Int64).alias("errors"),
         known_sum(pl.col("handed_over").cast(pl.Int64)).alias("handoffs"),
+        known_sum(pl.col("message_tokens")).alias("message_tokens"),
+        known_sum(pl.col("answer_tokens")).alias("answer_tokens"),
+        known_sum(pl.col("total_price")).alias("cost"),
         pl.col("created_at").min().alias("first_at"),
         pl.col("created_at").max().alias("last_at"),
         pl.when(failed).then(pl.col("created_at")).max().alias("failed_at"),
+    )
+
+
+def _conversation_days(visits: pl.LazyFrame) -> pl.LazyFrame:
+    return visits.group_by("app_id", "conversation_id").agg(
+        pl.col("turns", "errors").sum(),
+        known_sum(pl.col("handoffs")).alias("handoffs"),
+        pl.col("first_at").min(),
+        pl.col("last_at", "failed_at").max(),
     )
 
 
@@ -423,37 +456,41 @@ def _labelled(turns: pl.LazyFrame, key: str) -> pl.LazyFrame:
     ).with_columns(_named("label"))
 
 
-def _by_language(turns: pl.LazyFrame, languages: pl.LazyFrame) -> list[pl.LazyFrame]:
+def _by_language(
+    turns: pl.LazyFrame, regenerated: pl.LazyFrame, languages: pl.LazyFrame
+) -> list[pl.LazyFrame]:
     sides = {LANGUAGE: "query_language", ANSWER_LANGUAGE: "answer_language"}
-    told = turns.join(languages.select("id", *sides.values()), on="id", how="left")
+
+    def said(rows: pl.LazyFrame, dimension: str, side: str) -> pl.LazyFrame:
+        told = languages.select("id", label=side)
+        return rows.join(told, on="id", how="left").with_columns(dimension=pl.lit(dimension))
+
     return [
         _turn_counts(
-            told.with_columns(pl.lit(dimension).alias("dimension"), pl.col(side).alias("label")),
-            COLUMNS_OF["dimensions"][:4],
+            said(turns, dimension, side),
+            said(regenerated, dimension, side),
+            ("dimension", "label", "app_id", "currency"),
         )
         for dimension, side in sides.items()
     ]
 
 
-def _hours(turns: pl.LazyFrame, zone: str) -> pl.LazyFrame:
+def _hours(turns: pl.LazyFrame, groups: pl.LazyFrame, zone: str) -> pl.LazyFrame:
     local = pl.col("created_at").dt.convert_time_zone(zone)
     hour_of_week = (local.dt.weekday().cast(pl.Int64) - 1) * _HOURS_A_DAY + local.dt.hour().cast(
         pl.Int64
     )
-    return turns.group_by("app_id", hour_of_week.alias("bucket")).agg(pl.len().alias("turns"))
+    counts = turns.group_by("group", hour_of_week.alias("bucket")).agg(pl.len().alias("turns"))
+    return counts.join(groups, on="group").group_by("app_id", "bucket").agg(pl.col("turns").sum())
 
 
-def _user_days(turns: pl.LazyFrame, day: dt.date) -> pl.LazyFrame:
+def _user_days(turns: pl.LazyFrame, visits: pl.LazyFrame, day: dt.date) -> pl.LazyFrame:
     user = ["app_id", "user_id"]
     spoken = turns.filter(pl.col("user_id").is_not_null())
     users = (
-        spoken.group_by(user)
-        .agg(
-            pl.len().alias("turns"),
-            (pl.col("status") == "error").sum().alias("errors"),
-            pl.col("created_at").min().alias("first_at"),
-            pl.col("created_at").max().alias("last_at"),
-        )
+        visits.filter(pl.col("user_id").is_not_null())
+        .group_by(user)
+        .agg(pl.col("turns", "errors").sum(), pl.col("first_at").min(), pl.col("last_at").max())
         .with_row_index("person")
         .cache()
     )
@@ -479,15 +516,13 @@ def _user_days(turns: pl.LazyFrame, day: dt.date) -> pl.LazyFrame:
     )
 
 
-def _user_models(turns: pl.LazyFrame) -> pl.LazyFrame:
+def _user_models(visits: pl.LazyFrame) -> pl.LazyFrame:
     return (
-        turns.filter(pl.col("user_id").is_not_null())
+        visits.filter(pl.col("user_id").is_not_null())
         .group_by("user_id", *_COUNT_KEYS)
         .agg(
-            pl.len().alias("turns"),
-            known_sum(pl.col("message_tokens")).alias("message_tokens"),
-            known_sum(pl.col("answer_tokens")).alias("answer_tokens"),
-            known_sum(pl.col("total_price")).alias("cost"),
+            known_sum(pl.col(name)).alias(name)
+            for name in ("turns", "message_tokens", "answer_tokens", "cost")
         )
     )
 
@@ -502,12 +537,15 @@ def _user_languages(turns: pl.LazyFrame, languages: pl.LazyFrame) -> pl.LazyFram
     )
 
 
-def _sketch(turns: pl.LazyFrame, name: str) -> pl.LazyFrame:
+def _sketch(turns: pl.LazyFrame, groups: pl.LazyFrame, name: str) -> pl.LazyFrame:
     return (
-        turns.filter(pl.col(name).is_not_null())
-        .with_columns(bucket(pl.col(name)).alias("bucket"))
-        .group_by("app_id", "model_provider", "model_id", "bucket")
+        turns.select("group", name)
+        .filter(pl.col(name).is_not_null())
+        .group_by("group", bucket(pl.col(name)).alias("bucket"))
         .agg(pl.len().alias("turns"))
+        .join(groups, on="group")
+        .group_by("app_id", "model_provider", "model_id", "bucket")
+        .agg(pl.col("turns").sum())
         .with_columns(pl.lit(name).alias("metric"))
     )
 
