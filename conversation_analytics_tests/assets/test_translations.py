@@ -11,6 +11,7 @@ from conversation_analytics.assets.translations import translation_assets
 from conversation_analytics.core.errors import SettingsError
 from conversation_analytics.core.languages import MESSAGE_LANGUAGE
 from conversation_analytics.core.schemas import MESSAGES
+from conversation_analytics.core.staleness import PENDING
 from conversation_analytics.core.translation_tables import TRANSLATION_MEMORY, TRANSLATIONS
 from conversation_analytics.definitions import _resources
 from conversation_analytics.resources.connections import open_documents, open_lake, open_translator
@@ -136,19 +137,33 @@ def test_a_day_made_again_has_the_same_bytes_and_asks_nobody(
     assert open_lake(settings).stat(TRANSLATIONS, FIRST).sha256 == before
 
 
+A_THIRD = {"TRANSLATOR_CHARACTERS_PER_RUN": "200", "TRANSLATOR_BATCH_CHARACTERS": "200"}
+LONG = [f"{word} " + "goes for a walk " * 6 for word in ("dog", "cat", "hen", "cow", "ant", "bee")]
+"""Texts of 100 characters: two of them are a budget."""
+
+
+def pending(settings: Settings, day: str) -> tuple[str | None, int]:
+    """Return what the day's partition says of rows that wait, and how many do."""
+    lake = open_lake(settings)
+    statuses = lake.read(TRANSLATIONS, day)["status"].to_list()
+    return lake.stat(TRANSLATIONS, day).inputs.get(PENDING), statuses.count("pending")
+
+
 def test_the_budget_is_of_the_run_and_pending_rows_are_told(
     settings_of: Callable[..., Settings],
 ) -> None:
-    settings = settings_of(**translating(TRANSLATOR_CHARACTERS_PER_RUN="12"))
-    write_day(settings, FIRST, "a dog", "a cat")
-    write_day(settings, SECOND, "a hen")
+    settings = settings_of(**translating(**A_THIRD))
+    write_day(settings, FIRST, *LONG[:2])
+    write_day(settings, SECOND, LONG[2])
     result = run(settings, FIRST, SECOND)
     assert result.success
     events = result.asset_materializations_for_node("translations")
     told = {event.partition: event.metadata["pending"].value for event in events}
     assert told == {FIRST: 0, SECOND: 1}
+    assert pending(settings, FIRST) == (None, 0)
+    assert pending(settings, SECOND) == ("1", 1)
     assert run(settings, SECOND, SECOND).success
-    assert open_lake(settings).read(TRANSLATIONS, SECOND)["status"].to_list() == ["translated"]
+    assert pending(settings, SECOND) == (None, 0)
 
 
 def test_without_a_translator_both_are_skipped_and_the_run_succeeds(
@@ -160,6 +175,10 @@ def test_without_a_translator_both_are_skipped_and_the_run_succeeds(
     result = run(settings, FIRST, FIRST)
     assert result.success
     assert result.get_asset_materialization_events() == []
+    [seen] = result.get_asset_observation_events()
+    assert "TRANSLATOR_URL" in str(
+        seen.asset_observation_data.asset_observation.metadata["skipped"]
+    )
     skipped = [event.step_key for event in result.all_events if event.is_step_skipped]
     assert skipped == ["translation_documents"]
     assert not open_lake(settings).exists(TRANSLATIONS, FIRST)
@@ -196,7 +215,7 @@ def test_the_engine_is_the_one_of_the_settings(changes: dict[str, str], kind: st
         {"TRANSLATOR": "libretranslate"}, {"TRANSLATOR": "deepl"},
         {"TRANSLATOR": "openai", "TRANSLATOR_URL": "http://x"}, {"TRANSLATOR": "in_process"},
         {"TRANSLATOR_PRICE": "20"}, {"TRANSLATOR_PRICE": "-1"}, {"TRANSLATION_FIELDS": "name"},
-        {"TRANSLATION_TARGET": "auto"},
+        {"TRANSLATION_TARGET": "auto"}, translating(TRANSLATOR_CHARACTERS_PER_RUN="4999"),
     ],
 )  # fmt: skip
 def test_settings_that_cannot_work_are_refused(changes: dict[str, str]) -> None:
