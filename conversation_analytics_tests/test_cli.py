@@ -320,22 +320,22 @@ def test_repair_translates_what_waits_a_budget_at_a_time(tmp_path: Path) -> None
         "TRANSLATOR_FACTORY": "conversation_analytics_tests.core.translating:logged_engine",
         "TRANSLATOR_CHARACTERS_PER_RUN": "1000", LOG_VARIABLE: str(log), **FEW,
     }  # fmt: skip
-    ran = typed(tmp_path, "run", "--days", "2", **FEW)
+    ran = typed(tmp_path, "run", "--days", "1", **FEW)
     assert "skipped: no translator is configured" in ran.stdout
-    assert "0 of 2 days" in typed(tmp_path, "repair", "--dry-run", **FEW).stdout
+    assert "0 of 1 days" in typed(tmp_path, "repair", "--dry-run", **FEW).stdout
     told = typed(tmp_path, "repair", "--dry-run", **translating).stdout
     assert "first translations: missing" in told
-    assert "2 days may have texts to send; this command sends at most 1,000 characters" in told
+    assert "1 days may have texts to send; this command sends at most 1,000 characters" in told
     assert not log.exists()
     sent: list[int] = []
-    while "0 of 2 days" not in (repaired := typed(tmp_path, "repair", **translating)).stdout:
+    while "0 of 1 days" not in (repaired := typed(tmp_path, "repair", **translating)).stdout:
         assert repaired.returncode == 0, repaired.stderr
         texts = [json.loads(line) for line in log.read_text().splitlines()]
         assert len(texts) == len(set(texts))
         sent.append(sum(map(len, texts)) - sum(sent))
         assert 0 < sent[-1] <= 1000
         if len(sent) == 1:
-            assert "days wait: the sensor" in typed(tmp_path, "status", **translating).stdout
+            assert "of 1 days wait: the sensor" in typed(tmp_path, "status", **translating).stdout
     assert len(sent) > 1
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -14,8 +15,10 @@ from conversation_analytics.core.schemas import MESSAGES
 from conversation_analytics.core.staleness import PENDING
 from conversation_analytics.core.translation_tables import TRANSLATION_MEMORY, TRANSLATIONS
 from conversation_analytics.definitions import _resources
+from conversation_analytics.lake.sql import open_sql
 from conversation_analytics.resources.connections import open_documents, open_lake, open_translator
 from conversation_analytics.settings import Settings, parse_settings
+from conversation_analytics_tests.commands import ROOT
 from conversation_analytics_tests.core.translating import WatchedEngine, day_of
 from conversation_analytics_tests.platform import QUIET
 
@@ -182,6 +185,22 @@ def test_without_a_translator_both_are_skipped_and_the_run_succeeds(
     skipped = [event.step_key for event in result.all_events if event.is_step_skipped]
     assert skipped == ["translation_documents"]
     assert not open_lake(settings).exists(TRANSLATIONS, FIRST)
+
+
+def test_the_documented_sql_runs(settings_of: Callable[..., Settings]) -> None:
+    settings = settings_of(**translating())
+    write_day(settings, SECOND, "a dog", ("hello", "en"), "a cat")
+    assert run(settings, SECOND, SECOND).success
+    text = (ROOT / "docs" / "translations.md").read_text(encoding="utf-8")
+    [block] = re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
+    with open_sql(open_lake(settings)) as lake_sql:
+        answers = [
+            [row for batch in lake_sql.query(sql).batches for row in batch.to_pylist()]
+            for sql in filter(str.strip, block.split(";"))
+        ]
+    assert answers[0] == []
+    assert [row["characters"] for row in answers[1]] == [10]
+    assert [row["translated"] for row in answers[2]] == ["A DOG", "A CAT"]
 
 
 def test_an_engine_gets_no_personal_data(settings_of: Callable[..., Settings]) -> None:
