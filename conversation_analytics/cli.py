@@ -432,25 +432,26 @@ def _summary(settings: Settings, first: dt.date, last: dt.date, seconds: float) 
         f"report     {lake.objects.uri(f'reports/daily/{last}.html')}",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
-    for line in _translations_told(settings, lake):
-        console.print(line, highlight=False)
+    if told := _translations_told(settings, lake):
+        console.print(f"translate  {told}", highlight=False)
     console.print(f"{seconds:.1f} s. Next: `make dev` opens the Dagster UI.", highlight=False)
 
 
-def _translations_told(settings: Settings, lake: Lake) -> Iterator[str]:
-    """Say what keeps messages from being translated, if anything does."""
+def _translations_told(settings: Settings, lake: Lake) -> str:
+    """Say what keeps messages from being translated; nothing where nothing does."""
     from conversation_analytics.core.staleness import PENDING  # noqa: PLC0415 - import budget
     from conversation_analytics.core.translation_tables import TRANSLATIONS  # noqa: PLC0415
 
     if not settings.translator_kind:
-        yield "translate  skipped: no translator is configured (TRANSLATOR_URL)"
-        return
+        return "skipped: no translator is configured (TRANSLATOR_URL)"
     inputs = [lake.stat(TRANSLATIONS, key).inputs for key in lake.keys(TRANSLATIONS)]
-    if waiting := [int(one[PENDING]) for one in inputs if PENDING in one]:
-        yield (
-            f"translate  {sum(waiting):,} rows of {len(waiting)} days wait: the sensor "
-            "repair_stale or `conversation-analytics repair` goes on with them"
-        )
+    waiting = [int(one[PENDING]) for one in inputs if PENDING in one]
+    if not waiting:
+        return ""
+    return (
+        f"{sum(waiting):,} rows of {len(waiting)} days wait: the sensor repair_stale or "
+        "`conversation-analytics repair` goes on with them"
+    )
 
 
 @cli.command()
@@ -485,8 +486,7 @@ def status() -> None:
     Console().print(table)
     dead = _dead_letters(lake)
     click.echo(f"dead letters: {dead}")
-    for line in _translations_told(settings, lake):
-        click.echo(line)
+    click.echo(f"translations: {_translations_told(settings, lake) or 'none waits'}")
     click.echo("What is missing or stale: conversation-analytics repair --dry-run")
 
 

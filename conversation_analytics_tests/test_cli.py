@@ -30,7 +30,7 @@ from conversation_analytics_tests.core.translating import LOG_VARIABLE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FEW = {"SAMPLE_TURNS_PER_DAY": "30"}
+FEW = {"SAMPLE_TURNS_PER_DAY": "20"}
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -316,16 +316,16 @@ def test_check_tells_of_the_translator_and_shows_no_key(tmp_path: Path) -> None:
 def test_repair_translates_what_waits_a_budget_at_a_time(tmp_path: Path) -> None:
     log = tmp_path / "sent"
     translating = {
-        "TRANSLATOR": "in_process", "TRANSLATOR_BATCH_CHARACTERS": "1000",
+        "TRANSLATOR": "in_process", "TRANSLATOR_BATCH_CHARACTERS": "300",
         "TRANSLATOR_FACTORY": "conversation_analytics_tests.core.translating:logged_engine",
-        "TRANSLATOR_CHARACTERS_PER_RUN": "1000", LOG_VARIABLE: str(log), **FEW,
+        "TRANSLATOR_CHARACTERS_PER_RUN": "300", LOG_VARIABLE: str(log), **FEW,
     }  # fmt: skip
     ran = typed(tmp_path, "run", "--days", "1", **FEW)
     assert "skipped: no translator is configured" in ran.stdout
     assert "0 of 1 days" in typed(tmp_path, "repair", "--dry-run", **FEW).stdout
     told = typed(tmp_path, "repair", "--dry-run", **translating).stdout
     assert "first translations: missing" in told
-    assert "1 days may have texts to send; this command sends at most 1,000 characters" in told
+    assert "1 days may have texts to send; this command sends at most 300 characters" in told
     assert not log.exists()
     sent: list[int] = []
     while "0 of 1 days" not in (repaired := typed(tmp_path, "repair", **translating)).stdout:
@@ -333,7 +333,7 @@ def test_repair_translates_what_waits_a_budget_at_a_time(tmp_path: Path) -> None
         texts = [json.loads(line) for line in log.read_text().splitlines()]
         assert len(texts) == len(set(texts))
         sent.append(sum(map(len, texts)) - sum(sent))
-        assert 0 < sent[-1] <= 1000
+        assert 0 < sent[-1] <= 300
         if len(sent) == 1:
             assert "of 1 days wait: the sensor" in typed(tmp_path, "status", **translating).stdout
     assert len(sent) > 1

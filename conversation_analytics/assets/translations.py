@@ -14,6 +14,7 @@ from conversation_analytics.assets.partitions import (
     translated_with,
 )
 from conversation_analytics.core.documents import Document, translation_documents
+from conversation_analytics.core.errors import SettingsError
 from conversation_analytics.core.languages import MESSAGE_LANGUAGE, languages_of_texts
 from conversation_analytics.core.partitions import Described, Partitioned
 from conversation_analytics.core.schemas import MESSAGES
@@ -80,6 +81,12 @@ def translation_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
             context.log.info(_REASON)
             context.log_event(dg.AssetObservation(TRANSLATIONS.name, metadata={"skipped": _REASON}))
             return
+        longest = translator.limits.characters
+        if budget.limit is not None and budget.limit < longest:
+            raise SettingsError(
+                f"TRANSLATOR_CHARACTERS_PER_RUN is {budget.limit}, but {translator.engine} takes "
+                f"texts of {longest} characters, and such a text would wait for ever: raise it"
+            )
         options = TranslationOptions(
             settings.translation_target,
             settings.translation_fields,

@@ -69,7 +69,7 @@ LOG_VARIABLE = "WATCHED_ENGINE_LOG"
 
 def logged_engine() -> WatchedEngine:
     """Return an engine that writes each text it is asked for to a file, over all processes."""
-    return _LoggedEngine()
+    return _LoggedEngine(limits=TranslatorLimits(50, 300))
 
 
 class _LoggedEngine(WatchedEngine):

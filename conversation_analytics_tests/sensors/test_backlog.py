@@ -15,6 +15,7 @@ from conversation_analytics.assets.lineage import StaleDay
 from conversation_analytics.core.errors import TranslatorQuotaError
 from conversation_analytics.core.staleness import StaleAsset
 from conversation_analytics.core.translation_tables import TRANSLATIONS
+from conversation_analytics.core.translator import TranslatorLimits
 from conversation_analytics.definitions import build_definitions
 from conversation_analytics.resources.connections import open_documents, open_lake
 from conversation_analytics.sensors import backlog
@@ -32,7 +33,7 @@ NOW = dt.datetime.now(dt.UTC)
 HOUR = dt.timedelta(hours=1)
 KEYS = ("2026-11-18", "2026-11-19", "2026-11-20")
 YESTERDAY = NOW.date() - dt.timedelta(days=1)
-ENGINE = WatchedEngine()
+ENGINE = WatchedEngine(limits=TranslatorLimits(50, 200))
 
 
 def watched() -> WatchedEngine:
