@@ -13,6 +13,8 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -qq
 LOCK   := $(BIN)/uv pip compile pyproject.toml requirements.in --no-strip-extras --constraint constraints.txt --universal \
           --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
           --no-config --custom-compile-command "make lock" --quiet
+LOCK_ALONE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+          --no-emit-find-links --no-config --custom-compile-command "make lock" --quiet
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-polars-next test-slow chaos dev stack bench eval lint docs lock clean setup setup-dev
@@ -90,9 +92,9 @@ docs: setup ## the generated pages and .env.example
 lock: setup-dev ## the lock files, with hashes and without addresses
 	@$(LOCK) -o requirements.txt
 	@$(LOCK) --extra stack --extra dev -o requirements-dev.txt
-	@$(BIN)/uv pip compile requirements-polars-next.in --universal --python-version 3.11 \
-	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-config \
-	  --custom-compile-command "make lock" --quiet -o requirements-polars-next.txt
+	@$(LOCK_ALONE) requirements-polars-next.in -o requirements-polars-next.txt
+	@$(LOCK_ALONE) conversation_analytics/stack/libretranslate.in \
+	  -o conversation_analytics/stack/libretranslate.txt
 
 clean: ## remove what was made, the environment and ./data included
 	rm -rf $(VENV) data build *.egg-info

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import BinaryIO
 
+    from conversation_analytics.assets.lineage import StaleDay
     from conversation_analytics.lake.sql import Rows
     from conversation_analytics.lake.store import Lake
     from conversation_analytics.materialize import PlannedRun
@@ -171,6 +172,7 @@ def repair(first: dt.date | None, last: dt.date | None, *, dry_run: bool) -> Non
             f"{day.key}: {len(day.assets)} stale, first {first_stale.asset}: {first_stale.reason}"
         )
     click.echo(f"{len(stale)} of {len(keys)} days have something to make again")
+    _tell_budget(settings, stale)
     merges = materialize.look_for_stale_periods(settings, days)
     for one in merges:
         click.echo(f"{one.label}: {one.assets[0].asset}: {one.assets[0].reason}")
@@ -184,6 +186,20 @@ def repair(first: dt.date | None, last: dt.date | None, *, dry_run: bool) -> Non
     if dry_run or not (stale or merges or users):
         return
     _materialize(settings, materialize.runs_of_stale_days(settings, stale), days)
+
+
+def _tell_budget(settings: Settings, stale: Iterable[StaleDay]) -> None:
+    """Say what translating may send, before it is sent."""
+    days = sum("translations" in {one.asset for one in day.assets} for day in stale)
+    if days:
+        limit = settings.translator_characters_per_run
+        most = f"at most {limit:,}" if limit else "any number of"
+        click.echo(
+            f"translations: {days} days may have texts to send; this command sends {most} "
+            f"characters to {settings.translator_kind}"
+            + (", the rest waits for the next one" if limit else "")
+            + " (TRANSLATOR_CHARACTERS_PER_RUN)"
+        )
 
 
 @cli.command()
@@ -416,7 +432,26 @@ def _summary(settings: Settings, first: dt.date, last: dt.date, seconds: float) 
         f"report     {lake.objects.uri(f'reports/daily/{last}.html')}",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
+    if told := _translations_told(settings, lake):
+        console.print(f"translate  {told}", highlight=False)
     console.print(f"{seconds:.1f} s. Next: `make dev` opens the Dagster UI.", highlight=False)
+
+
+def _translations_told(settings: Settings, lake: Lake) -> str:
+    """Say what keeps messages from being translated; nothing where nothing does."""
+    from conversation_analytics.core.staleness import PENDING  # noqa: PLC0415 - import budget
+    from conversation_analytics.core.translation_tables import TRANSLATIONS  # noqa: PLC0415
+
+    if not settings.translator_kind:
+        return "skipped: no translator is configured (TRANSLATOR_URL)"
+    inputs = [lake.stat(TRANSLATIONS, key).inputs for key in lake.keys(TRANSLATIONS)]
+    waiting = [int(one[PENDING]) for one in inputs if PENDING in one]
+    if not waiting:
+        return ""
+    return (
+        f"{sum(waiting):,} rows of {len(waiting)} days wait: the sensor repair_stale or "
+        "`conversation-analytics repair` goes on with them"
+    )
 
 
 @cli.command()
@@ -429,7 +464,8 @@ def status() -> None:
     from conversation_analytics.core.periods import starts_of  # noqa: PLC0415
     from conversation_analytics.resources.connections import open_lake  # noqa: PLC0415
 
-    lake = open_lake(_settings())
+    settings = _settings()
+    lake = open_lake(settings)
     table = Table("table", "partitions", "first", "last", "missing between", "rows")
     table.columns[0].overflow = "fold"
     for schema in tables.TABLES:
@@ -450,6 +486,7 @@ def status() -> None:
     Console().print(table)
     dead = _dead_letters(lake)
     click.echo(f"dead letters: {dead}")
+    click.echo(f"translations: {_translations_told(settings, lake) or 'none waits'}")
     click.echo("What is missing or stale: conversation-analytics repair --dry-run")
 
 
@@ -716,7 +753,10 @@ def _probes(settings: Settings) -> Iterator[tuple[str, bool, str]]:
             yield "nocodb", False, str(error)
     else:
         yield "source", True, "sample: made on this machine, nothing to reach"
-    probes: list[tuple[str, Callable[[], str]]] = [("lake", lake), ("documents", documents)]
+    probes: list[tuple[str, Callable[[], str]]] = [
+        ("lake", lake), ("documents", documents),
+        ("translator", lambda: connections.probe_translator(settings)),
+    ]  # fmt: skip
     for name, try_it in probes:
         try:
             yield name, True, try_it()

@@ -503,7 +503,8 @@ SETTINGS: tuple[Setting, ...] = (
              "characters in one request; a longer text is cut (LibreTranslate: --char-limit)",
              _integer(200, 100_000)),
     _setting(_LANGUAGE, "TRANSLATOR_CHARACTERS_PER_RUN", "1000000", "0 to 999999999999",
-             "characters that a run may send; what is over waits for a later run; 0: no limit",
+             "characters that a run of Dagster, or a command with all its runs, may send; what is "
+             "over waits for a later one; 0: no limit",
              _integer(0, 10**12 - 1)),
     _setting(_LANGUAGE, "TRANSLATOR_PRICE", "", "an amount such as 20 or 17.50, or empty",
              "price of a million characters; empty: the cost is unknown", _money),
@@ -675,6 +676,12 @@ def _contradictions(settings: Settings) -> list[str]:
         problems.append(
             "PARQUET_STORAGE_ENABLED and S3_ENABLED are both false: everything is computed from "
             "the lake, so one of them has to be true"
+        )
+    batch, budget = settings.translator_batch_characters, settings.translator_characters_per_run
+    if settings.translator_kind and 0 < budget < batch:
+        problems.append(
+            f"TRANSLATOR_CHARACTERS_PER_RUN is less than TRANSLATOR_BATCH_CHARACTERS, {batch}: a "
+            "text of that length would wait for ever; raise the one or lower the other"
         )
     problems += _same_twice(
         settings, ("NOCODB_CONVERSATION_TABLE", "NOCODB_MESSAGES_TABLE"), "table"

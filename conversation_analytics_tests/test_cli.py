@@ -16,38 +16,36 @@ import polars as pl
 import pytest
 
 from conversation_analytics.assets.partitions import origin
-from conversation_analytics.assets.translations import SKIPPED_WITHOUT_TRANSLATOR
 from conversation_analytics.core import schemas
 from conversation_analytics.core.period_report import PERIOD_REPORTS
 from conversation_analytics.core.periods import NAMES, starts_of
-from conversation_analytics.definitions import build_definitions
+from conversation_analytics.definitions import build_definitions, daily_graph
 from conversation_analytics.documents.store import SqliteConfig, open_store
 from conversation_analytics.lake.objects import LocalObjects
 from conversation_analytics.lake.store import Lake
 from conversation_analytics.settings import parse_settings
 from conversation_analytics_tests.commands import CLI, ROOT, clean_environment, typed, wait_until
+from conversation_analytics_tests.core.translating import LOG_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+FEW = {"SAMPLE_TURNS_PER_DAY": "20"}
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_run_then_status_then_check(tmp_path: Path) -> None:
     ran = typed(tmp_path, "run", "--days", "2", SAMPLE_TURNS_PER_DAY="30")
     assert ran.returncode == 0, ran.stderr
-    jobs = build_definitions(parse_settings({}))
+    settings = parse_settings({})
+    jobs = build_definitions(settings)
     today = dt.datetime.now(dt.UTC).date()
     days = [today - dt.timedelta(days=back) for back in (1, 2)]
-    partitions = {"undated": 1, "daily": 2, "users": 1} | {
+    partitions = {"undated": 1, "users": 1} | {
         NAMES[period]: len(starts_of(period, days)) for period in PERIOD_REPORTS
     }
-    steps = sum(
-        count
-        * len(
-            {key.path[-1] for key in jobs.resolve_job_def(name).asset_layer.executable_asset_keys}
-            - SKIPPED_WITHOUT_TRANSLATOR
-        )
+    steps = 2 * len(daily_graph(settings)) + sum(
+        count * len(set(jobs.resolve_job_def(name).asset_layer.executable_asset_keys))
         for name, count in partitions.items()
     )
     assert re.search(rf"^done .* {steps}/{steps} ", ran.stdout, re.MULTILINE), ran.stdout
@@ -301,6 +299,44 @@ def test_check_tells_what_does_not_answer(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert "FAIL" in result.stdout
     assert "t0k3n-value" not in result.stdout + result.stderr
+
+
+def test_check_tells_of_the_translator_and_shows_no_key(tmp_path: Path) -> None:
+    assert "translator: none is configured" in typed(tmp_path, "check").stdout
+    result = typed(
+        tmp_path, "check", TRANSLATOR_URL="http://127.0.0.1:9", TRANSLATOR_API_KEY="k3y-value",
+        RETRY_DELAY="0.01",
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert "FAIL  translator: libretranslate gave no usable answer" in result.stdout
+    assert "TRANSLATOR_URL" in result.stdout
+    assert "k3y-value" not in result.stdout + result.stderr
+
+
+def test_repair_translates_what_waits_a_budget_at_a_time(tmp_path: Path) -> None:
+    log = tmp_path / "sent"
+    translating = {
+        "TRANSLATOR": "in_process", "TRANSLATOR_BATCH_CHARACTERS": "300",
+        "TRANSLATOR_FACTORY": "conversation_analytics_tests.core.translating:logged_engine",
+        "TRANSLATOR_CHARACTERS_PER_RUN": "300", LOG_VARIABLE: str(log), **FEW,
+    }  # fmt: skip
+    ran = typed(tmp_path, "run", "--days", "1", **FEW)
+    assert "skipped: no translator is configured" in ran.stdout
+    assert "0 of 1 days" in typed(tmp_path, "repair", "--dry-run", **FEW).stdout
+    told = typed(tmp_path, "repair", "--dry-run", **translating).stdout
+    assert "first translations: missing" in told
+    assert "1 days may have texts to send; this command sends at most 300 characters" in told
+    assert not log.exists()
+    sent: list[int] = []
+    while "0 of 1 days" not in (repaired := typed(tmp_path, "repair", **translating)).stdout:
+        assert repaired.returncode == 0, repaired.stderr
+        texts = [json.loads(line) for line in log.read_text().splitlines()]
+        assert len(texts) == len(set(texts))
+        sent.append(sum(map(len, texts)) - sum(sent))
+        assert 0 < sent[-1] <= 300
+        if len(sent) == 1:
+            assert "of 1 days wait: the sensor" in typed(tmp_path, "status", **translating).stdout
+    assert len(sent) > 1
 
 
 def test_repair_makes_what_is_lost_again_and_nothing_else(tmp_path: Path) -> None:

@@ -14,9 +14,11 @@ from conversation_analytics.assets.partitions import (
     translated_with,
 )
 from conversation_analytics.core.documents import Document, translation_documents
+from conversation_analytics.core.errors import SettingsError
 from conversation_analytics.core.languages import MESSAGE_LANGUAGE, languages_of_texts
 from conversation_analytics.core.partitions import Described, Partitioned
 from conversation_analytics.core.schemas import MESSAGES
+from conversation_analytics.core.staleness import PENDING
 from conversation_analytics.core.translation_confidence import DetectLanguages
 from conversation_analytics.core.translation_sending import Budget
 from conversation_analytics.core.translation_tables import TRANSLATIONS
@@ -46,6 +48,8 @@ def translation_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
     """Return the table of translations and its documents."""
     settings = chain.settings
     detect = _detect(settings)
+    # Of the process: of a run that Dagster launched, or of all runs of a command.
+    budget = Budget(settings.translator_characters_per_run or None)
 
     @dg.asset(
         name=TRANSLATIONS.name,
@@ -75,8 +79,14 @@ def translation_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
     ) -> Iterator[dg.Output[Any]]:
         if translator is None:
             context.log.info(_REASON)
+            context.log_event(dg.AssetObservation(TRANSLATIONS.name, metadata={"skipped": _REASON}))
             return
-        limit = settings.translator_characters_per_run or None
+        longest = translator.limits.characters
+        if budget.limit is not None and budget.limit < longest:
+            raise SettingsError(
+                f"TRANSLATOR_CHARACTERS_PER_RUN is {budget.limit}, but {translator.engine} takes "
+                f"texts of {longest} characters, and such a text would wait for ever: raise it"
+            )
         options = TranslationOptions(
             settings.translation_target,
             settings.translation_fields,
@@ -87,7 +97,7 @@ def translation_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
             translator,
             LakeTranslationMemory(lake),
             options,
-            Budget(limit),
+            budget,
             _personal,
             detect,
         )
@@ -95,7 +105,9 @@ def translation_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         @retry_if_transient()
         def translate(key: str, frame: pl.DataFrame) -> Described[pl.DataFrame]:
             rows, facts = translate_day(frame, message_language[key], key, road)
-            return Described(rows, _told(facts), translated_with(settings))
+            told = _told(facts)
+            waiting = {PENDING: str(told["pending"])} if told["pending"] else {}
+            return Described(rows, told, translated_with(settings) | waiting)
 
         yield dg.Output(messages.map(translate))
 

@@ -8,10 +8,14 @@ what is stored: it does not depend on any log of runs.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+PENDING: Final = "pending"
+"""What an asset records beside its inputs while rows of it wait for a later run: how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +83,11 @@ def stale_assets(
             ]
             if changed:
                 found[asset] = f"{changed[0]} has changed since"
+            elif rows := partition.inputs.get(PENDING):
+                found[asset] = f"{rows} rows wait for a later run"
     return tuple(StaleAsset(asset, reason) for asset, reason in found.items())
 
 
 def _beside(partition: StoredPartition, inputs: tuple[str, ...]) -> dict[str, str]:
-    return {name: value for name, value in partition.inputs.items() if name not in inputs}
+    known = {*inputs, PENDING}
+    return {name: value for name, value in partition.inputs.items() if name not in known}

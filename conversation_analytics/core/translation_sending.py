@@ -27,15 +27,17 @@ _HARMLESS: Final = "ok"  # what no engine refuses, unless it refuses everything
 
 @dataclass(slots=True)
 class Budget:
-    """Characters that a run may send; shared by all of its days.
+    """Characters that may be sent; shared by all days of a run, or of a command.
 
     Attributes:
         limit: None: no end.
         spent: sent so far.
+        used_up: whether the engine has said that what was paid for is: nothing more is sent.
     """
 
     limit: int | None = None
     spent: int = 0
+    used_up: bool = False
 
     def allows(self, characters: int) -> bool:
         """Say whether so many more fit."""
@@ -133,7 +135,7 @@ class Sender:
         for key, (source, masked) in texts.items():
             by_source.setdefault(source, []).append(_Text(key, masked))
         pairs = self._translator.pairs()
-        stopped: str | None = None
+        stopped = "quota" if self._budget.used_up else None
         for source, of_source in sorted(by_source.items()):
             if pairs is not None and (source, self._target) not in pairs:
                 yield from (Unsent(text.key, "pair") for text in of_source)
@@ -148,6 +150,7 @@ class Sender:
                 yield from outcomes
                 if isinstance(error, TranslatorQuotaError):
                     stopped = "quota"
+                    self._budget.used_up = True
                 elif error is not None:
                     raise error
                 done = {outcome.key for outcome in outcomes}

@@ -104,7 +104,7 @@ class Road:
         translator: the engine.
         memory: what engines have answered so far.
         options: what is wanted.
-        budget: characters that this run may still send, over all its days.
+        budget: characters that may still be sent, over all days.
         find: spans of personal data; None: none are looked for.
         detect: language of the translations, for their confidence; None: not looked at.
     """

@@ -156,8 +156,12 @@ def open_documents(settings: Settings) -> DocumentStore:
     return open_store(config)
 
 
-def open_translator(settings: Settings) -> Translator | None:
+def open_translator(settings: Settings, max_retries: int | None = None) -> Translator | None:
     """Return the configured engine, or None; nothing is asked of it yet.
+
+    Args:
+        settings: of this process.
+        max_retries: of a request; None: MAX_RETRIES.
 
     Raises:
         SettingsError: a value cannot work.
@@ -171,10 +175,48 @@ def open_translator(settings: Settings) -> Translator | None:
         )
 
         return load_engine(settings.translator_factory)
-    return _open_http_translator(settings, kind)
+    retries = settings.max_retries if max_retries is None else max_retries
+    return _open_http_translator(settings, kind, retries)
 
 
-def _open_http_translator(settings: Settings, kind: str) -> Translator:
+_PROBE = "ok"
+
+
+def probe_translator(settings: Settings) -> str:
+    """Ask the configured engine what it translates, let it translate one word, and say so.
+
+    Raises:
+        AnalyticsError: it does not answer, refuses, or has nothing into the language wanted.
+    """
+    from conversation_analytics.core.errors import TranslatorRequestError  # noqa: PLC0415
+
+    translator = open_translator(settings, max_retries=min(1, settings.max_retries))
+    if translator is None:
+        return "none is configured: translations are skipped"
+    target = settings.translation_target
+    try:
+        pairs = translator.pairs()
+        known = sorted(source for source, into in pairs or () if into == target != source)
+        if pairs is not None and not known:
+            raise TranslatorRequestError(
+                f"{translator.engine}: it translates nothing into TRANSLATION_TARGET {target}; "
+                f"there is {', '.join(sorted({into for _, into in pairs})) or 'nothing'}: install "
+                "its models, or correct the setting"
+            )
+        translator.translate([_PROBE], known[0] if known else "de" if target == "en" else "en",
+                             target)  # fmt: skip
+    finally:
+        translator.close()
+    name = " ".join(filter(None, (translator.engine, translator.model)))
+    if pairs is None:
+        return f"{name}: translated a word into {target}; it does not tell its languages"
+    lacking = sorted({*settings.languages} - {*known, target})
+    return f"{name}: translated a word; into {target} from {', '.join(known)}" + (
+        f"; not from {', '.join(lacking)} of LANGUAGES: such texts are refused" if lacking else ""
+    )
+
+
+def _open_http_translator(settings: Settings, kind: str, max_retries: int) -> Translator:
     from conversation_analytics.core.translator import TranslatorLimits  # noqa: PLC0415
     from conversation_analytics.language.translators import deepl  # noqa: PLC0415
     from conversation_analytics.language.translators.apertium import Apertium  # noqa: PLC0415
@@ -190,7 +232,7 @@ def _open_http_translator(settings: Settings, kind: str) -> Translator:
     key = settings.translator_api_key
     url = settings.translator_url or deepl.default_url(key)
     config = EndpointConfig(
-        url, key, settings.max_retries, settings.retry_delay, settings.translator_timeout
+        url, key, max_retries, settings.retry_delay, settings.translator_timeout
     )
     words = {"deepl": "DeepL-Auth-Key", "openai": "Bearer"}
     header = ("Authorization", f"{words[kind]} {key}") if key and kind in words else None

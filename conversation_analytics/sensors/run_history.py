@@ -159,6 +159,7 @@ def request_stale(
     *,
     days: int,
     quiet: str,
+    beside: tuple[list[dg.RunRequest], list[str]] | None = None,
 ) -> dg.SensorResult:
     """Ask for the runs of what is stale, and say so in one line of the tick's log.
 
@@ -168,11 +169,14 @@ def request_stale(
         settings: of this process.
         days: that were looked at.
         quiet: what the tick says where nothing is stale.
+        beside: requests that were planned otherwise, and what waits.
     """
     requests, waiting = plan_runs(
         context.instance, wanted,
         interval=LOOK_INTERVAL, max_runs=settings.sensor_max_runs, now=dt.datetime.now(dt.UTC),
     )  # fmt: skip
+    if beside is not None:
+        requests, waiting = requests + beside[0], waiting + beside[1]
     context.log.info("looked: days=%d stale=%d runs=%d", days, len(wanted), len(requests))
     if requests:
         return dg.SensorResult(run_requests=requests)

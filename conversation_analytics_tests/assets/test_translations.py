@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -11,10 +12,15 @@ from conversation_analytics.assets.translations import translation_assets
 from conversation_analytics.core.errors import SettingsError
 from conversation_analytics.core.languages import MESSAGE_LANGUAGE
 from conversation_analytics.core.schemas import MESSAGES
+from conversation_analytics.core.staleness import PENDING
 from conversation_analytics.core.translation_tables import TRANSLATION_MEMORY, TRANSLATIONS
+from conversation_analytics.core.translator import TranslatorLimits
 from conversation_analytics.definitions import _resources
+from conversation_analytics.lake.sql import open_sql
+from conversation_analytics.materialize import failures_of
 from conversation_analytics.resources.connections import open_documents, open_lake, open_translator
 from conversation_analytics.settings import Settings, parse_settings
+from conversation_analytics_tests.commands import ROOT
 from conversation_analytics_tests.core.translating import WatchedEngine, day_of
 from conversation_analytics_tests.platform import QUIET
 
@@ -23,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FIRST, SECOND = "2026-11-20", "2026-11-21"
-ENGINE = WatchedEngine()
+ENGINE = WatchedEngine(limits=TranslatorLimits(50, 200))
 
 
 def watched() -> WatchedEngine:
@@ -73,7 +79,7 @@ def write_day(settings: Settings, day: str, *texts: tuple[str, str] | str) -> No
     lake.write(MESSAGE_LANGUAGE, day, MESSAGE_LANGUAGE.conform(told))
 
 
-def run(settings: Settings, first: str, last: str) -> dg.ExecuteInProcessResult:
+def definitions_of(settings: Settings) -> dg.Definitions:
     assets = translation_assets(daily_chain(settings))
     partitions = daily_chain(settings).partitions
     upstream = [
@@ -81,16 +87,20 @@ def run(settings: Settings, first: str, last: str) -> dg.ExecuteInProcessResult:
         for name in (MESSAGES.name, MESSAGE_LANGUAGE.name)
     ]
     job = dg.define_asset_job("translate", dg.AssetSelection.assets(*assets))
-    definitions = dg.Definitions(
+    return dg.Definitions(
         assets=[*assets, *upstream], jobs=[job], resources=_resources(settings, lambda _a, _p: None)
     )
+
+
+def run(
+    settings: Settings, first: str, last: str, definitions: dg.Definitions | None = None
+) -> dg.ExecuteInProcessResult:
     tags = {
         "dagster/asset_partition_range_start": first,
         "dagster/asset_partition_range_end": last,
     }
-    return definitions.resolve_job_def("translate").execute_in_process(
-        QUIET, tags=tags, raise_on_error=False
-    )
+    job = (definitions or definitions_of(settings)).resolve_job_def("translate")
+    return job.execute_in_process(QUIET, tags=tags, raise_on_error=False)
 
 
 def test_days_are_translated_into_the_lake_and_the_documents(
@@ -136,19 +146,57 @@ def test_a_day_made_again_has_the_same_bytes_and_asks_nobody(
     assert open_lake(settings).stat(TRANSLATIONS, FIRST).sha256 == before
 
 
+A_THIRD = {"TRANSLATOR_CHARACTERS_PER_RUN": "200", "TRANSLATOR_BATCH_CHARACTERS": "200"}
+LONG = [f"{word}" + " goes for a walk" * 6 for word in ("dog", "cat", "hen", "cow", "ant", "bee")]
+"""Texts of 99 characters: two of them are a budget."""
+
+
+def pending(settings: Settings, day: str) -> tuple[str | None, int]:
+    """Return what the day's partition says of rows that wait, and how many do."""
+    lake = open_lake(settings)
+    statuses = lake.read(TRANSLATIONS, day)["status"].to_list()
+    return lake.stat(TRANSLATIONS, day).inputs.get(PENDING), statuses.count("pending")
+
+
 def test_the_budget_is_of_the_run_and_pending_rows_are_told(
     settings_of: Callable[..., Settings],
 ) -> None:
-    settings = settings_of(**translating(TRANSLATOR_CHARACTERS_PER_RUN="12"))
-    write_day(settings, FIRST, "a dog", "a cat")
-    write_day(settings, SECOND, "a hen")
+    settings = settings_of(**translating(**A_THIRD))
+    write_day(settings, FIRST, *LONG[:2])
+    write_day(settings, SECOND, LONG[2])
     result = run(settings, FIRST, SECOND)
     assert result.success
     events = result.asset_materializations_for_node("translations")
     told = {event.partition: event.metadata["pending"].value for event in events}
     assert told == {FIRST: 0, SECOND: 1}
+    assert pending(settings, FIRST) == (None, 0)
+    assert pending(settings, SECOND) == ("1", 1)
     assert run(settings, SECOND, SECOND).success
-    assert open_lake(settings).read(TRANSLATIONS, SECOND)["status"].to_list() == ["translated"]
+    assert pending(settings, SECOND) == (None, 0)
+
+
+def test_the_runs_of_a_command_have_one_budget(settings_of: Callable[..., Settings]) -> None:
+    settings = settings_of(**translating(**A_THIRD))
+    write_day(settings, FIRST, *LONG[:2])
+    write_day(settings, SECOND, *LONG[2:4])
+    command = definitions_of(settings)
+    for day in (FIRST, SECOND):
+        assert run(settings, day, day, command).success
+    assert pending(settings, FIRST) == (None, 0)
+    assert pending(settings, SECOND) == ("2", 2)
+    assert run(settings, SECOND, SECOND).success
+    assert sorted(ENGINE.texts) == sorted(LONG[:4])
+
+
+def test_a_budget_that_a_text_may_not_fit_into_is_refused(
+    settings_of: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(**translating(**A_THIRD))
+    write_day(settings, FIRST, "a dog")
+    monkeypatch.setattr(ENGINE, "limits", TranslatorLimits(50, 201))
+    [failure] = failures_of(run(settings, FIRST, FIRST), FIRST)
+    assert "TRANSLATOR_CHARACTERS_PER_RUN is 200, but watched takes texts of 201" in failure
+    assert ENGINE.calls == []
 
 
 def test_without_a_translator_both_are_skipped_and_the_run_succeeds(
@@ -160,9 +208,29 @@ def test_without_a_translator_both_are_skipped_and_the_run_succeeds(
     result = run(settings, FIRST, FIRST)
     assert result.success
     assert result.get_asset_materialization_events() == []
+    [seen] = result.get_asset_observation_events()
+    assert "TRANSLATOR_URL" in str(
+        seen.asset_observation_data.asset_observation.metadata["skipped"]
+    )
     skipped = [event.step_key for event in result.all_events if event.is_step_skipped]
     assert skipped == ["translation_documents"]
     assert not open_lake(settings).exists(TRANSLATIONS, FIRST)
+
+
+def test_the_documented_sql_runs(settings_of: Callable[..., Settings]) -> None:
+    settings = settings_of(**translating())
+    write_day(settings, SECOND, "a dog", ("hello", "en"), "a cat")
+    assert run(settings, SECOND, SECOND).success
+    text = (ROOT / "docs" / "translations.md").read_text(encoding="utf-8")
+    [block] = re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
+    with open_sql(open_lake(settings)) as lake_sql:
+        answers = [
+            [row for batch in lake_sql.query(sql).batches for row in batch.to_pylist()]
+            for sql in filter(str.strip, block.split(";"))
+        ]
+    assert answers[0] == []
+    assert [row["characters"] for row in answers[1]] == [10]
+    assert [row["translated"] for row in answers[2]] == ["A DOG", "A CAT"]
 
 
 def test_an_engine_gets_no_personal_data(settings_of: Callable[..., Settings]) -> None:
@@ -196,7 +264,7 @@ def test_the_engine_is_the_one_of_the_settings(changes: dict[str, str], kind: st
         {"TRANSLATOR": "libretranslate"}, {"TRANSLATOR": "deepl"},
         {"TRANSLATOR": "openai", "TRANSLATOR_URL": "http://x"}, {"TRANSLATOR": "in_process"},
         {"TRANSLATOR_PRICE": "20"}, {"TRANSLATOR_PRICE": "-1"}, {"TRANSLATION_FIELDS": "name"},
-        {"TRANSLATION_TARGET": "auto"},
+        {"TRANSLATION_TARGET": "auto"}, translating(TRANSLATOR_CHARACTERS_PER_RUN="4999"),
     ],
 )  # fmt: skip
 def test_settings_that_cannot_work_are_refused(changes: dict[str, str]) -> None:

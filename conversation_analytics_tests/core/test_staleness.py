@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
+from conversation_analytics.core.staleness import PENDING, StaleAsset, StoredPartition, stale_assets
 
 MADE_FROM: dict[str, tuple[str, ...]] = {
     "raw": (),
@@ -93,6 +93,15 @@ def test_other_settings_make_the_asset_and_what_follows_stale() -> None:
         origins = {**ORIGINS, "partials": options}
         found = stale_assets({**WHOLE, "partials": stored}, MADE_FROM, origins)
         assert [one.asset for one in found] == stale
+
+
+def test_what_has_rows_that_wait_is_stale_and_what_follows_from_it() -> None:
+    partials = WHOLE["partials"]
+    assert partials is not None
+    waiting = replace(partials, inputs={**partials.inputs, PENDING: "12"})
+    found = stale_assets({**WHOLE, "partials": waiting}, MADE_FROM, ORIGINS)
+    assert [one.asset for one in found] == ["partials", "report", "documents"]
+    assert found[0].reason == "12 rows wait for a later run"
 
 
 @given(

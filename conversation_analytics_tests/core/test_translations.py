@@ -153,6 +153,15 @@ def test_a_quota_that_is_used_up_leaves_the_rest_pending() -> None:
     assert facts.statuses == {"pending:quota": 2, "translated": 1}
 
 
+def test_a_quota_that_is_used_up_is_so_for_the_days_after_it() -> None:
+    engine = WatchedEngine(error=TranslatorQuotaError("456"))
+    budget = Budget()
+    for day in ("2026-11-20", "2026-11-21"):
+        frame, _ = translate_day(*day_of("a dog"), day, road(engine, budget=budget))
+        assert told(frame) == [("pending", "quota", None)]
+    assert len(engine.calls) == 1
+
+
 def test_the_budget_of_a_run_holds_over_its_days() -> None:
     engine, memory, budget = WatchedEngine(), Memory(), Budget(12)
     days = [day_of("a dog", "a cat"), day_of("a hen", "a cat")]

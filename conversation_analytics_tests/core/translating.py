@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
+import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -59,6 +62,21 @@ class WatchedEngine:
     @property
     def texts(self) -> list[str]:
         return [text for call in self.calls for text in call]
+
+
+LOG_VARIABLE = "WATCHED_ENGINE_LOG"
+
+
+def logged_engine() -> WatchedEngine:
+    """Return an engine that writes each text it is asked for to a file, over all processes."""
+    return _LoggedEngine(limits=TranslatorLimits(50, 300))
+
+
+class _LoggedEngine(WatchedEngine):
+    def translate(self, texts: Sequence[str], source: str, target: str) -> list[str]:
+        with Path(os.environ[LOG_VARIABLE]).open("a", encoding="utf-8") as log:
+            log.writelines(json.dumps(text) + "\n" for text in texts)
+        return super().translate(texts, source, target)
 
 
 class Memory:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from conversation_analytics.core.errors import (
+    SettingsError,
     TranslatorAuthError,
     TranslatorRequestError,
     TranslatorUnavailableError,
@@ -16,8 +17,11 @@ from conversation_analytics.core.text_masking import mask
 from conversation_analytics.core.translation_sending import Budget
 from conversation_analytics.core.translations import Road, TranslationOptions, translate_day
 from conversation_analytics.core.translator import TranslatorLimits
+from conversation_analytics.evaluation.placeholders import made_up_texts, measure
 from conversation_analytics.language.translators.endpoint import Endpoint, EndpointConfig
 from conversation_analytics.language.translators.libretranslate import LibreTranslate
+from conversation_analytics.resources.connections import probe_translator
+from conversation_analytics.settings import parse_settings
 from conversation_analytics.stack.libretranslate import CHARACTERS, REQUESTS_A_MINUTE, TEXTS
 from conversation_analytics_tests.core.translating import DAY, Memory, day_of
 
@@ -30,19 +34,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.libretranslate
 FITTING = TranslatorLimits(TEXTS, CHARACTERS)
-
-THINGS = (
-    "https://shop.example/orders?id=7", "maria@example.org", "`pip install polars`", "{name}", "%s",
-    "4410-998812", "<b>", "/var/log/app.log", "AB-123456", "[PHONE_1]", "www.example.net/help",
-    "${total}", "```\nprint(1)\n```",
-)  # fmt: skip
-SENTENCES = (
-    "Please open {} and tell me what you see there.", "My order {} did not come, can you check it?",
-    "I wrote to {} yesterday but nobody answered.", "Could you send {} to {} before Monday?",
-    "The error message was {} and then {} again.", "{} is not working for me.", "Thanks, {}",
-    "How do I change {} without losing my data?", "First run {}, then {}, and at last {}.",
-    "I cannot log in at {}, it says {}.", "Why does this return nothing when I call it with {}?",
-)  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -85,18 +76,18 @@ def test_a_day_is_translated_once(libretranslate: LibreTranslateServer) -> None:
         assert again.equals(frame)
 
 
-def test_placeholders_survive(libretranslate: LibreTranslateServer) -> None:
-    texts = []
-    for at, sentence in enumerate(SENTENCES * 6):
-        count = sentence.count("{}")
-        things = [THINGS[(at + 5 * number) % len(THINGS)] for number in range(count)]
-        texts.append(sentence.format(*things))
+@pytest.mark.parametrize(("source", "target"), [("en", "pt"), ("pt", "en")])
+def test_placeholders_survive(
+    libretranslate: LibreTranslateServer, source: str, target: str
+) -> None:
+    texts = made_up_texts(source, 50)
     assert all(mask(text).spans for text in texts)
     with engine_of(libretranslate) as engine:
-        frame, facts = translate_day(*english(*texts), DAY, road_of(engine, Memory()))
-    spans = [(span, row) for row, text in enumerate(texts) for span in mask(text).spans]
-    assert facts.survived / facts.tokens >= 0.99
-    assert all(span in frame["translated"][row] for span, row in spans)
+        found = measure(texts, source, target, engine)
+    things, kept = found.in_text
+    assert found.tokens > 120
+    assert found.survived / found.tokens >= 0.99
+    assert kept == things >= found.tokens
 
 
 def test_a_text_on_which_the_engine_fails_is_isolated(libretranslate: LibreTranslateServer) -> None:
@@ -124,6 +115,26 @@ def test_what_the_server_cannot_translate_is_not_sent(
         assert facts.requests == 0
         with pytest.raises(TranslatorRequestError, match="400"):
             engine.translate(["hello"], "xx", "pt")
+
+
+def test_check_asks_for_the_pairs_and_for_one_word(libretranslate: LibreTranslateServer) -> None:
+    given = {"TRANSLATOR_URL": libretranslate.url, "TRANSLATOR_API_KEY": libretranslate.api_key}
+    told = probe_translator(parse_settings({**given, "LANGUAGES": "en,pt,th"}))
+    assert told == (
+        "libretranslate: translated a word; into en from pt; not from th of LANGUAGES: such texts "
+        "are refused"
+    )
+    for changed, error, words in (
+        ({"TRANSLATOR_API_KEY": "wrong-key"}, TranslatorAuthError, "TRANSLATOR_API_KEY"),
+        ({"TRANSLATION_TARGET": "th"}, TranslatorRequestError, "there is en, pt"),
+        ({"TRANSLATOR_URL": "http://127.0.0.1:9", "RETRY_DELAY": "0.01"},
+         TranslatorUnavailableError, "TRANSLATOR_URL"),
+        ({"TRANSLATOR_URL": libretranslate.url + "/nowhere"}, SettingsError, "TRANSLATOR_URL"),
+    ):  # fmt: skip
+        with pytest.raises(error, match=words) as caught:
+            probe_translator(parse_settings({**given, **changed}))
+        assert "wrong-key" not in str(caught.value)
+        assert libretranslate.api_key not in str(caught.value)
 
 
 def test_a_wrong_key_is_refused(libretranslate: LibreTranslateServer) -> None:
