@@ -74,3 +74,15 @@ def test_loading_definitions_imports_nothing_heavy() -> None:
 if __name__ == "__main__":
     SNAPSHOT.parent.mkdir(exist_ok=True)
     SNAPSHOT.write_text(json.dumps(graph(), indent=1, sort_keys=True) + "\n")
+
+
+def test_loading_definitions_starts_no_thread() -> None:
+    # Dagster and the tests fork processes that have loaded them: there threads would be missing.
+    script = (
+        "import os; import conversation_analytics.definitions;"
+        "print(len(os.listdir('/proc/self/task')))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.split() == ["1"]

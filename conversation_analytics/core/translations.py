@@ -195,8 +195,10 @@ def translate_day(
     outcomes = [
         _outcomes(part, day, road, facts, claimed) for part in distinct.iter_slices(_TEXTS_AT_ONCE)
     ]
-    known = pl.concat([_NO_OUTCOMES, *outcomes]).drop("billed", "billed_characters", "cost")
-    billing = pl.concat([_NO_OUTCOMES, *outcomes]).select(
+    known = pl.concat([pl.DataFrame(schema=_OUTCOMES), *outcomes]).drop(
+        "billed", "billed_characters", "cost"
+    )
+    billing = pl.concat([pl.DataFrame(schema=_OUTCOMES), *outcomes]).select(
         row="first", billed="billed", billed_characters="billed_characters", cost="cost"
     )
     joined = texts.join(known, on=["text", "source"], how="left", maintain_order="left").join(
@@ -231,14 +233,12 @@ def translate_day(
     return TRANSLATIONS.conform(frame.select(TRANSLATIONS.polars.names())), facts
 
 
-_NO_OUTCOMES: Final = pl.DataFrame(
-    schema={
-        "text": pl.String, "source": pl.String, "first": pl.UInt32, "status": pl.String,
-        "reason": pl.String, "translated": pl.String, "confidence": pl.Float64,
-        "text_sha256": pl.String, "billed": pl.Boolean, "billed_characters": pl.Int64,
-        "cost": TRANSLATIONS.polars["cost"],
-    }
-)  # fmt: skip
+_OUTCOMES: Final = {
+    "text": pl.String, "source": pl.String, "first": pl.UInt32, "status": pl.String,
+    "reason": pl.String, "translated": pl.String, "confidence": pl.Float64,
+    "text_sha256": pl.String, "billed": pl.Boolean, "billed_characters": pl.Int64,
+    "cost": TRANSLATIONS.polars["cost"],
+}  # fmt: skip
 
 
 def _outcomes(
@@ -264,7 +264,7 @@ def _outcomes(
         _outcome(row, text, answers, unsent, day, claimed)
         for row, text in zip(distinct.iter_rows(named=True), texts, strict=True)
     ]
-    return pl.DataFrame(rows, schema=_NO_OUTCOMES.schema, orient="row")
+    return pl.DataFrame(rows, schema=_OUTCOMES, orient="row")
 
 
 def _text(text: str, source: str, road: Road) -> _Text:
