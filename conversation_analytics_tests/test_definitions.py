@@ -76,13 +76,14 @@ if __name__ == "__main__":
     SNAPSHOT.write_text(json.dumps(graph(), indent=1, sort_keys=True) + "\n")
 
 
-def test_loading_definitions_starts_no_thread() -> None:
-    # Dagster and the tests fork processes that have loaded them: there threads would be missing.
+def test_loading_definitions_computes_nothing() -> None:
+    # Forked processes that have loaded them would wait for Polars' threads, which they lack.
     script = (
-        "import os; import conversation_analytics.definitions;"
-        "print(len(os.listdir('/proc/self/task')))"
+        "import pathlib; import conversation_analytics.definitions;"
+        "names = {p.read_text().strip() for p in pathlib.Path('/proc/self/task').glob('*/comm')};"
+        "print(sorted(name for name in names if name.startswith(('polars-0', 'tokio'))))"
     )
     result = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
-    assert result.stdout.split() == ["1"]
+    assert result.stdout.strip() == "[]"

@@ -195,10 +195,9 @@ def translate_day(
     outcomes = [
         _outcomes(part, day, road, facts, claimed) for part in distinct.iter_slices(_TEXTS_AT_ONCE)
     ]
-    known = pl.concat([pl.DataFrame(schema=_OUTCOMES), *outcomes]).drop(
-        "billed", "billed_characters", "cost"
-    )
-    billing = pl.concat([pl.DataFrame(schema=_OUTCOMES), *outcomes]).select(
+    none = pl.DataFrame(schema=_OUTCOMES)
+    known = pl.concat([none, *outcomes]).drop("billed", "billed_characters", "cost")
+    billing = pl.concat([none, *outcomes]).select(
         row="first", billed="billed", billed_characters="billed_characters", cost="cost"
     )
     joined = texts.join(known, on=["text", "source"], how="left", maintain_order="left").join(
@@ -233,7 +232,7 @@ def translate_day(
     return TRANSLATIONS.conform(frame.select(TRANSLATIONS.polars.names())), facts
 
 
-_OUTCOMES: Final = {
+_OUTCOMES: Final[Mapping[str, pl.DataType | type[pl.DataType]]] = {
     "text": pl.String, "source": pl.String, "first": pl.UInt32, "status": pl.String,
     "reason": pl.String, "translated": pl.String, "confidence": pl.Float64,
     "text_sha256": pl.String, "billed": pl.Boolean, "billed_characters": pl.Int64,

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 _READS_AT_ONCE: Final = 8
 _TRIES: Final = 20
-_EMPTY: Final = TRANSLATION_MEMORY.empty().with_columns(day=pl.lit(None, pl.String))
 
 
 class LakeTranslationMemory:
@@ -43,7 +42,7 @@ class LakeTranslationMemory:
             LakeUnavailableError: the storage does not answer.
         """
         wanted = pl.DataFrame({"key": keys}, schema={"key": pl.String}).unique()
-        found = [_EMPTY]
+        found = [_nothing()]
         days = self._lake.keys(TRANSLATION_MEMORY) if keys else []
         with ThreadPoolExecutor(_READS_AT_ONCE) as pool:
             for some in _batched(days):
@@ -90,3 +89,7 @@ class LakeTranslationMemory:
 
 def _batched(days: list[str]) -> list[tuple[str, ...]]:
     return [tuple(days[at : at + _READS_AT_ONCE]) for at in range(0, len(days), _READS_AT_ONCE)]
+
+
+def _nothing() -> pl.DataFrame:
+    return TRANSLATION_MEMORY.empty().with_columns(day=pl.lit(None, pl.String))
