@@ -404,7 +404,7 @@ def test_ctrl_c_ends_it(folder: Path, tmp_path: Path, question: str) -> None:
             time.sleep(0.05)
         time.sleep(1)
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
+        assert process.wait(60) == 130
         assert process.stderr is not None
         errors = process.stderr.read()
     assert "interrupted" in errors
