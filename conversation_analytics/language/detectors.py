@@ -1,4 +1,4 @@
-"""Telling languages apart: by words' frequencies, and by byte n-grams where words say too little."""
+"""Telling languages apart: by words, and by byte n-grams where words say too little."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class NaiveBayesDetector:
             scores[open_ones] += _BYTES_WEIGHT * _of_bytes([texts[i] for i in open_ones], names)
         best = scores.argmax(axis=1)
         sure = 1 / np.exp(scores - scores.max(axis=1, keepdims=True)).sum(axis=1)
-        return [(names[i], float(chance)) for i, chance in zip(best, sure, strict=True)]
+        return [(names[int(i)], float(one)) for i, one in zip(best, sure, strict=True)]
 
 
 def _of_bytes(texts: Sequence[str], candidates: tuple[str, ...]) -> npt.NDArray[np.float64]:

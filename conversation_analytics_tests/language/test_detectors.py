@@ -36,7 +36,8 @@ def test_the_name_has_the_version() -> None:
 
 @pytest.mark.parametrize(
     ("text", "language"),
-    [("nao funciona", "pt"), ("não funciona", "pt"), ("no funciona nada", "es"), ("cam on nhe", "vi"),
+    [("nao funciona", "pt"), ("não funciona", "pt"), ("no funciona nada", "es"),
+     ("cam on nhe", "vi"),
      ("xin chao", "vi"), ("gak bisa login", "id"), ("terima kasih", "id"), ("wo ist", "de"),
      ("c'est fini", "fr"), ("où ça", "fr"), ("that's it", "en"), ("muito bom", "pt")],
 )  # fmt: skip
