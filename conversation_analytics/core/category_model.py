@@ -18,7 +18,7 @@ from conversation_analytics.core.embedding import embed_each_once
 from conversation_analytics.core.taxonomy import OTHER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from conversation_analytics.core.embedding import Embedder, Vectors
     from conversation_analytics.core.taxonomy import CategoryType, Correction
@@ -52,11 +52,13 @@ class LinearPrior:
         labels: in alphabetical order.
         coef: shape (labels, dimensions).
         intercept: shape (labels,).
+        signs: texts to what signs in them add to the scores, shape (texts, labels); None: nothing.
     """
 
     labels: tuple[str, ...]
     coef: Floats
     intercept: Floats
+    signs: Callable[[Sequence[str]], Floats] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,14 +208,20 @@ class _WithPrior:
     own: Any
     coef: Floats
     intercept: Floats
+    signs: Callable[[Sequence[str]], Floats] | None
+    columns: npt.NDArray[np.int64]
 
     def scores(self, texts: Sequence[str], vectors: Vectors) -> Floats:
         known = vectors.astype(np.float64) @ self.coef.T + self.intercept
+        if self.signs is not None:
+            known += self.signs(texts)[:, self.columns]
         return np.asarray(known + _OWN_WEIGHT * self.own.scores(texts, vectors))
 
 
 def _with_prior(own: Any, prior: LinearPrior | None, columns: npt.NDArray[np.int64]) -> Any:
-    return own if prior is None else _WithPrior(own, prior.coef[columns], prior.intercept[columns])
+    if prior is None:
+        return own
+    return _WithPrior(own, prior.coef[columns], prior.intercept[columns], prior.signs, columns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,9 @@ class NaiveBayesDetector:
             scores = table.scores(texts).astype(np.float64)
             first_two = np.partition(scores, -2, axis=1)[:, -2:]
             open_ones = np.flatnonzero(first_two[:, 1] - first_two[:, 0] < _DECIDED)
-            scores[open_ones] += _BYTES_WEIGHT * _of_bytes([texts[i] for i in open_ones], names)
+            scores[open_ones] += _BYTES_WEIGHT * _of_bytes(
+                [texts[i] for i in open_ones.tolist()], names
+            )
         best = scores.argmax(axis=1)
         sure = 1 / np.exp(scores - scores.max(axis=1, keepdims=True)).sum(axis=1)
         return [(names[int(i)], float(one)) for i, one in zip(best, sure, strict=True)]
