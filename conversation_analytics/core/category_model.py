@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from conversation_analytics.core.embedding import embed_each_once
+from conversation_analytics.core.embedding import MAX_CHARACTERS, embed_each_once
 from conversation_analytics.core.taxonomy import OTHER
 
 if TYPE_CHECKING:
@@ -95,8 +95,8 @@ class CategoryModel:
     calibration: Floats
 
     def scores(self, texts: Sequence[str], vectors: Vectors) -> Floats:
-        """Return one score per text and label."""
-        found: Floats = self.scorer.scores(texts, vectors)
+        """Return one score per text and label; what is not embedded of a text is not read."""
+        found: Floats = self.scorer.scores([text[:MAX_CHARACTERS] for text in texts], vectors)
         return found
 
     def classify(self, texts: Sequence[str], vectors: Vectors) -> list[Answer]:

@@ -14,7 +14,7 @@ from conversation_analytics.language.taxonomy_files import train_taxonomy
      ("lòng thành", 0)],
 )  # fmt: skip
 def test_signs_shift_to_one_side(text: str, side: int) -> None:
-    negative, neutral, positive = sign_scores([text])[0]
+    negative, neutral, positive = sign_scores([text])[0].tolist()
     assert (positive > 0) - (positive < 0) == side
     assert negative == -positive
     assert (neutral < 0) == (side != 0)
@@ -27,6 +27,6 @@ def test_many_signs_count_as_two_and_no_texts_give_no_rows() -> None:
 
 def test_an_emoji_decides_where_words_say_nothing() -> None:
     trained = train_taxonomy(None, None, USE_MULTILINGUAL)
-    said = ["the parcel 😍", "the parcel 😡😡", "giao hàng quá tệ", "giao hàng tuyệt vời"]
+    said = ["my exam today 😍", "my exam today 😡😡", "giao hàng quá tệ", "giao hàng tuyệt vời"]
     answers = trained.models["sentiment"].classify(said, trained.embedder.embed(said))
     assert [one.nearest for one in answers] == ["positive", "negative", "negative", "positive"]
