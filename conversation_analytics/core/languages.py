@@ -175,7 +175,9 @@ def message_languages(
     sides = pl.concat(
         messages.select(
             "id", "conversation_id", side=pl.lit(side), text=pl.col(side).replace("", None)
-        ).join(decided, on="text", how="left")
+        )
+        .join(decided, on="text", how="left")
+        .drop("text")
         for side in _SIDES
     )
     told = _with_inherited(sides)

@@ -124,7 +124,7 @@ def test_batches_change_no_category(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = pl.DataFrame(
         {
             "conversation_id": list("abcdefg"),
-            "text": ["refund", "hello", "", "refund", "ok", "?", "x"],
+            "text": ["refund", "hello", "", "refund", "?", "x", "y"],
         }
     )
     whole = categories(trained, texts)
