@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001, E501 - Chinese punctuation and Vietnamese letters are meant; a language stays on a line
-"""Made-up phrases in nine languages, written for this package: nothing was trained or tuned on them."""
+"""Made-up phrases in nine languages, written for this package: nothing was trained on them."""
 
 from __future__ import annotations
 

@@ -198,8 +198,10 @@ def sgd_categories(folder: Path) -> list[Quality]:
 def made_up_sentiment() -> list[Quality]:
     """Measure sentiments on made-up texts of nine languages."""
     trained = train_taxonomy(None, None, USE_MULTILINGUAL)
+    # The list of Vietnamese words was written after these texts, by the same hand.
+    split = "written for this, never trained on; flatters Vietnamese, whose word list came later"
     return sentiment_quality(
-        "made-up texts, 9 languages", phrases.feelings(), trained, _OWN, SENTIMENT_GOAL
+        "made-up texts, 9 languages", phrases.feelings(), trained, split, SENTIMENT_GOAL
     )
 
 
