@@ -77,8 +77,9 @@ stack: setup-dev ## the real NocoDB, MongoDB and S3 on loopback with sample data
 bench: setup-dev ## the benchmarks: ratios against named peers
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
-eval: setup-dev ## how well personal data is found, on a made-up labelled set
-	@$(BIN)/python -m conversation_analytics.evaluation.personal_data
+eval: setup ## quality of the language parts (DATA=folder; LABELLED=file TASK=language|intent|sentiment|personal-data)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m conversation_analytics.evaluation \
+	  $(if $(DATA),--data "$(DATA)") $(if $(LABELLED),--labelled "$(LABELLED)") $(if $(TASK),--task $(TASK))
 
 lint: setup-dev ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff check .

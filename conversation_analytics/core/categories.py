@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
@@ -41,6 +41,8 @@ CATEGORIES = TableSchema(
     sort_by=("conversation_id", "category_type"),
     description="One category of one conversation, of its turns of one day.",
 )  # fmt: skip
+
+_BATCH: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,35 +111,69 @@ def categories(trained: TrainedTaxonomy, texts: pl.DataFrame) -> pl.DataFrame:
     Returns:
         Schema `CATEGORIES`: a row per conversation and type.
     """
-    from conversation_analytics.core.embedding import embed_each_once  # noqa: PLC0415
-
-    ids, said = texts["conversation_id"].to_list(), texts["text"].to_list()
-    vectors = embed_each_once(trained.embedder, said)
     by_person = {
         (one.category_type, one.conversation_id): one
         for one in trained.corrections
         if one.conversation_id is not None
     }
-    digests = _digests(texts["text"])
-    rows: list[dict[str, Any]] = []
-    for category_type in trained.taxonomy.types:
-        name = category_type.name
-        answers = trained.models[name].classify(said, vectors)
-        for conversation_id, answer, digest in zip(ids, answers, digests, strict=True):
-            corrected = by_person.get((name, conversation_id))
-            rows.append(
-                {
-                    "conversation_id": conversation_id,
-                    "category_type": name,
-                    "category_value": corrected.label if corrected else answer.label,
-                    "confidence_score": 1.0 if corrected else answer.confidence,
-                    "nearest": answer.nearest,
-                    "created_by": corrected.by if corrected else trained.created_by,
-                    "taxonomy_hash": trained.hashes[name],
-                    "text_sha256": digest,
-                }
+    ids, digests = texts["conversation_id"].to_list(), _digests(texts["text"])
+    answers = _answers(trained, texts["text"])
+    told = texts.select("text").join(answers, on="text", how="left", maintain_order="left")
+    found = [CATEGORIES.empty()]
+    for one in trained.taxonomy.types:
+        corrected = [by_person.get((one.name, conversation_id)) for conversation_id in ids]
+        answered = told[one.name].struct.unnest()
+        own = pl.DataFrame(
+            {
+                "conversation_id": pl.Series(ids, dtype=pl.String),
+                "category_value": answered["label"],
+                "confidence_score": answered["confidence"],
+                "nearest": answered["nearest"],
+                "text_sha256": digests,
+                "label": pl.Series([c.label if c else None for c in corrected], dtype=pl.String),
+                "by": pl.Series([c.by if c else None for c in corrected], dtype=pl.String),
+            }
+        )
+        found.append(
+            CATEGORIES.conform(
+                own.select(
+                    "conversation_id",
+                    pl.lit(one.name).alias("category_type"),
+                    pl.coalesce("label", "category_value").alias("category_value"),
+                    pl.when(pl.col("label").is_null())
+                    .then("confidence_score")
+                    .otherwise(1.0)
+                    .alias("confidence_score"),
+                    "nearest",
+                    pl.coalesce("by", pl.lit(trained.created_by)).alias("created_by"),
+                    pl.lit(trained.hashes[one.name]).alias("taxonomy_hash"),
+                    "text_sha256",
+                )
             )
-    return CATEGORIES.conform(pl.DataFrame(rows, schema=CATEGORIES.polars))
+        )
+    return CATEGORIES.conform(pl.concat(found))
+
+
+def _answers(trained: TrainedTaxonomy, texts: pl.Series) -> pl.DataFrame:
+    """Return `text`, each once, and a struct of label, confidence and nearest for each type.
+
+    In batches of texts in a fixed order: vectors of a whole day would take gigabytes.
+    """
+    answer = pl.Struct({"label": pl.String(), "confidence": pl.Float64(), "nearest": pl.String()})
+    schema = {"text": pl.String(), **{one.name: answer for one in trained.taxonomy.types}}
+    distinct = texts.unique().sort()
+    parts = [pl.DataFrame(schema=schema)]
+    for first in range(0, len(distinct), _BATCH):
+        some = distinct.slice(first, _BATCH).to_list()
+        vectors = trained.embedder.embed(some)
+        columns: dict[str, Any] = {"text": some}
+        for one in trained.taxonomy.types:
+            columns[one.name] = [
+                {"label": a.label, "confidence": a.confidence, "nearest": a.nearest}
+                for a in trained.models[one.name].classify(some, vectors)
+            ]
+        parts.append(pl.DataFrame(columns, schema=schema))
+    return pl.concat(parts)
 
 
 def category_documents(categories: pl.DataFrame, day: str) -> list[Document]:

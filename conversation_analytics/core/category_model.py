@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from conversation_analytics.core.embedding import embed_each_once
+from conversation_analytics.core.embedding import MAX_CHARACTERS, embed_each_once
 from conversation_analytics.core.taxonomy import OTHER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from conversation_analytics.core.embedding import Embedder, Vectors
     from conversation_analytics.core.taxonomy import CategoryType, Correction
@@ -52,11 +52,13 @@ class LinearPrior:
         labels: in alphabetical order.
         coef: shape (labels, dimensions).
         intercept: shape (labels,).
+        signs: texts to what signs in them add to the scores, shape (texts, labels); None: nothing.
     """
 
     labels: tuple[str, ...]
     coef: Floats
     intercept: Floats
+    signs: Callable[[Sequence[str]], Floats] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +95,8 @@ class CategoryModel:
     calibration: Floats
 
     def scores(self, texts: Sequence[str], vectors: Vectors) -> Floats:
-        """Return one score per text and label."""
-        found: Floats = self.scorer.scores(texts, vectors)
+        """Return one score per text and label; what is not embedded of a text is not read."""
+        found: Floats = self.scorer.scores([text[:MAX_CHARACTERS] for text in texts], vectors)
         return found
 
     def classify(self, texts: Sequence[str], vectors: Vectors) -> list[Answer]:
@@ -206,14 +208,20 @@ class _WithPrior:
     own: Any
     coef: Floats
     intercept: Floats
+    signs: Callable[[Sequence[str]], Floats] | None
+    columns: npt.NDArray[np.int64]
 
     def scores(self, texts: Sequence[str], vectors: Vectors) -> Floats:
         known = vectors.astype(np.float64) @ self.coef.T + self.intercept
+        if self.signs is not None:
+            known += self.signs(texts)[:, self.columns]
         return np.asarray(known + _OWN_WEIGHT * self.own.scores(texts, vectors))
 
 
 def _with_prior(own: Any, prior: LinearPrior | None, columns: npt.NDArray[np.int64]) -> Any:
-    return own if prior is None else _WithPrior(own, prior.coef[columns], prior.intercept[columns])
+    if prior is None:
+        return own
+    return _WithPrior(own, prior.coef[columns], prior.intercept[columns], prior.signs, columns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,3 +94,7 @@ class TaxonomyError(PermanentError):
 
 class LanguagePartError(PermanentError):
     """A part for text (embedder, segmenter) is not installed or not known."""
+
+
+class EvaluationDataError(PermanentError):
+    """A labelled set cannot be read, or says what it cannot say."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import polars as pl
 
+from conversation_analytics.core.documents import clean_text
 from conversation_analytics.core.language_codes import CANDIDATES, NO_LANGUAGE, UNDETERMINED
 from conversation_analytics.core.schemas import INSTANT, Column, TableSchema
 
@@ -34,6 +35,8 @@ _LIKELY: Final = 0.5
 _SURE: Final = 0.9
 """A short text is believed from this confidence on, without looking at its conversation."""
 _FEW_LETTERS: Final = 12
+_BATCH: Final = 50_000
+"""Texts that are looked at together: what is counted of each takes more room than the text."""
 _NO_PROSE: Final = (
     r"(?s)```.*?(?:```|\z)",
     r"`[^`\n]*`",
@@ -120,7 +123,8 @@ def languages_of_texts(
     texts: Sequence[str], detector: LanguageDetector, options: LanguageOptions
 ) -> list[tuple[str, float]]:
     """Return language and confidence of each text by itself; 0 where it is `und` or `zxx`."""
-    given = pl.Series("text", texts, pl.String())
+    # A lone surrogate has no place in a Polars string.
+    given = pl.Series("text", [clean_text(text) for text in texts], pl.String())
     decided = _decided(given.unique().sort(), detector, options)
     told = given.to_frame().join(decided, on="text", how="left", maintain_order="left")
     return list(told.select("language", pl.col("confidence").fill_null(0.0)).iter_rows())
@@ -169,7 +173,9 @@ def message_languages(
     sides = pl.concat(
         messages.select(
             "id", "conversation_id", side=pl.lit(side), text=pl.col(side).replace("", None)
-        ).join(decided, on="text", how="left")
+        )
+        .join(decided, on="text", how="left")
+        .drop("text")
         for side in _SIDES
     )
     told = _with_inherited(sides)
@@ -191,6 +197,15 @@ def _decided(
     texts: pl.Series, detector: LanguageDetector, options: LanguageOptions
 ) -> pl.DataFrame:
     """Return `text`, `language`, `confidence`, `by`, `letters` and `weak` of texts, each once."""
+    return pl.concat(
+        _decided_together(texts.slice(first, _BATCH), detector, options)
+        for first in range(0, max(len(texts), 1), _BATCH)
+    )
+
+
+def _decided_together(
+    texts: pl.Series, detector: LanguageDetector, options: LanguageOptions
+) -> pl.DataFrame:
     words = texts.alias("text").to_frame().with_columns(prose=prose(pl.col("text")))
     counted = words.with_columns(
         (pl.col("prose").str.count_matches(pattern) * _WEIGHTS.get(name, 1))

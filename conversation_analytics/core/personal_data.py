@@ -241,9 +241,16 @@ def _look(text: str) -> list[tuple[Kind, int, int]]:
     if not text.isascii() and _TRANSLATED.search(text):
         text = text.translate(_ONE_TO_ONE)
     found: list[tuple[Kind, int, int]] = []
+    starts: list[int] = []
+    ends: list[int] = []
     for kind, start, end in _candidates(text):
-        if all(end <= first or start >= last for _, first, last in found):
-            found.append((kind, start, end))
+        # Those found do not overlap, so the one before and the one after tell.
+        after = bisect_right(starts, start)
+        if (after and ends[after - 1] > start) or (after < len(starts) and starts[after] < end):
+            continue
+        starts.insert(after, start)
+        ends.insert(after, end)
+        found.append((kind, start, end))
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_right
 from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
@@ -138,9 +139,11 @@ def _noise(text: str, tokens: list[re.Match[str]]) -> Iterator[tuple[int, int]]:
         if "://" in text or "www" in text or "data:" in text
         else []
     )
+    starts = [first for first, _ in urls]
     for token in tokens:
         start, end = token.span()
-        if any(first <= start < last for first, last in urls):
+        before = bisect_right(starts, start)
+        if before and start < urls[before - 1][1]:
             continue
         for match in _NOISE.finditer(text, start, end):
             at, to = match.span()

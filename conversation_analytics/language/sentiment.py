@@ -7,6 +7,7 @@ from importlib import resources
 
 from conversation_analytics.core.category_model import LinearPrior
 from conversation_analytics.language.embedders import USE_MULTILINGUAL
+from conversation_analytics.language.sentiment_signs import sign_scores
 
 _LABELS = ("negative", "neutral", "positive")
 
@@ -21,5 +22,8 @@ def sentiment_prior(embedder: str) -> LinearPrior | None:
     path = resources.files("conversation_analytics.language") / "weights"
     with (path / "sentiment_use_multilingual.npz").open("rb") as file, np.load(file) as found:
         return LinearPrior(
-            _LABELS, found["coef"].astype(np.float64), found["intercept"].astype(np.float64)
+            _LABELS,
+            found["coef"].astype(np.float64),
+            found["intercept"].astype(np.float64),
+            sign_scores,
         )

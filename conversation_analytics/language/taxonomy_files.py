@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from conversation_analytics.core.categories import TrainedTaxonomy
     from conversation_analytics.core.taxonomy import Correction, Taxonomy
 
-_MODEL_VERSION = "few-shot/1"
+_MODEL_VERSION = "few-shot/2"
 
 
 def read_taxonomy(

@@ -16,6 +16,7 @@ from conversation_analytics.core.languages import (
     MESSAGE_LANGUAGE,
     LanguageOptions,
     languages_of_script,
+    languages_of_texts,
     message_languages,
     prose,
 )
@@ -136,6 +137,25 @@ def test_languages_of_hard_texts_are_told_without_failing() -> None:
         turns(*({"query": text} for text in texts)), DETECTOR, LanguageOptions()
     )
     assert found.height == len(texts)
+
+
+def test_texts_with_half_a_character_or_of_many_scripts_are_told() -> None:
+    texts = [
+        "\ud83d where is my parcel \udc00",
+        "\ud83d",
+        "สวัสดีครับ hello",
+        "\u202e\u0645\u0631\u062d\u0628",
+        "\u200b\u200d",
+    ]
+    told = [one for one, _ in languages_of_texts(texts, DETECTOR, LanguageOptions())]
+    assert told == ["en", "zxx", "th", "und", "zxx"]
+
+
+def test_batches_change_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = turns(*({"query": one, "answer": "ok"} for one in [*SENTENCES.values(), "ok", "", None]))
+    whole = message_languages(said, DETECTOR, LanguageOptions())
+    monkeypatch.setattr("conversation_analytics.core.languages._BATCH", 2)
+    assert_frame_equal(message_languages(said, DETECTOR, LanguageOptions()), whole)
 
 
 rows = st.lists(

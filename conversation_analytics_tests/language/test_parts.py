@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
+from conversation_analytics.core.categories import categories
 from conversation_analytics.core.embedding import MAX_CHARACTERS, embed_each_once
 from conversation_analytics.core.errors import LanguagePartError, TaxonomyError
 from conversation_analytics.language.embedders import (
@@ -92,6 +96,42 @@ def test_the_default_taxonomy_knows_what_people_say() -> None:
             list(expected), trained.embedder.embed(list(expected))
         )
         assert [one.nearest for one in answers] == list(expected.values())
+
+
+def test_any_text_has_a_category_and_a_long_one_costs_no_more() -> None:
+    trained = train_taxonomy(None, None, USE_MULTILINGUAL)
+    hostile = [
+        *ODD,
+        "\u202e\u0645\u0631\u062d\u0628",
+        "\u200b\u200d",
+        "def f(x): return {x: [1]}",
+        "😡" * 3000,
+    ]
+    long = ["không " * 200_000, "( " * 500_000]
+    short = [text[:MAX_CHARACTERS] for text in long]
+    texts = [*hostile, *long]
+    vectors = trained.embedder.embed(texts)
+    for model in trained.models.values():
+        began = time.process_time()
+        answers = model.classify(texts, vectors)
+        assert time.process_time() - began < 2  # read whole, they take ten
+        assert answers[-2:] == model.classify(short, vectors[-2:])
+        assert all(0 <= one.confidence <= 1 for one in answers)
+
+
+def test_batches_change_no_category(monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = train_taxonomy(None, None, USE_MULTILINGUAL)
+    texts = pl.DataFrame(
+        {
+            "conversation_id": list("abcdefg"),
+            "text": ["refund", "hello", "", "refund", "?", "x", "y"],
+        }
+    )
+    whole = categories(trained, texts)
+    assert whole.height == 7 * len(trained.taxonomy.types)
+    monkeypatch.setattr("conversation_analytics.core.categories._BATCH", 2)
+    assert_frame_equal(categories(trained, texts), whole, abs_tol=0.001)
+    assert categories(trained, texts.head(0)).is_empty()
 
 
 def test_one_changed_type_changes_one_digest(tmp_path: Path) -> None:
