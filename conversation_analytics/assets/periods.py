@@ -116,7 +116,7 @@ def stale_periods(
 def _told_by(period: Period, day: dt.date) -> tuple[dt.date, dt.date]:
     """Return the periods whose reports tell of a day: its own, and the next as the one before."""
     start = period.start_of(day)
-    return start, period.end_of(start) + dt.timedelta(days=1)
+    return start, period.after(start)
 
 
 def _report(period: Period, common: dict[str, Any]) -> dg.AssetsDefinition:

@@ -3,19 +3,27 @@
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import dagster as dg
 import polars as pl
 
+from conversation_analytics.assets.day_partials import input_name
+from conversation_analytics.assets.lineage import stored_day
 from conversation_analytics.assets.partitions import DailyChain
-from conversation_analytics.assets.periods import PERIODS_PER_RUN, period_partitions
+from conversation_analytics.assets.periods import (
+    PERIODS_PER_RUN,
+    StalePeriod,
+    period_partitions,
+)
 from conversation_analytics.core.conversation_texts import conversation_texts, first_queries
 from conversation_analytics.core.partitions import Described
 from conversation_analytics.core.periods import Period
-from conversation_analytics.core.schemas import MESSAGES
+from conversation_analytics.core.schemas import MESSAGES, TableSchema
+from conversation_analytics.core.staleness import StoredPartition, stale_assets
 from conversation_analytics.core.topic_tables import CONVERSATION_TOPICS, TOPICS
-from conversation_analytics.io_managers.lake_io import column_schema
+from conversation_analytics.documents.store import DocumentStore
+from conversation_analytics.io_managers.lake_io import begin_outputs, column_schema
 from conversation_analytics.io_managers.read_log import ReadLog, StepAttempt, attempt_of
 from conversation_analytics.io_managers.retries import retry_if_transient
 from conversation_analytics.lake.store import Lake
@@ -24,7 +32,12 @@ from conversation_analytics.language.segmenter import words
 from conversation_analytics.settings import Settings
 
 JOB = "topics"
+MADE_TOGETHER = (frozenset({TOPICS.name, CONVERSATION_TOPICS.name}),)
+"""The assets of a week that one step makes."""
 _VERSION = "1"
+_TABLES = (TOPICS, CONVERSATION_TOPICS)
+TOPIC_ASSETS = frozenset(table.name for table in _TABLES)
+"""All assets of this module."""
 _Weeks = dict[str, Described[pl.DataFrame]]
 
 
@@ -42,10 +55,12 @@ def topic_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
                 io_manager_key="lake_io",
                 dagster_type=dg.Any,
                 kinds={"polars", "parquet", "scikitlearn"},
-                description=f"{schema.description} Ids go on from the week before, if it is held.",
+                description=f"{schema.description} Ids go on from the week before, if it is held. "
+                "Weeks are made by themselves once they are over, and again where their messages "
+                "or the week before have changed; the running week only by hand.",
                 metadata={"dagster/column_schema": column_schema(schema)},
             )
-            for schema in (TOPICS, CONVERSATION_TOPICS)
+            for schema in _TABLES
         },
         deps=[
             dg.AssetDep(
@@ -66,7 +81,9 @@ def topic_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
             week_of_topics,
         )
 
-        attempt = attempt_of(context.get_step_execution_context())
+        step = context.get_step_execution_context()
+        attempt = attempt_of(step)
+        begin_outputs(step, lake, reads)
         embedder = load_embedder(settings.embedder)
         options = TopicOptions(settings.topic_min_users, settings.topic_min_conversations)
         origin = found_with(settings)
@@ -75,11 +92,11 @@ def topic_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         for key in sorted(context.partition_keys):
             start = dt.date.fromisoformat(key)
             before = Period.WEEK.before(start).isoformat()
-            held = (
-                topics[before].value
-                if before in topics
-                else _before(lake, reads, attempt, key, before)
-            )
+            if before in topics:
+                held = topics[before].value
+                reads.add(attempt, key, input_name(TOPICS, before), lake.digest(TOPICS, held))
+            else:
+                held = _before(lake, reads, attempt, key, before)
             queries = pl.concat([first_queries(_empty()), *_queries(lake, reads, attempt, start)])
             texts = conversation_texts(queries).collect()
             week = week_of_topics(start, texts, held, embedder, words, options)
@@ -106,6 +123,55 @@ def found_with(settings: Settings) -> dict[str, str]:
     return {"options": hashlib.sha256(json.dumps(told).encode()).hexdigest()}
 
 
+def stale_topics(
+    lake: Lake,
+    documents: DocumentStore,
+    settings: Settings,
+    days: Iterable[dt.date],
+    today: dt.date,
+) -> tuple[StalePeriod, ...]:
+    """Return the weeks whose topics are missing, or of other messages or another week before.
+
+    A week that is to be made again makes the one after it stale only once it is made, and only
+    if its topics are others then.
+
+    Args:
+        lake: the lake.
+        documents: the document store.
+        settings: of this process.
+        days: days that may have changed: their weeks and the ones after these are looked at. A
+            week without messages is left out.
+        today: weeks that are not over by then are left out: they change with every turn.
+
+    Raises:
+        AnalyticsError: a storage does not answer, or what is stored cannot be read.
+    """
+    held, with_topics = frozenset(lake.keys(MESSAGES)), frozenset(lake.keys(TOPICS))
+    starts = {Period.WEEK.start_of(day) for day in days if day.isoformat() in held}
+    touched = starts | {Period.WEEK.after(start) for start in starts}
+    origin = found_with(settings)
+    stale = []
+    for start in sorted(one for one in touched if Period.WEEK.end_of(one) < today):
+        own = [day for one in Period.WEEK.days_of(start) if (day := one.isoformat()) in held]
+        if not own:
+            continue
+        inputs = {input_name(MESSAGES, day): (MESSAGES, day) for day in own}
+        if (before := Period.WEEK.before(start).isoformat()) in with_topics:
+            inputs[input_name(TOPICS, before)] = (TOPICS, before)
+        graph = {table.name: tuple(inputs) for table in _TABLES}
+        stored = stored_day(graph, lake, documents, start.isoformat()) | {
+            name: _stored(lake, *one) for name, one in inputs.items()
+        }
+        if found := stale_assets(stored, graph, {table.name: origin for table in _TABLES}):
+            stale.append(StalePeriod(Period.WEEK, start, found))
+    return tuple(stale)
+
+
+def _stored(lake: Lake, table: TableSchema, key: str) -> StoredPartition:
+    info = lake.stat(table, key)
+    return StoredPartition(info.sha256, info.inputs)
+
+
 def _empty() -> pl.LazyFrame:
     return MESSAGES.empty().lazy()
 
@@ -118,7 +184,7 @@ def _before(
         if not lake.exists(TOPICS, before):
             return TOPICS.empty()
         frame, info = lake.read_with_info(TOPICS, before)
-        reads.add(attempt, key, f"{TOPICS.name}/{before}", info.sha256)
+        reads.add(attempt, key, input_name(TOPICS, before), info.sha256)
         return frame
 
     return read()
@@ -133,7 +199,7 @@ def _queries(
     @retry_if_transient()
     def read(day: str) -> pl.DataFrame:
         frame, info = lake.read_with_info(MESSAGES, day)
-        reads.add(attempt, key, f"{MESSAGES.name}/{day}", info.sha256)
+        reads.add(attempt, key, input_name(MESSAGES, day), info.sha256)
         return first_queries(frame.lazy()).collect()
 
     held = frozenset(lake.keys(MESSAGES))
