@@ -8,11 +8,12 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from conversation_analytics.assets.day_partials import held_days, read_partials
+from conversation_analytics.assets.day_partials import held_days, input_name, read_partials
 from conversation_analytics.assets.lineage import stored_day
 from conversation_analytics.assets.partitions import COMPUTED_BY, DailyChain, lake_in
 from conversation_analytics.assets.report_files import period_report_files
 from conversation_analytics.assets.report_types import report_frame_type
+from conversation_analytics.assets.week_topics import topics_told
 from conversation_analytics.core.documents import report_documents
 from conversation_analytics.core.hourly import hours_of_week
 from conversation_analytics.core.partials import partials_of_days
@@ -21,6 +22,7 @@ from conversation_analytics.core.period_report import PERIOD_REPORTS, period_rep
 from conversation_analytics.core.periods import NAMES, Period, Span
 from conversation_analytics.core.schemas import CATEGORY_PARTIALS, DAILY_PARTIALS
 from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
+from conversation_analytics.core.topic_tables import TOPICS
 from conversation_analytics.documents.store import DocumentStore
 from conversation_analytics.io_managers.lake_io import begin_outputs, column_schema
 from conversation_analytics.io_managers.read_log import ReadLog, attempt_of
@@ -68,7 +70,7 @@ def period_assets(chain: DailyChain, period: Period) -> list[dg.AssetsDefinition
     }
     return [
         _report(period, common),
-        period_report_files(period, common),
+        period_report_files(chain, period, common),
         _documents(chain, period, common),
     ]
 
@@ -89,6 +91,7 @@ def stale_periods(
             days come first.
     """
     held = held_days(lake)
+    with_topics = frozenset(lake.keys(TOPICS) if period is Period.WEEK else ())
     touched = {one for day in held.those(days) for one in _told_by(period, day)}
     digests: dict[str, StoredPartition | None] = {}
     stale = []
@@ -97,14 +100,16 @@ def stale_periods(
         if not held.those(own):
             continue
         inputs = held.inputs([*before, *own])
-        for input_, (table, day) in inputs.items():
+        told = topics_told(start, with_topics)
+        topics = {input_name(TOPICS, week): (TOPICS, week) for week in told}
+        for input_, (table, day) in (inputs | topics).items():
             if input_ not in digests:
                 info = lake.stat(table, day)
                 digests[input_] = StoredPartition(info.sha256, info.inputs)
         report, name = PERIOD_REPORTS[period].name, NAMES[period]
         graph = {
             report: tuple(inputs),
-            f"{name}_report_files": (report, *held.inputs(own)),
+            f"{name}_report_files": (report, *held.inputs(own), *topics),
             f"{name}_report_documents": (report,),
         }
         stored = stored_day(graph, lake, documents, start.isoformat())

@@ -16,11 +16,14 @@ from conversation_analytics.assets.periods import (
     StalePeriod,
     period_partitions,
 )
+from conversation_analytics.assets.week_topics import read_topic_changes
 from conversation_analytics.core.conversation_texts import conversation_texts, first_queries
-from conversation_analytics.core.partitions import Described
+from conversation_analytics.core.documents import Document
+from conversation_analytics.core.partitions import Described, Partitioned
 from conversation_analytics.core.periods import Period
 from conversation_analytics.core.schemas import MESSAGES, TableSchema
-from conversation_analytics.core.staleness import StoredPartition, stale_assets
+from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
+from conversation_analytics.core.topic_changes import topic_documents
 from conversation_analytics.core.topic_tables import CONVERSATION_TOPICS, TOPICS
 from conversation_analytics.documents.store import DocumentStore
 from conversation_analytics.io_managers.lake_io import begin_outputs, column_schema
@@ -32,17 +35,17 @@ from conversation_analytics.language.segmenter import words
 from conversation_analytics.settings import Settings
 
 JOB = "topics"
-MADE_TOGETHER = (frozenset({TOPICS.name, CONVERSATION_TOPICS.name}),)
-"""The assets of a week that one step makes."""
-_VERSION = "1"
+_DOCUMENTS = "topic_documents"
 _TABLES = (TOPICS, CONVERSATION_TOPICS)
-TOPIC_ASSETS = frozenset(table.name for table in _TABLES)
-"""All assets of this module."""
+MADE_TOGETHER = (frozenset(table.name for table in _TABLES), frozenset({_DOCUMENTS}))
+"""The assets of a week, step by step."""
+TOPIC_ASSETS = frozenset().union(*MADE_TOGETHER)
+_VERSION = "1"
 _Weeks = dict[str, Described[pl.DataFrame]]
 
 
 def topic_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
-    """Return the topics of weeks, and the topic of each conversation."""
+    """Return the topics of weeks, the topic of each conversation, and documents of topics."""
     settings = chain.settings
 
     @dg.multi_asset(
@@ -111,7 +114,51 @@ def topic_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
             conversations[key] = Described(week.conversations, facts, origin)
         return topics, conversations
 
-    return [of_weeks]
+    return [of_weeks, _documents(chain)]
+
+
+def _documents(chain: DailyChain) -> dg.AssetsDefinition:
+    settings = chain.settings
+
+    @dg.asset(
+        name=_DOCUMENTS,
+        group_name="documents",
+        io_manager_key="document_io",
+        partitions_def=period_partitions(chain, Period.WEEK),
+        backfill_policy=dg.BackfillPolicy.multi_run(PERIODS_PER_RUN),
+        deps=[
+            dg.AssetDep(
+                TOPICS.name,
+                partition_mapping=dg.TimeWindowPartitionMapping(
+                    start_offset=-1, allow_nonexistent_upstream_partitions=True
+                ),
+            )
+        ],
+        kinds={"mongodb" if settings.mongodb_uri else "sqlite"},
+        dagster_type=dg.Any,
+        description="One document per topic shown and week, beside the week before. None of a "
+        "topic of too few users or conversations.",
+        metadata={
+            "collection": settings.mongodb_topics_collection,
+            "documents": "replace",
+            "period": JOB,
+        },
+    )
+    def documents(
+        context: dg.AssetExecutionContext,
+        lake: dg.ResourceParam[Lake],
+        reads: dg.ResourceParam[ReadLog],
+    ) -> Partitioned[list[Document]]:
+        attempt = attempt_of(context.get_step_execution_context())
+
+        def of_week(key: str) -> list[Document]:
+            start = dt.date.fromisoformat(key)
+            found = read_topic_changes(lake, reads, attempt, start, settings)
+            return [] if found is None else topic_documents(*found, start)
+
+        return Partitioned(tuple(sorted(context.partition_keys)), of_week)
+
+    return documents
 
 
 def found_with(settings: Settings) -> dict[str, str]:
@@ -158,12 +205,21 @@ def stale_topics(
         inputs = {input_name(MESSAGES, day): (MESSAGES, day) for day in own}
         if (before := Period.WEEK.before(start).isoformat()) in with_topics:
             inputs[input_name(TOPICS, before)] = (TOPICS, before)
-        graph = {table.name: tuple(inputs) for table in _TABLES}
-        stored = stored_day(graph, lake, documents, start.isoformat()) | {
+        stored = stored_day(TOPIC_ASSETS, lake, documents, start.isoformat()) | {
             name: _stored(lake, *one) for name, one in inputs.items()
         }
-        if found := stale_assets(stored, graph, {table.name: origin for table in _TABLES}):
-            stale.append(StalePeriod(Period.WEEK, start, found))
+        # Documents tell of two weeks, and so record this one with its key, too.
+        itself = input_name(TOPICS, start.isoformat())
+        stored[itself] = stored.pop(TOPICS.name)
+        weeks = (itself, *(name for name, (table, _) in inputs.items() if table is TOPICS))
+        graph = {itself: tuple(inputs), CONVERSATION_TOPICS.name: tuple(inputs), _DOCUMENTS: weeks}
+        origins = {itself: origin, CONVERSATION_TOPICS.name: origin}
+        found = [
+            StaleAsset(TOPICS.name if one.asset == itself else one.asset, one.reason)
+            for one in stale_assets(stored, graph, origins)
+        ]
+        if found:
+            stale.append(StalePeriod(Period.WEEK, start, tuple(found)))
     return tuple(stale)
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pytest
 
+from conversation_analytics.assets.periods import stale_periods
+from conversation_analytics.core.periods import Period
 from conversation_analytics.core.schemas import MESSAGES
 from conversation_analytics.core.topic_tables import CONVERSATION_TOPICS, TOPICS
+from conversation_analytics.io_managers.document_io import MADE_FROM
 from conversation_analytics.materialize import PlannedRun, follow_ups, look_for_stale_topics
-from conversation_analytics.resources.connections import open_lake
+from conversation_analytics.resources.connections import open_documents, open_lake
 from conversation_analytics_tests.assets.topic_weeks import topic_settings, write_day
 from conversation_analytics_tests.platform import run_job
 
@@ -135,3 +140,83 @@ def test_a_week_that_fails_is_tried_once_and_keeps_no_other_from_being_made(
     """Nothing is made here, as if every run failed: the runs come to an end all the same."""
     planned = [one.label for one in follow_ups(settings, DAYS, OVER)]
     assert planned == ["2026-W45 to 2026-W47"]
+
+
+def documents_of(settings: Settings, week: dt.date) -> dict[str, dict[str, Any]]:
+    with contextlib.closing(open_documents(settings)) as documents:
+        found = documents.find(settings.mongodb_topics_collection, {"week": week.isoformat()})
+        return {one["topic_id"]: one for one in found}
+
+
+def test_documents_are_of_what_is_shown_and_stale_with_the_topics(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    lake = open_lake(settings)
+    write_day(lake, DAYS[0], {"refund": 30, "parcel": 9, "password": 9, "weather": 2})
+    follow(settings, instance)
+    first, second = documents_of(settings, FIRST), documents_of(settings, SECOND)
+    held = lake.read(TOPICS, FIRST.isoformat())
+    assert set(first) == set(held.filter("shown")["topic_id"])
+    assert all(one["users"] >= 3 and one["conversations"] >= 3 for one in first.values())
+    assert {one["change"] for one in first.values()} == {None}
+    assert {one["change"] for one in second.values()} <= {"as before", "shrunk", "grown", "new"}
+    with contextlib.closing(open_documents(settings)) as documents:
+        documents.replace_partition(MADE_FROM, f"topic_documents/{SECOND}", [])
+    assert stale(settings) == {"2026-W46": "missing"}
+    [planned] = follow_ups(settings, DAYS, OVER)
+    assert planned.partitions is not None
+    assert planned.partitions.assets == ("topic_documents",)
+    # The week before tells in the documents of the next one, too.
+    write_day(lake, DAYS[0], {"parcel": 9, "password": 9})
+    follow(settings, instance)
+    assert stale(settings) == {}
+    shown = documents_of(settings, FIRST).keys()
+    again = documents_of(settings, SECOND)
+    assert {one for one, document in again.items() if document["change"] == "new"} == {
+        *(again.keys() - shown)
+    }
+
+
+def test_the_page_of_a_week_tells_its_topics_and_follows_them(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    limits = {"TOPIC_MIN_USERS": "2", "TOPIC_MIN_CONVERSATIONS": "2"}
+    settings = topic_settings(tmp_path, FIRST, SAMPLE_TURNS_PER_DAY="40", **limits)
+    days = [FIRST, FIRST + dt.timedelta(days=1), SECOND]
+    run_job(settings, "daily", FIRST.isoformat(), days[1].isoformat(), instance=instance)
+    run_job(settings, "daily", SECOND.isoformat(), instance=instance)
+    lake = open_lake(settings)
+
+    def pages() -> list[str]:
+        return [
+            lake.get_report(f"weekly/{week}.{ending}").decode()
+            for week in (FIRST, SECOND)
+            for ending in ("html", "md")
+        ]
+
+    run_job(settings, "weekly", FIRST.isoformat(), SECOND.isoformat(), instance=instance)
+    assert not any("Topics of the week" in one or "| topic |" in one for one in pages())
+    # As in `run`: topics first, then the pages of both weeks, which tell them now.
+    assert follow(settings, instance, *days)[:2] == [
+        "topics 2026-W45 to 2026-W46", "weekly 2026-W45 to 2026-W46",
+    ]  # fmt: skip
+    first, _, second, lines = pages()
+    assert "Topics of the week" in first
+    assert "gone" in second
+    assert "| topic |" in lines
+    held = lake.read(TOPICS, SECOND.isoformat())
+    [largest] = held.filter("shown").sort("conversations", descending=True).head(1)["conversations"]
+    assert f"| {largest} |" in lines
+    for one in held.filter(~held["shown"])["topic_id"]:
+        assert one not in second
+    inputs = json.loads(lake.get_report(f"weekly/{SECOND}.inputs.json"))
+    assert {f"topics/{FIRST}", f"topics/{SECOND}"} <= inputs.keys()
+
+    # Other topics, other pages: of the week, and of the next one, which stands beside it.
+    found, info = lake.read_with_info(TOPICS, FIRST.isoformat())
+    lake.write(TOPICS, FIRST.isoformat(), found.head(1), inputs=info.inputs)
+    with contextlib.closing(open_documents(settings)) as documents:
+        weeks = stale_periods(lake, documents, Period.WEEK, [FIRST])
+    assert {one.label: one.assets[0].asset for one in weeks} == {
+        "2026-W45": "weekly_report_files", "2026-W46": "weekly_report_files",
+    }  # fmt: skip
