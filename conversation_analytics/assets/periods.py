@@ -100,9 +100,11 @@ def stale_periods(
         if not held.those(own):
             continue
         inputs = held.inputs([*before, *own])
-        told = topics_told(start, with_topics)
-        topics = {input_name(TOPICS, week): (TOPICS, week) for week in told}
-        for input_, (table, day) in (inputs | topics).items():
+        topics = {
+            input_name(TOPICS, week): StoredPartition(sha256, {})
+            for week, sha256 in topics_told(lake, start, with_topics).items()
+        }
+        for input_, (table, day) in inputs.items():
             if input_ not in digests:
                 info = lake.stat(table, day)
                 digests[input_] = StoredPartition(info.sha256, info.inputs)
@@ -113,7 +115,7 @@ def stale_periods(
             f"{name}_report_documents": (report,),
         }
         stored = stored_day(graph, lake, documents, start.isoformat())
-        if found := stale_assets(digests | stored, graph, {report: COMPUTED_BY}):
+        if found := stale_assets(digests | topics | stored, graph, {report: COMPUTED_BY}):
             stale.append(StalePeriod(period, start, found))
     return tuple(stale)
 

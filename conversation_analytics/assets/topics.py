@@ -16,12 +16,12 @@ from conversation_analytics.assets.periods import (
     StalePeriod,
     period_partitions,
 )
-from conversation_analytics.assets.week_topics import read_topic_changes
+from conversation_analytics.assets.week_topics import digest_of_topics, read_topic_changes
 from conversation_analytics.core.conversation_texts import conversation_texts, first_queries
 from conversation_analytics.core.documents import Document
 from conversation_analytics.core.partitions import Described, Partitioned
 from conversation_analytics.core.periods import Period
-from conversation_analytics.core.schemas import MESSAGES, TableSchema
+from conversation_analytics.core.schemas import MESSAGES
 from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
 from conversation_analytics.core.topic_changes import topic_documents
 from conversation_analytics.core.topic_tables import CONVERSATION_TOPICS, TOPICS
@@ -196,23 +196,37 @@ def stale_topics(
     held, with_topics = frozenset(lake.keys(MESSAGES)), frozenset(lake.keys(TOPICS))
     starts = {Period.WEEK.start_of(day) for day in days if day.isoformat() in held}
     touched = starts | {Period.WEEK.after(start) for start in starts}
+    for start in list(touched):
+        before = Period.WEEK.before(start)
+        # Ids cannot go on from what an earlier version wrote: it comes first, however long ago.
+        while (key := before.isoformat()) in with_topics and digest_of_topics(lake, key) is None:
+            touched.add(before)
+            before = Period.WEEK.before(before)
     origin = found_with(settings)
     stale = []
     for start in sorted(one for one in touched if Period.WEEK.end_of(one) < today):
         own = [day for one in Period.WEEK.days_of(start) if (day := one.isoformat()) in held]
         if not own:
             continue
-        inputs = {input_name(MESSAGES, day): (MESSAGES, day) for day in own}
-        if (before := Period.WEEK.before(start).isoformat()) in with_topics:
-            inputs[input_name(TOPICS, before)] = (TOPICS, before)
-        stored = stored_day(TOPIC_ASSETS, lake, documents, start.isoformat()) | {
-            name: _stored(lake, *one) for name, one in inputs.items()
+        inputs: dict[str, StoredPartition | None] = {
+            input_name(MESSAGES, day): StoredPartition(lake.stat(MESSAGES, day).sha256, {})
+            for day in own
         }
+        weeks: dict[str, StoredPartition | None] = {
+            input_name(TOPICS, key): StoredPartition(digest_of_topics(lake, key), {})
+            for key in (Period.WEEK.before(start).isoformat(),)
+            if key in with_topics
+        }
+        inputs |= weeks
+        stored = inputs | stored_day(TOPIC_ASSETS, lake, documents, start.isoformat())
         # Documents tell of two weeks, and so record this one with its key, too.
         itself = input_name(TOPICS, start.isoformat())
         stored[itself] = stored.pop(TOPICS.name)
-        weeks = (itself, *(name for name, (table, _) in inputs.items() if table is TOPICS))
-        graph = {itself: tuple(inputs), CONVERSATION_TOPICS.name: tuple(inputs), _DOCUMENTS: weeks}
+        graph = {
+            itself: tuple(inputs),
+            CONVERSATION_TOPICS.name: tuple(inputs),
+            _DOCUMENTS: (itself, *weeks),
+        }
         origins = {itself: origin, CONVERSATION_TOPICS.name: origin}
         found = [
             StaleAsset(TOPICS.name if one.asset == itself else one.asset, one.reason)
@@ -221,11 +235,6 @@ def stale_topics(
         if found:
             stale.append(StalePeriod(Period.WEEK, start, tuple(found)))
     return tuple(stale)
-
-
-def _stored(lake: Lake, table: TableSchema, key: str) -> StoredPartition:
-    info = lake.stat(table, key)
-    return StoredPartition(info.sha256, info.inputs)
 
 
 def _empty() -> pl.LazyFrame:

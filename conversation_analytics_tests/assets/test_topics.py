@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -220,3 +221,22 @@ def test_the_page_of_a_week_tells_its_topics_and_follows_them(
     assert {one.label: one.assets[0].asset for one in weeks} == {
         "2026-W45": "weekly_report_files", "2026-W46": "weekly_report_files",
     }  # fmt: skip
+
+
+def test_topics_that_an_earlier_version_wrote_are_found_again_from_the_first_one_on(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    follow(settings, instance)
+    lake = open_lake(settings)
+    before = {one: lake.read(TOPICS, one.isoformat()) for one in (FIRST, SECOND, THIRD)}
+    other = replace(TOPICS, columns=TOPICS.columns[:-1])
+    for week, frame in before.items():
+        lake.write(other, week.isoformat(), frame.drop(TOPICS.columns[-1].name))
+    # Looked at are the weeks of the last day alone: those that its ids go on from come first.
+    assert set(stale(settings, OVER, DAYS[-1])) == {"2026-W45", "2026-W46", "2026-W47"}
+    with contextlib.closing(open_documents(settings)) as documents:
+        assert stale_periods(lake, documents, Period.WEEK, DAYS) == ()  # no day has partials here
+    follow(settings, instance, DAYS[-1])
+    assert {one: lake.read(TOPICS, one.isoformat()).rows() for one in before} == {
+        one: frame.rows() for one, frame in before.items()
+    }
