@@ -173,6 +173,13 @@ def repair(first: dt.date | None, last: dt.date | None, *, dry_run: bool) -> Non
         )
     click.echo(f"{len(stale)} of {len(keys)} days have something to make again")
     _tell_budget(settings, stale)
+    topics = materialize.look_for_stale_topics(settings, days, _today(settings))
+    for week in topics:
+        click.echo(f"{week.label}: {week.assets[0].asset}: {week.assets[0].reason}")
+    click.echo(
+        f"{len(topics)} weeks have topics to find again"
+        + (", and those after them whose ids go on from there" if topics else "")
+    )
     merges = materialize.look_for_stale_periods(settings, days)
     for one in merges:
         click.echo(f"{one.label}: {one.assets[0].asset}: {one.assets[0].reason}")
@@ -183,7 +190,7 @@ def repair(first: dt.date | None, last: dt.date | None, *, dry_run: bool) -> Non
     users = materialize.look_for_stale_users(settings)
     if users:
         click.echo(f"users: {users[0].asset}: {users[0].reason}")
-    if dry_run or not (stale or merges or users):
+    if dry_run or not (stale or topics or merges or users):
         return
     _materialize(settings, materialize.runs_of_stale_days(settings, stale), days)
 
@@ -384,13 +391,17 @@ def _run_range(settings: Settings, first: dt.date, last: dt.date) -> None:
 def _materialize(
     settings: Settings, runs: Iterable[PlannedRun], changed: Iterable[dt.date]
 ) -> None:
-    """Run, then make again what tells of the days that may have changed: weeks, months, users."""
+    """Run, then make again what tells of the days that may have changed.
+
+    Topics of weeks that are over, reports of weeks and months, users.
+    """
     from conversation_analytics.materialize import (  # noqa: PLC0415 - import budget
+        follow_ups,
         materialize,
-        merges_of,
     )
 
-    failures = materialize(settings, runs, lambda: merges_of(settings, changed))
+    today = _today(settings)
+    failures = materialize(settings, runs, lambda: follow_ups(settings, changed, today))
     for failure in failures:
         click.echo(f"failed: {failure}", err=True)
     if failures:

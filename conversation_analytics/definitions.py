@@ -20,7 +20,7 @@ from conversation_analytics.assets.periods import period_assets
 from conversation_analytics.assets.raw import raw_assets
 from conversation_analytics.assets.reports import report_assets
 from conversation_analytics.assets.topics import JOB as TOPICS_JOB
-from conversation_analytics.assets.topics import topic_assets
+from conversation_analytics.assets.topics import TOPIC_ASSETS, topic_assets
 from conversation_analytics.assets.translations import (
     SKIPPED_WITHOUT_TRANSLATOR,
     translation_assets,
@@ -50,9 +50,11 @@ from conversation_analytics.sensors.nocodb_changes import nocodb_changes
 from conversation_analytics.sensors.run_failures import run_failures
 from conversation_analytics.sensors.stale_days import repair_stale
 from conversation_analytics.sensors.stale_periods import merge_periods
+from conversation_analytics.sensors.stale_topics import find_topics_again
 from conversation_analytics.settings import Settings, load_settings
 
 _LATE, _OVERDUE = dt.timedelta(hours=26), dt.timedelta(hours=36)
+_WEEK = dt.timedelta(weeks=1)
 PartitionListener = Callable[[str, str | None], None]
 
 
@@ -121,6 +123,7 @@ def build_definitions(
             repair_stale(
                 daily_job, daily_graph(settings), steps_of(_wanted(chain, daily)), settings
             ),
+            find_topics_again(topics_job, settings),
             merge_periods(period_jobs, settings),
             run_failures(_webhook(settings), settings.dagster_ui_url),
         ],
@@ -131,10 +134,14 @@ def build_definitions(
 
 
 def _with_freshness(spec: dg.AssetSpec) -> dg.AssetSpec:
-    """Every zone is expected to be made each day: the nightly close makes yesterday."""
+    """Every zone is expected to be made each day: the nightly close makes yesterday.
+
+    Topics are of weeks that are over.
+    """
     if spec.partitions_def is None or spec.key.path[-1] in SKIPPED_WITHOUT_TRANSLATOR:
         return spec
-    policy = dg.FreshnessPolicy.time_window(fail_window=_OVERDUE, warn_window=_LATE)
+    more = _WEEK if spec.key.path[-1] in TOPIC_ASSETS else dt.timedelta(0)
+    policy = dg.FreshnessPolicy.time_window(fail_window=_OVERDUE + more, warn_window=_LATE + more)
     return dg.apply_freshness_policy(spec, policy)
 
 

@@ -29,10 +29,12 @@ from conversation_analytics.assets.lineage import (
     whole_steps,
 )
 from conversation_analytics.assets.periods import PERIODS_PER_RUN, stale_periods
+from conversation_analytics.assets.topics import JOB as TOPICS
+from conversation_analytics.assets.topics import MADE_TOGETHER, stale_topics
 from conversation_analytics.assets.users import USERS, stale_users
 from conversation_analytics.core.errors import AnalyticsError, RecordsError, SettingsError
 from conversation_analytics.core.period_report import PERIOD_REPORTS
-from conversation_analytics.core.periods import NAMES
+from conversation_analytics.core.periods import NAMES, Period
 from conversation_analytics.definitions import build_definitions, daily_graph, daily_steps
 from conversation_analytics.resources.connections import open_documents, open_lake
 from conversation_analytics.sensors.run_history import living_process
@@ -114,6 +116,49 @@ def runs_of_stale_days(settings: Settings, stale: Iterable[StaleDay]) -> list[Pl
     return runs_of(ranges_to_make(wanted))
 
 
+def look_for_stale_topics(
+    settings: Settings, days: Iterable[dt.date], today: dt.date
+) -> list[StalePeriod]:
+    """Return the weeks over by `today` that tell of `days` and whose topics are to be found again.
+
+    Raises:
+        AnalyticsError: a storage does not answer, or what is stored cannot be read.
+    """
+    with contextlib.closing(open_documents(settings)) as documents:
+        return list(stale_topics(open_lake(settings), documents, settings, days, today))
+
+
+def follow_ups(settings: Settings, days: Iterable[dt.date], today: dt.date) -> Iterator[PlannedRun]:
+    """Yield the runs that make again what tells of changed `days`: topics, then `merges_of`.
+
+    Each is looked for only when the one before is done: a week of topics with other ids makes the
+    next one stale, and both the reports of these weeks. No week of topics is yielded twice.
+
+    Args:
+        settings: of this process.
+        days: that may have changed.
+        today: weeks that are not over by then get no topics.
+
+    Raises:
+        AnalyticsError: a storage does not answer, or what is stored cannot be read.
+    """
+    touched, last = set(days), None
+    while stale := [
+        one
+        for one in look_for_stale_topics(settings, touched, today)
+        if last is None or one.start > last
+    ]:
+        wanted = {
+            one.key: whole_steps([asset.asset for asset in one.assets], MADE_TOGETHER)
+            for one in stale
+        }
+        first = ranges_to_make(wanted, Period.WEEK, PERIODS_PER_RUN)[0]
+        yield PlannedRun(TOPICS, first)
+        last = first.last
+        touched |= {one.start for one in stale if one.start <= last}
+    yield from merges_of(settings, touched)
+
+
 def merges_of(settings: Settings, days: Iterable[dt.date]) -> list[PlannedRun]:
     """Return the runs that make again what tells of changed `days`: weeks, months, users.
 
@@ -181,7 +226,8 @@ def materialize(
     Args:
         settings: of this process.
         runs: the first runs.
-        then: asked once the first runs are done.
+        then: asked once the first runs are done; each of its runs is drawn when the one before
+            is done.
 
     Returns:
         What failed, each in a sentence; a failed run does not keep the others from running.
@@ -208,20 +254,23 @@ def materialize(
             living_process(instance) as process,
         ):
 
-            def run_all(planned: Sequence[PlannedRun], done: int = 0) -> int:
-                total = done + sum(_size(definitions, run) for run in planned)
-                progress.update(bar, total=total)
-                for run in planned:
-                    result = _execute(definitions, run, instance, process)
-                    failures.extend(failures_of(result, run.label))
-                    _tell_of_files(result, on_partition)
-                    if interrupted():
-                        raise KeyboardInterrupt
-                return total
+            def make(run: PlannedRun) -> None:
+                result = _execute(definitions, run, instance, process)
+                failures.extend(failures_of(result, run.label))
+                _tell_of_files(result, on_partition)
+                if interrupted():
+                    raise KeyboardInterrupt
 
-            done = run_all(list(runs))
+            first = list(runs)
+            total = sum(_size(definitions, run) for run in first)
+            progress.update(bar, total=total)
+            for run in first:
+                make(run)
             try:
-                run_all(list(then()), done)
+                for run in then():
+                    total += _size(definitions, run)
+                    progress.update(bar, total=total)
+                    make(run)
             except AnalyticsError as error:
                 failures.append(str(error))
         progress.update(bar, description="done" if not failures else "failed")

@@ -387,6 +387,7 @@ SETTINGS: tuple[Setting, ...] = (
             ("ANALYTICS_REPORTS", "reports by period and app"),
             ("DEAD_LETTERS", "rows that could not be typed, with reason, since when, how often"),
             ("USER_ANALYTICS", "one document per user and app, and one per user over all apps"),
+            ("TOPICS", "one document per topic shown and week"),
         )
     ),
     _setting(_DOCS, "SQLITE_PATH", "data/documents.sqlite", "a file path",

@@ -8,11 +8,12 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from conversation_analytics.assets.day_partials import held_days, read_partials
+from conversation_analytics.assets.day_partials import held_days, input_name, read_partials
 from conversation_analytics.assets.lineage import stored_day
 from conversation_analytics.assets.partitions import COMPUTED_BY, DailyChain, lake_in
 from conversation_analytics.assets.report_files import period_report_files
 from conversation_analytics.assets.report_types import report_frame_type
+from conversation_analytics.assets.week_topics import topics_told
 from conversation_analytics.core.documents import report_documents
 from conversation_analytics.core.hourly import hours_of_week
 from conversation_analytics.core.partials import partials_of_days
@@ -21,6 +22,7 @@ from conversation_analytics.core.period_report import PERIOD_REPORTS, period_rep
 from conversation_analytics.core.periods import NAMES, Period, Span
 from conversation_analytics.core.schemas import CATEGORY_PARTIALS, DAILY_PARTIALS
 from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
+from conversation_analytics.core.topic_tables import TOPICS
 from conversation_analytics.documents.store import DocumentStore
 from conversation_analytics.io_managers.lake_io import begin_outputs, column_schema
 from conversation_analytics.io_managers.read_log import ReadLog, attempt_of
@@ -68,7 +70,7 @@ def period_assets(chain: DailyChain, period: Period) -> list[dg.AssetsDefinition
     }
     return [
         _report(period, common),
-        period_report_files(period, common),
+        period_report_files(chain, period, common),
         _documents(chain, period, common),
     ]
 
@@ -89,6 +91,7 @@ def stale_periods(
             days come first.
     """
     held = held_days(lake)
+    with_topics = frozenset(lake.keys(TOPICS) if period is Period.WEEK else ())
     touched = {one for day in held.those(days) for one in _told_by(period, day)}
     digests: dict[str, StoredPartition | None] = {}
     stale = []
@@ -97,6 +100,10 @@ def stale_periods(
         if not held.those(own):
             continue
         inputs = held.inputs([*before, *own])
+        topics = {
+            input_name(TOPICS, week): StoredPartition(sha256, {})
+            for week, sha256 in topics_told(lake, start, with_topics).items()
+        }
         for input_, (table, day) in inputs.items():
             if input_ not in digests:
                 info = lake.stat(table, day)
@@ -104,11 +111,11 @@ def stale_periods(
         report, name = PERIOD_REPORTS[period].name, NAMES[period]
         graph = {
             report: tuple(inputs),
-            f"{name}_report_files": (report, *held.inputs(own)),
+            f"{name}_report_files": (report, *held.inputs(own), *topics),
             f"{name}_report_documents": (report,),
         }
         stored = stored_day(graph, lake, documents, start.isoformat())
-        if found := stale_assets(digests | stored, graph, {report: COMPUTED_BY}):
+        if found := stale_assets(digests | topics | stored, graph, {report: COMPUTED_BY}):
             stale.append(StalePeriod(period, start, found))
     return tuple(stale)
 
@@ -116,7 +123,7 @@ def stale_periods(
 def _told_by(period: Period, day: dt.date) -> tuple[dt.date, dt.date]:
     """Return the periods whose reports tell of a day: its own, and the next as the one before."""
     start = period.start_of(day)
-    return start, period.end_of(start) + dt.timedelta(days=1)
+    return start, period.after(start)
 
 
 def _report(period: Period, common: dict[str, Any]) -> dg.AssetsDefinition:

@@ -17,6 +17,7 @@ from conversation_analytics.assets.lineage import (
     files_inputs_path,
 )
 from conversation_analytics.assets.partitions import DailyChain, lake_in, lake_ins
+from conversation_analytics.assets.week_topics import read_topic_changes
 from conversation_analytics.core.cohorts import USER_COHORTS, USER_GROWTH
 from conversation_analytics.core.daily_report import daily_report as report_of_day
 from conversation_analytics.core.hourly import hourly_turns, hours_of_week
@@ -26,6 +27,7 @@ from conversation_analytics.core.partitions import Partitioned
 from conversation_analytics.core.period_report import PERIOD_REPORTS
 from conversation_analytics.core.periods import NAMES, Period, Span
 from conversation_analytics.core.schemas import CATEGORY_PARTIALS, DAILY_PARTIALS, DAILY_REPORT
+from conversation_analytics.core.topic_tables import TOPICS
 from conversation_analytics.core.user_analytics import USER_ANALYTICS
 from conversation_analytics.core.user_spread import share_of_the_busiest, user_spread
 from conversation_analytics.io_managers.read_log import ReadLog, attempt_of
@@ -83,27 +85,38 @@ def daily_report_files(chain: DailyChain) -> dg.AssetsDefinition:
     return files
 
 
-def period_report_files(period: Period, common: Mapping[str, Any]) -> dg.AssetsDefinition:
+def period_report_files(
+    chain: DailyChain, period: Period, common: Mapping[str, Any]
+) -> dg.AssetsDefinition:
     """Return the asset of the files of a week or month.
 
     Args:
+        chain: of the days.
         period: week or month.
         common: arguments of every asset of the period.
     """
     folder, schema = NAMES[period], PERIOD_REPORTS[period]
     own_days = dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
+    both_weeks = dg.TimeWindowPartitionMapping(
+        start_offset=-1, allow_nonexistent_upstream_partitions=True
+    )
+    of_weeks = period is Period.WEEK
 
     @dg.asset(
         name=f"{folder}_report_files",
         group_name="reports",
         ins={schema.name: lake_in(schema)},
         deps=[
-            dg.AssetDep(table.name, partition_mapping=own_days)
-            for table in (DAILY_PARTIALS, CATEGORY_PARTIALS)
+            *(
+                dg.AssetDep(table.name, partition_mapping=own_days)
+                for table in (DAILY_PARTIALS, CATEGORY_PARTIALS)
+            ),
+            *([dg.AssetDep(TOPICS.name, partition_mapping=both_weeks)] if of_weeks else []),
         ],
         kinds={"html", "csv"},
         description=f"The report of the {period.value} as a self-contained HTML page, Markdown and "
-        f"CSV below `reports/{folder}/` of the lake, named by its first day.",
+        f"CSV below `reports/{folder}/` of the lake, named by its first day."
+        + (" With its topics beside the week before, if they have been found." if of_weeks else ""),
         **common,
     )
     def files(
@@ -125,9 +138,14 @@ def period_report_files(period: Period, common: Mapping[str, Any]) -> dg.AssetsD
                 for day, partials in zip(own, read, strict=True):
                     days.append(report_of_day(partials.lazy(), day))
                     hours.append(partials.filter(pl.col("kind") == "hours"))
+                topics = (
+                    read_topic_changes(lake, reads, attempt, start, chain.settings)
+                    if of_weeks
+                    else None
+                )
                 shown = pages.PeriodReport(
                     Span.of(period, start), reports[schema.name][key], pl.concat(days),
-                    hours_of_week(pl.concat(hours)),
+                    hours_of_week(pl.concat(hours)), topics=None if topics is None else topics[1],
                 )  # fmt: skip
                 write(
                     key,

@@ -38,6 +38,10 @@ class Period(StrEnum):
         """Return the first day of the period before the one that begins with `start`."""
         return self.start_of(start - dt.timedelta(days=1))
 
+    def after(self, start: dt.date) -> dt.date:
+        """Return the first day of the period after the one that begins with `start`."""
+        return self.end_of(start) + dt.timedelta(days=1)
+
     def days_of(self, start: dt.date) -> tuple[dt.date, ...]:
         """Return the days of the period that begins with `start`."""
         return tuple(days_between(start, self.end_of(start)))

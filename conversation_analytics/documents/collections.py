@@ -99,6 +99,18 @@ def translations(name: str = "translations") -> CollectionSpec:
     )
 
 
+def topics(name: str = "topics") -> CollectionSpec:
+    """Topics: of a week by size, or one over the weeks."""
+    return CollectionSpec(
+        name,
+        (
+            _ascending("week", "conversations"),
+            _ascending("topic_id", "week"),
+            partition_index(),
+        ),
+    )
+
+
 def user_analytics(name: str = "user_analytics") -> CollectionSpec:
     """Users: by user, by app and last turn, by cohort."""
     return CollectionSpec(

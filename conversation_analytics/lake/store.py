@@ -191,6 +191,15 @@ class Lake:
         )  # fmt: skip
         return written
 
+    def digest(self, schema: TableSchema, frame: pl.DataFrame) -> str:
+        """Return the digest that a partition of these rows has once `write` has stored it.
+
+        Raises:
+            LakeError: the frame is not of the schema.
+        """
+        require_schema(frame, schema)
+        return encode_partition(schema.conform(frame), schema, self.options, {}).sha256
+
     def read(self, schema: TableSchema, key: str | None) -> pl.DataFrame:
         """Return one partition, exactly of the schema and in its row order.
 

@@ -40,6 +40,7 @@ from conversation_analytics.reports.index import navigation
 from conversation_analytics.reports.labels import label_cards, labels_of_period
 from conversation_analytics.reports.markup import csv_text, html_text, markdown_text
 from conversation_analytics.reports.page import page
+from conversation_analytics.reports.topics import topic_cards, topic_lines
 from conversation_analytics.reports.values import (
     DayValues,
     app_label,
@@ -74,6 +75,7 @@ class PeriodReport:
         only: the one app that everything is of; None: of all apps.
         before_held: how many days of the period before are held; None: not told.
         linked: whether the page is among the other pages, so that its links lead to them.
+        topics: of the week, columns of `core.topic_changes.TOPIC_CHANGES`; None: none were found.
     """
 
     span: Span
@@ -83,6 +85,7 @@ class PeriodReport:
     only: str | None = None
     before_held: int | None = None
     linked: bool = True
+    topics: pl.DataFrame | None = None
 
     @property
     def told(self) -> pl.DataFrame:
@@ -109,6 +112,7 @@ def period_html(shown: PeriodReport) -> str:
         *_cards_in_time(shown, now),
         _lengths_card(now),
         *([turns_card(now), latency_card(now)] if by_app else []),
+        *([] if shown.topics is None else topic_cards(shown.topics)),
         *(one for labels in dimensions for one in labels[:-1]),
         *([*(cost_card(now, code) for code in now.currencies), errors_card(now)] if by_app else []),
         *(one for labels in dimensions for one in labels[-1:]),
@@ -301,6 +305,8 @@ def period_markdown(shown: PeriodReport) -> str:
     for app in (*now.apps, None):
         row = (app_label(app), *(now.text(name, app) for name in TABLE))
         lines.append(f"| {' | '.join(map(markdown_text, row))} |")
+    if shown.topics is not None:
+        lines += topic_lines(shown.topics)
     return "\n".join(lines) + "\n"
 
 

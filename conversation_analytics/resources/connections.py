@@ -262,4 +262,5 @@ def collection_specs(settings: Settings) -> tuple[CollectionSpec, ...]:
         collections.categories(settings.mongodb_categories_collection),
         collections.user_analytics(settings.mongodb_user_analytics_collection),
         collections.translations(settings.mongodb_translations_collection),
+        collections.topics(settings.mongodb_topics_collection),
     )

@@ -1,0 +1,242 @@
+"""Weeks of topics: found in order, and again where their messages or the week before changed."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import pytest
+
+from conversation_analytics.assets.periods import stale_periods
+from conversation_analytics.core.periods import Period
+from conversation_analytics.core.schemas import MESSAGES
+from conversation_analytics.core.topic_tables import CONVERSATION_TOPICS, TOPICS
+from conversation_analytics.io_managers.document_io import MADE_FROM
+from conversation_analytics.materialize import PlannedRun, follow_ups, look_for_stale_topics
+from conversation_analytics.resources.connections import open_documents, open_lake
+from conversation_analytics_tests.assets.topic_weeks import topic_settings, write_day
+from conversation_analytics_tests.platform import run_job
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from conversation_analytics.settings import Settings
+
+WEEK = dt.timedelta(weeks=1)
+FIRST = dt.date(2026, 11, 2)
+SECOND, THIRD = FIRST + WEEK, FIRST + 2 * WEEK
+OVER = THIRD + WEEK
+"""A day on which all three weeks are over."""
+DAYS = [one + dt.timedelta(days=day) for one in (FIRST, SECOND, THIRD) for day in (0, 2)]
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as made:
+        yield made
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    made = topic_settings(tmp_path, FIRST)
+    for day in DAYS:
+        write_day(open_lake(made), day, {"refund": 9, "parcel": 9, "password": 9})
+    return made
+
+
+def stale(settings: Settings, today: dt.date = OVER, *days: dt.date) -> dict[str, str]:
+    """Return why the topics of weeks are stale, by week."""
+    return {
+        one.label: one.assets[0].reason
+        for one in look_for_stale_topics(settings, days or DAYS, today)
+    }
+
+
+def run(settings: Settings, planned: PlannedRun, instance: dg.DagsterInstance) -> str:
+    first = last = None
+    if planned.partitions is not None:
+        first, last = planned.partitions.first.isoformat(), planned.partitions.last.isoformat()
+    run_job(settings, planned.job, first, last, instance=instance)
+    return f"{planned.job} {planned.label}"
+
+
+def follow(
+    settings: Settings, instance: dg.DagsterInstance, *days: dt.date, today: dt.date = OVER
+) -> list[str]:
+    """Make what follows from changed days, as `run`, `backfill` and `repair` do."""
+    return [run(settings, one, instance) for one in follow_ups(settings, days or DAYS, today)]
+
+
+def test_weeks_that_are_over_are_made_in_order_and_are_then_as_they_should_be(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    assert stale(settings, THIRD + dt.timedelta(days=6)) == {
+        "2026-W45": "missing", "2026-W46": "missing",
+    }  # fmt: skip
+    sunday = THIRD + dt.timedelta(days=6)
+    assert follow(settings, instance, today=sunday) == ["topics 2026-W45 to 2026-W46"]
+    assert follow(settings, instance) == ["topics 2026-W47"]
+    assert stale(settings) == {}
+    assert follow(settings, instance) == []
+    lake = open_lake(settings)
+    weeks = [lake.read(TOPICS, one.isoformat()) for one in (FIRST, SECOND, THIRD)]
+    assert {tuple(one.filter("shown")["topic_id"]) for one in weeks} == {
+        ("2026-11-02-001", "2026-11-02-002", "2026-11-02-003")
+    }
+    # Of a week that was made in the same run, and of one that was not.
+    for key, before in ((SECOND, FIRST), (THIRD, SECOND)):
+        recorded = lake.stat(TOPICS, key.isoformat()).inputs
+        assert recorded[f"topics/{before}"] == lake.stat(TOPICS, before.isoformat()).sha256
+
+
+def test_a_changed_day_makes_its_week_again_and_later_ones_only_where_topics_changed(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    follow(settings, instance)
+    lake = open_lake(settings)
+    digests = [lake.stat(TOPICS, one.isoformat()).sha256 for one in (FIRST, SECOND, THIRD)]
+
+    # A day is written again with other bytes but the same texts: the next week stays.
+    held, info = lake.read_with_info(MESSAGES, FIRST.isoformat())
+    lake.write(MESSAGES, FIRST.isoformat(), held.with_columns(latency_s=1.0), inputs=info.inputs)
+    assert stale(settings) == {"2026-W45": f"messages/{FIRST} has changed since"}
+    assert follow(settings, instance, FIRST) == ["topics 2026-W45"]
+    assert [lake.stat(TOPICS, one.isoformat()).sha256 for one in (FIRST, SECOND, THIRD)] == digests
+
+    # New conversations came: what goes on from this week is found again, to the end.
+    write_day(lake, FIRST, {"refund": 9, "parcel": 9, "password": 9, "weather": 9})
+    assert stale(settings) == {"2026-W45": f"messages/{FIRST} has changed since"}
+    assert follow(settings, instance, FIRST) == [
+        "topics 2026-W45", "topics 2026-W46", "topics 2026-W47",
+    ]  # fmt: skip
+    assert stale(settings) == {}
+
+
+def test_a_new_day_another_limit_and_a_lost_table_make_weeks_stale(
+    tmp_path: Path, settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    follow(settings, instance)
+    lake = open_lake(settings)
+    friday = SECOND + dt.timedelta(days=4)
+    write_day(lake, friday, {"refund": 3})
+    assert stale(settings) == {"2026-W46": f"messages/{friday} has changed since"}
+    assert stale(settings, OVER, THIRD) == {}
+    follow(settings, instance)
+    other = topic_settings(tmp_path, FIRST, TOPIC_MIN_USERS="4")
+    assert set(stale(other)) == {"2026-W45", "2026-W46", "2026-W47"}
+    folder = f"{CONVERSATION_TOPICS.name}/year=2026/month=11/day=16"
+    lake.objects.delete(f"{folder}/part-000.parquet")
+    assert stale(settings) == {"2026-W47": "missing"}
+    assert follow(settings, instance) == ["topics 2026-W47"]
+
+
+def test_a_week_that_fails_is_tried_once_and_keeps_no_other_from_being_made(
+    settings: Settings,
+) -> None:
+    """Nothing is made here, as if every run failed: the runs come to an end all the same."""
+    planned = [one.label for one in follow_ups(settings, DAYS, OVER)]
+    assert planned == ["2026-W45 to 2026-W47"]
+
+
+def documents_of(settings: Settings, week: dt.date) -> dict[str, dict[str, Any]]:
+    with contextlib.closing(open_documents(settings)) as documents:
+        found = documents.find(settings.mongodb_topics_collection, {"week": week.isoformat()})
+        return {one["topic_id"]: one for one in found}
+
+
+def test_documents_are_of_what_is_shown_and_stale_with_the_topics(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    lake = open_lake(settings)
+    write_day(lake, DAYS[0], {"refund": 30, "parcel": 9, "password": 9, "weather": 2})
+    follow(settings, instance)
+    first, second = documents_of(settings, FIRST), documents_of(settings, SECOND)
+    held = lake.read(TOPICS, FIRST.isoformat())
+    assert set(first) == set(held.filter("shown")["topic_id"])
+    assert all(one["users"] >= 3 and one["conversations"] >= 3 for one in first.values())
+    assert {one["change"] for one in first.values()} == {None}
+    assert {one["change"] for one in second.values()} <= {"as before", "shrunk", "grown", "new"}
+    with contextlib.closing(open_documents(settings)) as documents:
+        documents.replace_partition(MADE_FROM, f"topic_documents/{SECOND}", [])
+    assert stale(settings) == {"2026-W46": "missing"}
+    [planned] = follow_ups(settings, DAYS, OVER)
+    assert planned.partitions is not None
+    assert planned.partitions.assets == ("topic_documents",)
+    # The week before tells in the documents of the next one, too.
+    write_day(lake, DAYS[0], {"parcel": 9, "password": 9})
+    follow(settings, instance)
+    assert stale(settings) == {}
+    shown = documents_of(settings, FIRST).keys()
+    again = documents_of(settings, SECOND)
+    assert {one for one, document in again.items() if document["change"] == "new"} == {
+        *(again.keys() - shown)
+    }
+
+
+def test_the_page_of_a_week_tells_its_topics_and_follows_them(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    limits = {"TOPIC_MIN_USERS": "2", "TOPIC_MIN_CONVERSATIONS": "2"}
+    settings = topic_settings(tmp_path, FIRST, SAMPLE_TURNS_PER_DAY="40", **limits)
+    days = [FIRST, FIRST + dt.timedelta(days=1), SECOND]
+    run_job(settings, "daily", FIRST.isoformat(), days[1].isoformat(), instance=instance)
+    run_job(settings, "daily", SECOND.isoformat(), instance=instance)
+    lake = open_lake(settings)
+
+    def pages() -> list[str]:
+        return [
+            lake.get_report(f"weekly/{week}.{ending}").decode()
+            for week in (FIRST, SECOND)
+            for ending in ("html", "md")
+        ]
+
+    run_job(settings, "weekly", FIRST.isoformat(), SECOND.isoformat(), instance=instance)
+    assert not any("Topics of the week" in one or "| topic |" in one for one in pages())
+    # As in `run`: topics first, then the pages of both weeks, which tell them now.
+    assert follow(settings, instance, *days)[:2] == [
+        "topics 2026-W45 to 2026-W46", "weekly 2026-W45 to 2026-W46",
+    ]  # fmt: skip
+    first, _, second, lines = pages()
+    assert "Topics of the week" in first
+    assert "gone" in second
+    assert "| topic |" in lines
+    held = lake.read(TOPICS, SECOND.isoformat())
+    [largest] = held.filter("shown").sort("conversations", descending=True).head(1)["conversations"]
+    assert f"| {largest} |" in lines
+    for one in held.filter(~held["shown"])["topic_id"]:
+        assert one not in second
+    inputs = json.loads(lake.get_report(f"weekly/{SECOND}.inputs.json"))
+    assert {f"topics/{FIRST}", f"topics/{SECOND}"} <= inputs.keys()
+
+    # Other topics, other pages: of the week, and of the next one, which stands beside it.
+    found, info = lake.read_with_info(TOPICS, FIRST.isoformat())
+    lake.write(TOPICS, FIRST.isoformat(), found.head(1), inputs=info.inputs)
+    with contextlib.closing(open_documents(settings)) as documents:
+        weeks = stale_periods(lake, documents, Period.WEEK, [FIRST])
+    assert {one.label: one.assets[0].asset for one in weeks} == {
+        "2026-W45": "weekly_report_files", "2026-W46": "weekly_report_files",
+    }  # fmt: skip
+
+
+def test_topics_that_an_earlier_version_wrote_are_found_again_from_the_first_one_on(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    follow(settings, instance)
+    lake = open_lake(settings)
+    before = {one: lake.read(TOPICS, one.isoformat()) for one in (FIRST, SECOND, THIRD)}
+    other = replace(TOPICS, columns=TOPICS.columns[:-1])
+    for week, frame in before.items():
+        lake.write(other, week.isoformat(), frame.drop(TOPICS.columns[-1].name))
+    # Looked at are the weeks of the last day alone: those that its ids go on from come first.
+    assert set(stale(settings, OVER, DAYS[-1])) == {"2026-W45", "2026-W46", "2026-W47"}
+    with contextlib.closing(open_documents(settings)) as documents:
+        assert stale_periods(lake, documents, Period.WEEK, DAYS) == ()  # no day has partials here
+    follow(settings, instance, DAYS[-1])
+    assert {one: lake.read(TOPICS, one.isoformat()).rows() for one in before} == {
+        one: frame.rows() for one, frame in before.items()
+    }
