@@ -586,8 +586,9 @@ def app_sums(partials: pl.LazyFrame, days: int) -> pl.LazyFrame:
     parts = (
         counts.drop("sessions", "handoffs"),
         nothing,
-        _conversation_sums(partials.filter(pl.col("kind") == "conversations")),
-        _user_sums(partials.filter(pl.col("kind") == "users")),
+        # Cached by hand: each is gone through several times.
+        _conversation_sums(partials.filter(pl.col("kind") == "conversations").cache()),
+        _user_sums(partials.filter(pl.col("kind") == "users").cache()),
         *sketches,
     )
     # Each column comes from one of the frames, so the greatest value is the only one: 0 at
