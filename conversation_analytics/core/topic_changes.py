@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from conversation_analytics.core.documents import Document
 
-NEW, GONE, GROWN, SHRUNK, AS_BEFORE = "new", "gone", "grown", "shrunk", "as before"
+NEW, GONE, GROWN, SHRUNK, NO_CLEAR_CHANGE = "new", "gone", "grown", "shrunk", "no clear change"
 _DEVIATIONS: Final = 2
 """So many standard deviations of a difference of counts are more than chance."""
 
@@ -53,8 +53,8 @@ def topic_changes(
         Columns of `TOPIC_CHANGES`, the largest topic first, then those that are gone (their
         `conversations`, `users`, `share` and `group_id` are null) with the largest before first.
         `label` is null where no word was said by enough users. `share` is of the conversations
-        of the topics shown, 0 to 1. `change` is `new`, `gone`, `grown`, `shrunk`, `as before`,
-        or null without a week before; grown and shrunk by more than chance: two standard
+        of the topics shown, 0 to 1. `change` is `new`, `gone`, `grown`, `shrunk`,
+        `no clear change`, or null without a week before; grown and shrunk by more than chance: two standard
         deviations of the difference, 2 * sqrt(sum of both).
     """
     own = _shown(now, min_users, min_conversations)
@@ -131,5 +131,5 @@ def _change(now: int, before: int | None) -> str:
     if before is None:
         return NEW
     if abs(now - before) <= _DEVIATIONS * math.sqrt(now + before):
-        return AS_BEFORE
+        return NO_CLEAR_CHANGE
     return GROWN if now > before else SHRUNK

@@ -107,14 +107,16 @@ def period_html(shown: PeriodReport) -> str:
     found = _held(shown)
     known = before if before.get("turns") else None
     dimensions = [label_cards(now, one) for one in labels_of_period(shown.report)]
+    topics = [] if shown.topics is None else topic_cards(shown.topics)
     by_app = shown.only is None
     cards = [
         *_cards_in_time(shown, now),
         _lengths_card(now),
         *([turns_card(now), latency_card(now)] if by_app else []),
-        *([] if shown.topics is None else topic_cards(shown.topics)),
+        *topics[:-1],
         *(one for labels in dimensions for one in labels[:-1]),
         *([*(cost_card(now, code) for code in now.currencies), errors_card(now)] if by_app else []),
+        *topics[-1:],
         *(one for labels in dimensions for one in labels[-1:]),
         *([apps_card(now)] if by_app else []),
         definitions_card(now),

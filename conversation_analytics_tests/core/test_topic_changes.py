@@ -52,7 +52,7 @@ def test_growth_and_shrinkage_are_told_largest_first() -> None:
     now = week(a=(100, 9), b=(90, 9), c=(10, 9), hidden=(30, 9), fresh=(6, 6), d=(3, 3))
     assert list(told(now, before).items()) == [
         ("a", (100, "grown", 50)),
-        ("b", (90, "as before", 100)),
+        ("b", (90, "no clear change", 100)),
         ("hidden", (30, "new", None)),
         ("c", (10, "shrunk", 40)),
         ("fresh", (6, "new", None)),
@@ -110,5 +110,5 @@ def test_documents_are_of_the_topics_shown_alone() -> None:
     assert document == {
         "_id": "2026-11-09:a", "week": "2026-11-09", "topic_id": "a", "group_id": 0,
         "label": "about a", "words": ["about", "a"], "examples": ["c1"], "conversations": 50,
-        "users": 9, "share": 1.0, "change": "as before", "conversations_before": 49,
+        "users": 9, "share": 1.0, "change": "no clear change", "conversations_before": 49,
     }  # fmt: skip
