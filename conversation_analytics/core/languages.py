@@ -34,6 +34,8 @@ _LIKELY: Final = 0.5
 """A weak text that nothing in its conversation helps is `und` below this confidence."""
 _SURE: Final = 0.9
 """A short text is believed from this confidence on, without looking at its conversation."""
+_DIGITS: Final = 4
+"""Of confidences: the last bits of a detector's differ between machines."""
 _FEW_LETTERS: Final = 12
 _BATCH: Final = 50_000
 """Texts that are looked at together: what is counted of each takes more room than the text."""
@@ -184,7 +186,7 @@ def message_languages(
             told.filter(pl.col("side") == side).select(
                 "id",
                 pl.col("language").alias(f"{side}_language"),
-                pl.col("confidence").alias(f"{side}_confidence"),
+                pl.col("confidence").round(_DIGITS).alias(f"{side}_confidence"),
                 pl.col("by").alias(f"{side}_by"),
             ),
             on="id",

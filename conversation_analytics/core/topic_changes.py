@@ -54,8 +54,8 @@ def topic_changes(
         `conversations`, `users`, `share` and `group_id` are null) with the largest before first.
         `label` is null where no word was said by enough users. `share` is of the conversations
         of the topics shown, 0 to 1. `change` is `new`, `gone`, `grown`, `shrunk`,
-        `no clear change`, or null without a week before; grown and shrunk by more than chance: two standard
-        deviations of the difference, 2 * sqrt(sum of both).
+        `no clear change`, or null without a week before; grown and shrunk by more than chance: two
+        standard deviations of the difference, 2 * sqrt(sum of both).
     """
     own = _shown(now, min_users, min_conversations)
     then = None if before is None else _shown(before, min_users, min_conversations)
