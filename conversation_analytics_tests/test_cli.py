@@ -16,9 +16,10 @@ import polars as pl
 import pytest
 
 from conversation_analytics.assets.partitions import origin
+from conversation_analytics.assets.topics import JOB as TOPICS_JOB
 from conversation_analytics.core import schemas
 from conversation_analytics.core.period_report import PERIOD_REPORTS
-from conversation_analytics.core.periods import NAMES, starts_of
+from conversation_analytics.core.periods import NAMES, Period, starts_of
 from conversation_analytics.definitions import build_definitions, daily_graph
 from conversation_analytics.documents.store import SqliteConfig, open_store
 from conversation_analytics.lake.objects import LocalObjects
@@ -44,6 +45,8 @@ def test_run_then_status_then_check(tmp_path: Path) -> None:
     partitions = {"undated": 1, "users": 1} | {
         NAMES[period]: len(starts_of(period, days)) for period in PERIOD_REPORTS
     }
+    weeks = starts_of(Period.WEEK, days)
+    partitions[TOPICS_JOB] = sum(Period.WEEK.end_of(week) < today for week in weeks)
     steps = 2 * len(daily_graph(settings)) + sum(
         count * len(set(jobs.resolve_job_def(name).asset_layer.executable_asset_keys))
         for name, count in partitions.items()
