@@ -16,6 +16,7 @@ from conversation_analytics.assets import users
 from conversation_analytics.assets.users import stale_users
 from conversation_analytics.core import schemas
 from conversation_analytics.core.cohorts import USER_COHORTS, USER_GROWTH
+from conversation_analytics.core.languages import MESSAGE_LANGUAGE
 from conversation_analytics.core.user_analytics import USER_ANALYTICS, users_of_days
 from conversation_analytics.definitions import build_definitions
 from conversation_analytics.io_managers import retries
@@ -88,6 +89,8 @@ def test_users_are_what_the_rows_of_all_days_say_and_follow_a_changed_day(
         for row in lake.read(USER_ANALYTICS, None).to_dicts()
     }
     messages, feedbacks = rows_of(settings, schemas.MESSAGES), rows_of(settings, schemas.FEEDBACKS)
+    languages = {row["id"]: row["query_language"] for row in rows_of(settings, MESSAGE_LANGUAGE)}
+    messages = [row | {"query_language": languages[row["id"]]} for row in messages]
     zone = settings.analytics_timezone.key
     assert people == users_oracle.users(messages, feedbacks, LAST, zone)
     assert any(row["likes"] for row in people.values())
