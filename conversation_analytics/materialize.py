@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from dagster_shared.error import SerializableErrorInfo
+
     from conversation_analytics.assets.lineage import StaleDay
     from conversation_analytics.assets.periods import StalePeriod
     from conversation_analytics.core.staleness import StaleAsset
@@ -364,20 +366,12 @@ def failures_of(result: dg.ExecuteInProcessResult, rows: str) -> list[str]:
     """
     told = []
     for event in result.get_step_failure_events():
-        error = event.step_failure_data.error
-        chain = []
-        while error is not None:
-            chain.append(error)
-            error = error.cause
+        chain = _chain(event.step_failure_data.error)
         if any(one.cls_name == "DagsterExecutionInterruptedError" for one in chain):
             raise KeyboardInterrupt
         if any(one.cls_name == "DagsterAssetCheckFailedError" for one in chain):
             continue  # the checks themselves say more
-        # Ours say what to do; where there is none, the cause of all causes says most.
-        ours = [one for one in chain if one.cls_name in _our_errors()]
-        text = (ours or chain)[0 if ours else -1].message.strip() if chain else "no error recorded"
-        text = text.removeprefix(f"{AnalyticsError.__module__}.")
-        told.append(f"{event.step_key} ({rows}): {text}")
+        told.append(f"{event.step_key} ({rows}): {_reason(chain)}")
     for check in result.get_asset_check_evaluations():
         if not check.passed and check.severity.value == "ERROR":
             of = check.partition or rows
@@ -385,7 +379,33 @@ def failures_of(result: dg.ExecuteInProcessResult, rows: str) -> list[str]:
                 f"{check.asset_key.to_user_string()} ({of}): check {check.check_name}: "
                 f"{check.description}"
             )
-    return told or ([] if result.success else [f"run {result.run_id} ({rows}): no step failed"])
+    if told or result.success:
+        return told
+    # No step began: a resource, say the translator, could not be opened.
+    failed = [one for one in result.all_events if one.event_type is dg.DagsterEventType.RUN_FAILURE]
+    return [
+        f"run {result.run_id} ({rows}): {_reason(_chain(one.job_failure_data.error))}"
+        for one in failed
+    ] or [f"run {result.run_id} ({rows}): Dagster recorded no error"]
+
+
+def _chain(error: SerializableErrorInfo | None) -> list[SerializableErrorInfo]:
+    """Return an error and its causes, the first cause last."""
+    chain = []
+    while error is not None:
+        chain.append(error)
+        error = error.cause
+    return chain
+
+
+def _reason(chain: Sequence[SerializableErrorInfo]) -> str:
+    """Return what of an error and its causes says most."""
+    if not chain:
+        return "no error recorded"
+    # Ours say what to do; where there is none, the cause of all causes says most.
+    ours = [one for one in chain if one.cls_name in _our_errors()]
+    text = (ours or chain)[0 if ours else -1].message.strip()
+    return text.removeprefix(f"{AnalyticsError.__module__}.")
 
 
 def _our_errors() -> frozenset[str]:

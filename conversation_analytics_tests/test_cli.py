@@ -322,6 +322,7 @@ def test_repair_translates_what_waits_a_budget_at_a_time(tmp_path: Path) -> None
         "TRANSLATOR": "in_process", "TRANSLATOR_BATCH_CHARACTERS": "300",
         "TRANSLATOR_FACTORY": "conversation_analytics_tests.core.translating:logged_engine",
         "TRANSLATOR_CHARACTERS_PER_RUN": "300", LOG_VARIABLE: str(log), **FEW,
+        "PYTHONPATH": str(ROOT),
     }  # fmt: skip
     ran = typed(tmp_path, "run", "--days", "1", **FEW)
     assert "skipped: no translator is configured" in ran.stdout

@@ -7,7 +7,7 @@ import contextlib
 import dagster as dg
 import pytest
 
-from conversation_analytics.core.errors import LakeError
+from conversation_analytics.core.errors import LakeError, SettingsError
 from conversation_analytics.materialize import failures_of
 
 
@@ -38,3 +38,20 @@ def test_an_interrupted_run_is_no_failed_one(interrupted: bool) -> None:  # noqa
     result = dg.materialize([table], raise_on_error=False)
     with pytest.raises(KeyboardInterrupt) if interrupted else contextlib.nullcontext():
         assert failures_of(result, "a day") == ["table (a day): LakeError: no space"]
+
+
+def test_a_resource_that_cannot_be_opened_says_why() -> None:
+    @dg.resource
+    def translator(_: dg.InitResourceContext) -> None:
+        raise SettingsError("TRANSLATOR_FACTORY is 'x': expected package.module:function")
+
+    @dg.asset(required_resource_keys={"translator"})
+    def table() -> None:
+        """Nothing."""
+
+    result = dg.materialize([table], resources={"translator": translator}, raise_on_error=False)
+    [told] = failures_of(result, "a day")
+    assert told == (
+        f"run {result.run_id} (a day): SettingsError: TRANSLATOR_FACTORY is 'x': expected "
+        "package.module:function"
+    )
