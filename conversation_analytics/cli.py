@@ -381,11 +381,12 @@ def _run_range(settings: Settings, first: dt.date, last: dt.date) -> None:
     _check_days(settings, first, last)
     from conversation_analytics.assets.lineage import ranges_to_make  # noqa: PLC0415
     from conversation_analytics.definitions import daily_graph  # noqa: PLC0415
-    from conversation_analytics.materialize import UNDATED, runs_of  # noqa: PLC0415
+    from conversation_analytics.materialize import CORRECTIONS, UNDATED, runs_of  # noqa: PLC0415
 
     days, every = list(days_between(first, last)), tuple(daily_graph(settings))
     ranges = ranges_to_make({day.isoformat(): every for day in days})
-    _materialize(settings, [UNDATED, *runs_of(ranges)], days)
+    corrections = [CORRECTIONS] if settings.nocodb_corrections_table else []
+    _materialize(settings, [*corrections, UNDATED, *runs_of(ranges)], days)
 
 
 def _materialize(
@@ -764,10 +765,22 @@ def _probes(settings: Settings) -> Iterator[tuple[str, bool, str]]:
             yield "nocodb", False, str(error)
     else:
         yield "source", True, "sample: made on this machine, nothing to reach"
+
+    def corrections() -> str:
+        rows = rows_of(connections.corrections_at_source(settings))
+        refused = refused_rows(settings.taxonomy_file, settings.taxonomy_corrections_file, rows)
+        told = f"; left out: {refused_told(refused)}" if refused else ""
+        return f"{len(rows) - len(refused)} of {len(rows)} rows can be used{told}"
+
     probes: list[tuple[str, Callable[[], str]]] = [
         ("lake", lake), ("documents", documents),
         ("translator", lambda: connections.probe_translator(settings)),
     ]  # fmt: skip
+    if settings.nocodb_corrections_table:
+        from conversation_analytics.core.corrections import refused_told, rows_of  # noqa: PLC0415
+        from conversation_analytics.language.taxonomy_files import refused_rows  # noqa: PLC0415
+
+        probes.append(("corrections", corrections))
     for name, try_it in probes:
         try:
             yield name, True, try_it()

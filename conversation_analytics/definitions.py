@@ -11,6 +11,8 @@ import dagster as dg
 from conversation_analytics.alerts.webhook import WebhookConfig
 from conversation_analytics.assets.categories import category_assets
 from conversation_analytics.assets.checks import DeadLetterLimit, daily_checks
+from conversation_analytics.assets.corrections import JOB as CORRECTIONS_JOB
+from conversation_analytics.assets.corrections import correction_assets, correction_checks
 from conversation_analytics.assets.curated import curated_assets
 from conversation_analytics.assets.documents import document_assets
 from conversation_analytics.assets.languages import language_assets
@@ -46,6 +48,7 @@ from conversation_analytics.resources.connections import (
 )
 from conversation_analytics.schedules.daily_close import daily_close
 from conversation_analytics.schedules.refresh_users import refresh_users
+from conversation_analytics.sensors.changed_corrections import changed_corrections
 from conversation_analytics.sensors.nocodb_changes import nocodb_changes
 from conversation_analytics.sensors.run_failures import run_failures
 from conversation_analytics.sensors.stale_days import repair_stale
@@ -92,6 +95,12 @@ def build_definitions(
         selection=dg.AssetSelection.assets(*of_users),
         description="Users, growth and cohorts, folded from the partials of all days.",
     )
+    of_corrections = correction_assets(chain)
+    corrections_job = dg.define_asset_job(
+        CORRECTIONS_JOB,
+        selection=dg.AssetSelection.assets(*of_corrections),
+        description="The table of corrections, read from NocoDB.",
+    )
     of_topics = topic_assets(chain)
     topics_job = dg.define_asset_job(
         TOPICS_JOB,
@@ -112,11 +121,22 @@ def build_definitions(
             *(one for of_period in merged.values() for one in of_period),
             *of_users,
             *of_topics,
+            *of_corrections,
         ],
-        asset_checks=daily_checks(
-            chain, DeadLetterLimit(settings.dead_letter_share, settings.dead_letter_rows)
-        ),
-        jobs=[daily_job, undated_job, *period_jobs.values(), users_job, topics_job],
+        asset_checks=[
+            *daily_checks(
+                chain, DeadLetterLimit(settings.dead_letter_share, settings.dead_letter_rows)
+            ),
+            *correction_checks(chain),
+        ],
+        jobs=[
+            daily_job,
+            undated_job,
+            *period_jobs.values(),
+            users_job,
+            topics_job,
+            corrections_job,
+        ],
         schedules=[daily_close(daily_job, settings), refresh_users(users_job, settings)],
         sensors=[
             nocodb_changes(daily_job, undated_job, settings),
@@ -125,6 +145,7 @@ def build_definitions(
             ),
             find_topics_again(topics_job, settings),
             merge_periods(period_jobs, settings),
+            changed_corrections(corrections_job, settings),
             run_failures(_webhook(settings), settings.dagster_ui_url),
         ],
         executor=build_executor(settings),

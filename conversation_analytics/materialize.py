@@ -21,6 +21,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from conversation_analytics.assets.corrections import JOB as CORRECTIONS_JOB
 from conversation_analytics.assets.lineage import (
     FILES,
     PartitionRange,
@@ -72,11 +73,14 @@ class PlannedRun:
         """Which rows it is about."""
         if self.partitions is not None:
             return self.partitions.label
-        return "rows without a time" if self.job == _UNDATED else "all days"
+        labels = {_UNDATED: "rows without a time", CORRECTIONS_JOB: "all rows"}
+        return labels.get(self.job, "all days")
 
 
 UNDATED = PlannedRun(_UNDATED)
 """The rows without a time, from the source to the documents."""
+CORRECTIONS = PlannedRun(CORRECTIONS_JOB)
+"""The table of corrections."""
 
 
 def runs_of(ranges: Iterable[PartitionRange]) -> list[PlannedRun]:

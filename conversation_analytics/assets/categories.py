@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from conversation_analytics.assets.corrections import corrected_of, correction_rows
 from conversation_analytics.assets.partitions import (
     COUNTED_BY,
     DailyChain,
@@ -18,6 +19,7 @@ from conversation_analytics.core.categories import (
     still_right,
 )
 from conversation_analytics.core.conversation_texts import conversation_texts, first_queries
+from conversation_analytics.core.corrections import CORRECTIONS
 from conversation_analytics.core.errors import OutdatedPartitionError
 from conversation_analytics.core.partials import category_partials
 from conversation_analytics.core.partitions import Described, Partitioned
@@ -27,7 +29,12 @@ from conversation_analytics.core.taxonomy import OTHER
 from conversation_analytics.io_managers.lake_io import column_schema
 from conversation_analytics.io_managers.retries import retry_if_transient
 from conversation_analytics.lake.store import Lake
-from conversation_analytics.language.taxonomy_files import taxonomy_digests, train_taxonomy
+from conversation_analytics.language.taxonomy_files import (
+    created_by,
+    read_taxonomy,
+    taxonomy_digests,
+    train_taxonomy,
+)
 
 
 def category_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
@@ -39,6 +46,7 @@ def category_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         group_name="language",
         io_manager_key="lake_io",
         ins=lake_ins(MESSAGES),
+        deps=[CORRECTIONS.name],
         kinds={"polars", "parquet", "scikitlearn"},
         dagster_type=dg.Any,
         description="Topic, intent, sentiment and other types of the taxonomy for each "
@@ -50,22 +58,25 @@ def category_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
     def of_day(
         lake: dg.ResourceParam[Lake], messages: Partitioned[pl.DataFrame]
     ) -> Partitioned[Described[pl.DataFrame]]:
-        origin = categorised_with(settings)
-        hashes = taxonomy_digests(
-            settings.taxonomy_file, settings.taxonomy_corrections_file, settings.embedder
-        )
+        with retry_if_transient():
+            rows = correction_rows(lake, settings)
+        files = settings.taxonomy_file, settings.taxonomy_corrections_file
+        corrections = read_taxonomy(*files, rows)[1]
+        hashes = taxonomy_digests(*files, settings.embedder, rows)
+        origin, model = categorised_with(settings, rows), created_by(settings.embedder)
+        by_people = frozenset(one.conversation_id for one in corrections if one.conversation_id)
 
         def categorise(key: str, turns: pl.DataFrame) -> Described[pl.DataFrame]:
             texts = conversation_texts(first_queries(turns.lazy())).collect()
-            known = still_right(_held(lake, key), texts, hashes)
+            known = still_right(_held(lake, key), texts, hashes, model, by_people)
             new = texts.join(known, on="conversation_id", how="anti")
-            rows = known
+            found = known
             if new.height:  # else no model is needed at all
-                trained = train_taxonomy(
-                    settings.taxonomy_file, settings.taxonomy_corrections_file, settings.embedder
-                )
-                rows = CATEGORIES.conform(pl.concat([known, categories(trained, new)]))
-            return Described(rows, _facts(rows) | {"conversations_new": new.height}, origin)
+                trained = train_taxonomy(*files, settings.embedder, rows)
+                found = CATEGORIES.conform(pl.concat([known, categories(trained, new)]))
+            corrected = corrected_of(corrections, frozenset(texts["conversation_id"]))
+            facts = _facts(found) | {"conversations_new": new.height}
+            return Described(found, facts, origin | corrected)
 
         return messages.map(categorise)
 

@@ -7,13 +7,15 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from conversation_analytics.assets.partitions import MAX_DAYS_PER_RUN, origins
+from conversation_analytics.assets.corrections import corrected_on, correction_rows
+from conversation_analytics.assets.partitions import MAX_DAYS_PER_RUN, categorised_with, origins
 from conversation_analytics.core.errors import OutdatedPartitionError
 from conversation_analytics.core.periods import NAMES, Period
 from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
 from conversation_analytics.core.tables import TABLES
 from conversation_analytics.core.zones import DAILY
 from conversation_analytics.io_managers.document_io import inputs_of_documents
+from conversation_analytics.language.taxonomy_files import read_taxonomy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -41,12 +43,16 @@ class StaleDay:
 
 
 def made_from(assets: Iterable[dg.AssetsDefinition]) -> dict[str, tuple[str, ...]]:
-    """Return the inputs of each daily asset, every asset after its inputs."""
+    """Return the inputs of each daily asset, every asset after its inputs.
+
+    What is not of a day, as the table of corrections, is none of these inputs.
+    """
     inputs: dict[str, tuple[str, ...]] = {}
-    for definition in assets:
-        if definition.partitions_def is not None:
-            for key, needed in definition.asset_deps.items():
-                inputs[key.path[-1]] = tuple(sorted(one.path[-1] for one in needed))
+    daily = [one for one in assets if one.partitions_def is not None]
+    names = {key for one in daily for key in one.keys}
+    for definition in daily:
+        for key, needed in definition.asset_deps.items():
+            inputs[key.path[-1]] = tuple(sorted(one.path[-1] for one in needed if one in names))
     ordered: dict[str, tuple[str, ...]] = {}
     while len(ordered) < len(inputs):
         for name in sorted(inputs.keys() - ordered.keys()):
@@ -197,8 +203,16 @@ def stale_days(
         settings: of this process.
         keys: partition keys.
     """
-    for key in keys:
+    wanted = tuple(keys)
+    if not wanted:
+        return
+    rows = correction_rows(lake, settings)
+    categorised = categorised_with(settings, rows)
+    files = settings.taxonomy_file, settings.taxonomy_corrections_file
+    corrections = read_taxonomy(*files, rows)[1]
+    for key in wanted:
         stored = stored_day(graph, lake, documents, key)
-        stale = stale_assets(stored, graph, origins(settings, graph, key))
+        told = origins(settings, graph, key, categorised | corrected_on(lake, corrections, key))
+        stale = stale_assets(stored, graph, told)
         if stale:
             yield StaleDay(key, stale)

@@ -33,6 +33,7 @@ from conversation_analytics.language.taxonomy_files import taxonomy_digests
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from conversation_analytics.core.corrections import CorrectionRow
     from conversation_analytics.core.schemas import TableSchema
     from conversation_analytics.settings import Settings
 
@@ -109,15 +110,19 @@ def told_apart_with(settings: Settings) -> tuple[LanguageOptions, dict[str, str]
     return options, {"options": hashlib.sha256(told.encode()).hexdigest()}
 
 
-def categorised_with(settings: Settings) -> dict[str, str]:
-    """Return what categories record of taxonomy, corrections and model; others make them stale.
+def categorised_with(settings: Settings, rows: tuple[CorrectionRow, ...] = ()) -> dict[str, str]:
+    """Return what categories record of taxonomy, examples and model; others make them stale.
+
+    Args:
+        settings: of this process.
+        rows: of the table of corrections.
 
     Raises:
         TaxonomyError: a file of the taxonomy cannot be read, or is not as it should be.
         LanguagePartError: the embedder is not installed.
     """
     found = taxonomy_digests(
-        settings.taxonomy_file, settings.taxonomy_corrections_file, settings.embedder
+        settings.taxonomy_file, settings.taxonomy_corrections_file, settings.embedder, rows
     )
     return {f"taxonomy/{name}": digest for name, digest in found.items()}
 
@@ -133,7 +138,10 @@ def translated_with(settings: Settings) -> dict[str, str]:
 
 
 def origins(
-    settings: Settings, assets: Mapping[str, tuple[str, ...]], key: str
+    settings: Settings,
+    assets: Mapping[str, tuple[str, ...]],
+    key: str,
+    categorised: Mapping[str, str],
 ) -> dict[str, Mapping[str, str]]:
     """Return what assets record of day `key` beside the digests of their inputs.
 
@@ -141,6 +149,7 @@ def origins(
         settings: of this process.
         assets: the inputs of each; those without are read from the source.
         key: partition key.
+        categorised: what categories of this day are to have recorded.
     """
     found: dict[str, Mapping[str, str]] = {
         name: origin(settings, key) for name, inputs in assets.items() if not inputs
@@ -148,7 +157,7 @@ def origins(
     return found | {
         DAILY_PARTIALS.name: computed_with(partial_options(settings)),
         MESSAGE_LANGUAGE.name: told_apart_with(settings)[1],
-        CATEGORIES.name: categorised_with(settings),
+        CATEGORIES.name: categorised,
         CATEGORY_PARTIALS.name: COUNTED_BY,
         TRANSLATIONS.name: translated_with(settings),
         **{report.name: COMPUTED_BY for report in (DAILY_REPORT, MODEL_PERFORMANCE)},

@@ -13,7 +13,7 @@ from conversation_analytics.core.schemas import Column, TableSchema
 from conversation_analytics.core.taxonomy import taxonomy_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from conversation_analytics.core.category_model import CategoryModel
     from conversation_analytics.core.embedding import Embedder
@@ -73,7 +73,13 @@ def taxonomy_hashes(
     return {one.name: taxonomy_hash(one, corrections, model) for one in taxonomy.types}
 
 
-def still_right(held: pl.DataFrame, texts: pl.DataFrame, hashes: Mapping[str, str]) -> pl.DataFrame:
+def still_right(
+    held: pl.DataFrame,
+    texts: pl.DataFrame,
+    hashes: Mapping[str, str],
+    created_by: str,
+    by_people: Collection[str] = (),
+) -> pl.DataFrame:
     """Return the rows of `held` that categorising the texts again would give again.
 
     A day that goes on is made again and again, and embedding is what takes long.
@@ -82,17 +88,25 @@ def still_right(held: pl.DataFrame, texts: pl.DataFrame, hashes: Mapping[str, st
         held: schema `CATEGORIES`, as stored before.
         texts: as of `categories`.
         hashes: of `taxonomy_hashes`.
+        created_by: of the model.
+        by_people: conversations that people corrected.
 
     Returns:
         Schema `CATEGORIES`: all rows of each conversation that has the same text and, for every
-        type, the same taxonomy and model.
+        type, the same taxonomy and model, and that nobody corrected, neither then nor now.
     """
     told = texts.select("conversation_id", text_sha256=_digests(texts["text"]))
     kinds = pl.DataFrame(
         {"category_type": list(hashes), "taxonomy_hash": list(hashes.values())},
         schema=dict.fromkeys(("category_type", "taxonomy_hash"), pl.String),
     )
-    same = held.join(told, on=told.columns, how="semi").join(kinds, on=kinds.columns, how="semi")
+    by_model = held.filter(
+        pl.col("created_by") == created_by,
+        ~pl.col("conversation_id").is_in(pl.Series(sorted(by_people), dtype=pl.String).implode()),
+    )
+    same = by_model.join(told, on=told.columns, how="semi").join(
+        kinds, on=kinds.columns, how="semi"
+    )
     return CATEGORIES.conform(same.filter(pl.len().over("conversation_id") == len(hashes)))
 
 

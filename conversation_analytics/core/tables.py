@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from conversation_analytics.core.categories import CATEGORIES
 from conversation_analytics.core.cohorts import USER_COHORTS, USER_GROWTH
+from conversation_analytics.core.corrections import CORRECTIONS
 from conversation_analytics.core.languages import MESSAGE_LANGUAGE
 from conversation_analytics.core.model_performance import MODEL_PERFORMANCE
 from conversation_analytics.core.periods import Period
@@ -51,7 +52,7 @@ TABLES: tuple[TableSchema, ...] = (
     UNDATED_FEEDBACK_DEAD_LETTERS,
     DAILY_PARTIALS, DAILY_REPORT, WEEKLY_REPORT, MONTHLY_REPORT, MODEL_PERFORMANCE,
     USER_ANALYTICS, USER_GROWTH, USER_COHORTS,
-    MESSAGE_LANGUAGE, CATEGORIES, CATEGORY_PARTIALS, TOPICS, CONVERSATION_TOPICS,
+    MESSAGE_LANGUAGE, CORRECTIONS, CATEGORIES, CATEGORY_PARTIALS, TOPICS, CONVERSATION_TOPICS,
     TRANSLATIONS, TRANSLATION_MEMORY,
 )  # fmt: skip
 
@@ -62,7 +63,7 @@ _PERIODS = {
     CONVERSATION_TOPICS.name: Period.WEEK,
 }
 _WHOLE = frozenset(
-    {USER_ANALYTICS.name, USER_GROWTH.name, USER_COHORTS.name}
+    {CORRECTIONS.name, USER_ANALYTICS.name, USER_GROWTH.name, USER_COHORTS.name}
     | {table.name for table in TABLES if "undated" in table.name}
 )
 

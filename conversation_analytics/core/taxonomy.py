@@ -34,7 +34,7 @@ OTHER = "other"
 DEFAULT_THRESHOLD = 0.5
 _TYPE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _LABEL = re.compile(r"[^\W_][\w .&/+-]{0,63}")
-_LONGEST = 2000
+LONGEST_TEXT = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +161,10 @@ def checked_corrections(found: Iterable[Correction], where: str) -> tuple[Correc
 def taxonomy_hash(
     category_type: CategoryType, corrections: Iterable[Correction], model: str
 ) -> str:
-    """Return the digest of everything that decides the categories of one type.
+    """Return the digest of everything that decides the categories of all texts of one type.
 
-    Neither the order of labels, examples or corrections changes it, nor another type.
+    Neither the order of labels, examples or corrections changes it, nor another type, nor a
+    correction of one conversation, nor who made one.
 
     Args:
         category_type: of the taxonomy.
@@ -174,7 +175,13 @@ def taxonomy_hash(
         [one.name, one.description, sorted(set(one.examples)), one.threshold]
         for one in category_type.labels
     )
-    own = sorted({_order(one) for one in corrections if one.category_type == category_type.name})
+    own = sorted(
+        {
+            (one.text, one.label)
+            for one in corrections
+            if one.category_type == category_type.name and one.text is not None
+        }
+    )
     told = [category_type.name, labels, sorted(set(category_type.other)), own, model]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
@@ -325,8 +332,8 @@ def _text(node: yaml.Node, where: str, what: str) -> str:
         # `no`, `on` and `2024` are no text in YAML, which surprises people.
         raise _wrong(where, node, f"text as {what} (in quotes, if need be)", _shape(node))
     value = " ".join(str(node.value).split())
-    if not 0 < len(value) <= _LONGEST:
-        raise _wrong(where, node, f"1 to {_LONGEST} characters as {what}", str(len(value)))
+    if not 0 < len(value) <= LONGEST_TEXT:
+        raise _wrong(where, node, f"1 to {LONGEST_TEXT} characters as {what}", str(len(value)))
     return value
 
 

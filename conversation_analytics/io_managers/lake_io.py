@@ -26,7 +26,7 @@ _PREVIEW_ROWS = 5
 _NEVER_SHOWN = frozenset(
     {"query", "answer", "name", "summary", "inputs", "payload", "error", "extra", "user_id",
      "message_metadata", "from_end_user_id", "from_account_id", "words", "centre",
-     "translated", "text_sha256"}
+     "text", "translated", "text_sha256"}
 )  # fmt: skip
 
 

@@ -2,35 +2,62 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from conversation_analytics.core.corrections import usable_corrections
 from conversation_analytics.core.errors import TaxonomyError
-from conversation_analytics.core.taxonomy import parse_corrections, parse_taxonomy
+from conversation_analytics.core.taxonomy import (
+    checked_corrections,
+    parse_corrections,
+    parse_taxonomy,
+)
 from conversation_analytics.language.embedders import embedder_version
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from conversation_analytics.core.categories import TrainedTaxonomy
+    from conversation_analytics.core.corrections import CorrectionRow, RefusedCorrection
     from conversation_analytics.core.taxonomy import Correction, Taxonomy
 
 _MODEL_VERSION = "few-shot/2"
 
 
 def read_taxonomy(
-    taxonomy: Path | None, corrections: Path | None
+    taxonomy: Path | None, corrections: Path | None, rows: tuple[CorrectionRow, ...] = ()
 ) -> tuple[Taxonomy, tuple[Correction, ...]]:
-    """Read both files.
+    """Read both files, and put the usable corrections of a table to those of the file.
 
     Args:
         taxonomy: None: the one of the package.
         corrections: None: there are none.
+        rows: of the table of corrections.
 
     Raises:
         TaxonomyError: a file cannot be read, or is not as it should be.
     """
+    parsed, of_file = _read_files(taxonomy, corrections)
+    return parsed, _together(parsed, of_file, rows)
+
+
+def refused_rows(
+    taxonomy: Path | None, corrections: Path | None, rows: tuple[CorrectionRow, ...]
+) -> tuple[RefusedCorrection, ...]:
+    """Return the rows of the table of corrections that cannot be used, and why.
+
+    Raises:
+        TaxonomyError: as `read_taxonomy`.
+    """
+    parsed, of_file = _read_files(taxonomy, corrections)
+    return usable_corrections(rows, parsed, of_file)[1]
+
+
+def _read_files(
+    taxonomy: Path | None, corrections: Path | None
+) -> tuple[Taxonomy, tuple[Correction, ...]]:
     packaged = resources.files("conversation_analytics.taxonomies") / "default.yaml"
     name = "the default taxonomy" if taxonomy is None else str(taxonomy)
     text = packaged.read_text("utf-8") if taxonomy is None else _read(taxonomy, "TAXONOMY_FILE")
@@ -39,30 +66,45 @@ def read_taxonomy(
 
 
 def taxonomy_digests(
-    taxonomy: Path | None, corrections: Path | None, embedder: str
+    taxonomy: Path | None,
+    corrections: Path | None,
+    embedder: str,
+    rows: tuple[CorrectionRow, ...] = (),
 ) -> dict[str, str]:
     """Return what categories record of the taxonomy: the hash of each type by its name.
 
+    Corrections of single conversations are not in it.
+
     Raises:
         TaxonomyError: as `read_taxonomy`.
         LanguagePartError: the embedder is not installed.
     """
-    return _digests(*read_taxonomy(taxonomy, corrections), _model(embedder))
+    parsed, told = read_taxonomy(taxonomy, corrections, rows)
+    return _digests(parsed, _examples(told), created_by(embedder))
 
 
 def train_taxonomy(
-    taxonomy: Path | None, corrections: Path | None, embedder: str
+    taxonomy: Path | None,
+    corrections: Path | None,
+    embedder: str,
+    rows: tuple[CorrectionRow, ...] = (),
 ) -> TrainedTaxonomy:
-    """Read both files and train a model for each type; the same files are trained once a process.
+    """Read both files and train a model for each type; the same examples once a process.
 
     Raises:
         TaxonomyError: as `read_taxonomy`.
         LanguagePartError: the embedder is not installed.
     """
-    return _trained(*read_taxonomy(taxonomy, corrections), embedder)
+    parsed, told = read_taxonomy(taxonomy, corrections, rows)
+    return dataclasses.replace(_trained(parsed, _examples(told), embedder), corrections=told)
 
 
-def _model(embedder: str) -> str:
+def created_by(embedder: str) -> str:
+    """Return what stands in `created_by` of what a model decided.
+
+    Raises:
+        LanguagePartError: the embedder is not installed.
+    """
     return f"{embedder}/{embedder_version(embedder)}+{_MODEL_VERSION}"
 
 
@@ -81,6 +123,19 @@ def _digests(taxonomy: Taxonomy, corrections: tuple[Correction, ...], model: str
     return taxonomy_hashes(taxonomy, corrections, model)
 
 
+@functools.lru_cache(maxsize=4)
+def _together(
+    taxonomy: Taxonomy, of_file: tuple[Correction, ...], rows: tuple[CorrectionRow, ...]
+) -> tuple[Correction, ...]:
+    usable, _ = usable_corrections(rows, taxonomy, of_file)
+    return checked_corrections([*of_file, *usable], "the corrections")
+
+
+def _examples(corrections: tuple[Correction, ...]) -> tuple[Correction, ...]:
+    """Return those that a model learns from: with a text."""
+    return tuple(one for one in corrections if one.text is not None)
+
+
 @functools.lru_cache(maxsize=2)
 def _trained(
     taxonomy: Taxonomy, corrections: tuple[Correction, ...], embedder: str
@@ -96,9 +151,9 @@ def _trained(
         taxonomy,
         corrections,
         {one.name: fit_category_model(one, corrections, loaded, prior) for one in taxonomy.types},
-        _digests(taxonomy, corrections, _model(embedder)),
+        _digests(taxonomy, corrections, created_by(embedder)),
         loaded,
-        _model(embedder),
+        created_by(embedder),
     )
 
 

@@ -155,6 +155,45 @@ def discover(
     return lay_out(table, table_id, meta, contract, load_prompt=client.config.load_prompt)
 
 
+@dataclass(frozen=True, slots=True)
+class TableDescription:
+    """A table in NocoDB.
+
+    Attributes:
+        id: its id.
+        title: its title.
+        key: its primary key; None where it has none, or one of several columns.
+        columns: those that are stored, by title.
+    """
+
+    id: str
+    title: str
+    key: Column | None
+    columns: dict[str, Column]
+
+
+def described(client: NocoDBClient, table_id: str) -> TableDescription:
+    """Return what NocoDB says of a table.
+
+    Raises:
+        ContractError: a column can be asked for neither by title nor by id.
+        AnalyticsError: as `NocoDBClient.get_json_bytes`.
+    """
+    path = client.table_path(table_id)
+    try:
+        meta = _TABLE_META.decode(client.get_json_bytes(path))
+    except msgspec.ValidationError as error:
+        raise _unexpected(path, error) from None
+    stored = [column for column in meta.columns if column.uidt not in COMPUTED]
+    keys = [_column(column) for column in stored if column.pk]
+    return TableDescription(
+        table_id,
+        meta.title,
+        keys[0] if len(keys) == 1 else None,
+        {one.title: _column(one) for one in stored if one.uidt not in _BOOK_KEEPING},
+    )
+
+
 def resolve_table(client: NocoDBClient, table: SourceTable) -> str:
     """Return the id of the configured table.
 
@@ -168,6 +207,22 @@ def resolve_table(client: NocoDBClient, table: SourceTable) -> str:
         SourceTable.MESSAGES: config.messages_table,
         SourceTable.FEEDBACKS: config.feedbacks_table,
     }[table]
+    return find_table(client, wanted, _SETTING[table])
+
+
+def find_table(client: NocoDBClient, wanted: str, setting: str) -> str:
+    """Return the id of the table that is called `wanted` by id, title or name in the database.
+
+    Args:
+        client: asks the server.
+        wanted: value of the setting.
+        setting: its name, for messages.
+
+    Raises:
+        SourceRequestError: there is no such table, or more than one.
+        AnalyticsError: as `NocoDBClient.get_json_bytes`.
+    """
+    config = client.config
     listing = client.get_tables()
     try:
         tables = [_TABLE.decode(row) for row in listing.rows]
@@ -184,12 +239,12 @@ def resolve_table(client: NocoDBClient, table: SourceTable) -> str:
             ids = ", ".join(one.id for one in found)
             raise SourceRequestError(
                 f"base {config.project_id} has {len(found)} tables {wanted!r} (ids {ids}): put "
-                f"the id of the right one into {_SETTING[table]}"
+                f"the id of the right one into {setting}"
             )
     titles = ", ".join(sorted(repr(one.title) for one in tables))
     raise SourceRequestError(
         f"base {config.project_id} has no table {wanted!r} by title or id; it has: {titles}. "
-        f"Correct {_SETTING[table]} (or NOCODB_PROJECT_ID); a database just connected may not be "
+        f"Correct {setting} (or NOCODB_PROJECT_ID); a database just connected may not be "
         "read in yet"
     )
 

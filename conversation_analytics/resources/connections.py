@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ from conversation_analytics.core.errors import SettingsError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import polars as pl
+
     from conversation_analytics.core.contract import Contract
     from conversation_analytics.core.pseudonyms import Pseudonyms
     from conversation_analytics.core.source import Source
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from conversation_analytics.documents.collections import CollectionSpec
     from conversation_analytics.documents.store import DocumentStore
     from conversation_analytics.lake.store import Lake
+    from conversation_analytics.nocodb.client import NocoDBClient
     from conversation_analytics.nocodb.reader import NocoDBSource
     from conversation_analytics.settings import Settings
 
@@ -57,8 +61,29 @@ def _open_sample(settings: Settings) -> Source:
 
 def open_nocodb(settings: Settings) -> NocoDBSource:
     """Return the NocoDB source of the settings."""
-    from conversation_analytics.nocodb.client import NocoDBClient, NocoDBConfig  # noqa: PLC0415
     from conversation_analytics.nocodb.reader import NocoDBSource  # noqa: PLC0415
+
+    return NocoDBSource(_nocodb_client(settings), column_contract(settings))
+
+
+def corrections_at_source(settings: Settings) -> pl.DataFrame:
+    """Return the rows of NOCODB_CORRECTIONS_TABLE, schema `CORRECTIONS`; none where it is empty.
+
+    Raises:
+        AnalyticsError: NocoDB does not answer or refuses, or the table lacks a column.
+    """
+    from conversation_analytics.core.corrections import CORRECTIONS  # noqa: PLC0415
+
+    if not settings.nocodb_corrections_table:
+        return CORRECTIONS.empty()
+    from conversation_analytics.nocodb.corrections import read_corrections  # noqa: PLC0415
+
+    with contextlib.closing(_nocodb_client(settings)) as client:
+        return read_corrections(client, settings.nocodb_corrections_table)
+
+
+def _nocodb_client(settings: Settings) -> NocoDBClient:
+    from conversation_analytics.nocodb.client import NocoDBClient, NocoDBConfig  # noqa: PLC0415
 
     config = NocoDBConfig(
         base_url=settings.nocodb_base_url,
@@ -75,7 +100,7 @@ def open_nocodb(settings: Settings) -> NocoDBSource:
         load_prompt=settings.nocodb_load_prompt,
         feedbacks_table=settings.nocodb_feedbacks_table,
     )
-    return NocoDBSource(NocoDBClient(config), column_contract(settings))
+    return NocoDBClient(config)
 
 
 def column_contract(settings: Settings) -> Contract:

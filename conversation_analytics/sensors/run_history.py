@@ -149,7 +149,9 @@ class WantedRun:
     @property
     def name(self) -> str:
         """What people call the partition."""
-        return self.day.isoformat() if self.day else "rows without a time"
+        if self.day:
+            return self.day.isoformat()
+        return "rows without a time" if self.job == "undated" else self.job
 
 
 def request_stale(

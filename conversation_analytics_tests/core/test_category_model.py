@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -159,26 +160,39 @@ def test_rows_say_who_said_so() -> None:
     st.lists(st.sampled_from(["apple pear", "wrench", "car", ""]), min_size=1, max_size=6),
     st.dictionaries(st.integers(0, 5), st.sampled_from(["apple pear", "hammer"])),
     st.integers(0, 6),
+    st.tuples(*2 * [st.dictionaries(st.sampled_from(["c0", "c1", "c2"]), st.just("cars"))]),
 )
 @settings(deadline=None, max_examples=30)
 def test_what_was_categorised_before_is_as_if_it_were_looked_at_again(
-    before: list[str], changes: dict[int, str], kept: int
+    before: list[str], changes: dict[int, str], kept: int, corrected: tuple[dict[str, str], ...]
 ) -> None:
+    then, now = (
+        dataclasses.replace(
+            TRAINED,
+            corrections=tuple(Correction("topic", v, "ann", None, k) for k, v in one.items()),
+        )
+        for one in corrected
+    )
+
     def of(texts: list[str]) -> pl.DataFrame:
         ids = [f"c{n}" for n in range(len(texts))]
         return pl.DataFrame({"conversation_id": ids, "text": texts},
                             schema={"conversation_id": pl.String, "text": pl.String})  # fmt: skip
 
     after = [changes.get(n, text) for n, text in enumerate([*before[:kept], "new"])]
-    held, texts = categories(TRAINED, of(before)), of(after)
-    known = still_right(held, texts, TRAINED.hashes)
+    held, texts = categories(then, of(before)), of(after)
+    known = still_right(held, texts, TRAINED.hashes, TRAINED.created_by, corrected[1])
     unchanged = {f"c{n}" for n, text in enumerate(after) if n < len(before) and before[n] == text}
-    assert set(known["conversation_id"]) == unchanged
+    assert set(known["conversation_id"]) == unchanged - corrected[0].keys() - corrected[1].keys()
     rest = texts.join(known, on="conversation_id", how="anti")
-    again = CATEGORIES.conform(pl.concat([known, categories(TRAINED, rest)]))
-    assert_frame_equal(again, categories(TRAINED, texts), check_exact=True)
-    assert still_right(held, texts, {**TRAINED.hashes, "topic": "other"}).is_empty()
-    assert still_right(held, texts, {**TRAINED.hashes, "another": "type"}).is_empty()
+    again = CATEGORIES.conform(pl.concat([known, categories(now, rest)]))
+    assert_frame_equal(again, categories(now, texts), check_exact=True)
+    assert still_right(
+        held, texts, {**TRAINED.hashes, "topic": "other"}, TRAINED.created_by
+    ).is_empty()
+    assert still_right(
+        held, texts, {**TRAINED.hashes, "another": "type"}, TRAINED.created_by
+    ).is_empty()
 
 
 @pytest.mark.parametrize("labels", [2, 3])

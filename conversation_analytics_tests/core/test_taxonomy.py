@@ -188,7 +188,11 @@ def test_everything_that_matters_changes_the_hash_and_nothing_else() -> None:
         ),
     }
     assert len(hashes) == 9
-    other = [*mine, Correction("intent", "q", "bob", "t")]
+    other = [
+        Correction("topic", "a", "bob", "t1"),  # who said so does not change a model
+        Correction("topic", "b", "ann", None, "conversation"),
+        Correction("intent", "q", "bob", "t"),
+    ]
     assert taxonomy_hash(BASE, other, "m") == taxonomy_hash(BASE, mine, "m")
 
 
