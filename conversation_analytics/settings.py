@@ -484,6 +484,14 @@ SETTINGS: tuple[Setting, ...] = (
              _integer(1, 10**6)),
     _setting(_LANGUAGE, "TOPIC_MIN_CONVERSATIONS", "5", "1 to 1000000",
              "topics of fewer conversations are not shown", _integer(1, 10**6)),
+    _setting(_LANGUAGE, "TOPIC_NAMER_URL", "", "http(s)://host[:port][/path]",
+             "OpenAI-compatible endpoint, with `/v1`, that names topics from redacted texts; "
+             "empty: topics have words only", _url("http", "https")),
+    _setting(_LANGUAGE, "TOPIC_NAMER_API_KEY", "", "text", "its key", _credential, secret=True),
+    _setting(_LANGUAGE, "TOPIC_NAMER_MODEL", "", "text",
+             "its model; another one names all topics again", _text),
+    _setting(_LANGUAGE, "TOPIC_NAMER_TIMEOUT", "60", "seconds, 1 to 3600",
+             "longest wait for one name", _seconds(1, 3600)),
     _setting(_LANGUAGE, "TRANSLATOR", "",
              "libretranslate, deepl, openai, apertium, in_process, none, or empty",
              "engine that translates; empty: `libretranslate` if TRANSLATOR_URL is set, else none",
@@ -668,6 +676,8 @@ def _contradictions(settings: Settings) -> list[str]:
         (settings.translator_kind == "openai", "TRANSLATOR is openai", ("TRANSLATOR_MODEL",)),
         (settings.translator_kind == "in_process", "TRANSLATOR is in_process",
          ("TRANSLATOR_FACTORY",)),
+        (bool(settings.topic_namer_url), "TOPIC_NAMER_URL is set", ("TOPIC_NAMER_MODEL",)),
+        (bool(settings.topic_namer_model), "TOPIC_NAMER_MODEL is set", ("TOPIC_NAMER_URL",)),
         (settings.translator_price is not None, "TRANSLATOR_PRICE is set",
          ("TRANSLATOR_CURRENCY",)),
     ]  # fmt: skip

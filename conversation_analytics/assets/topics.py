@@ -1,5 +1,6 @@
 """Topics of a week that nobody named: made of the messages of its days, and of the week before."""
 
+import contextlib
 import datetime as dt
 import hashlib
 import json
@@ -19,11 +20,13 @@ from conversation_analytics.assets.periods import (
 from conversation_analytics.assets.week_topics import digest_of_topics, read_topic_changes
 from conversation_analytics.core.conversation_texts import conversation_texts, first_queries
 from conversation_analytics.core.documents import Document
+from conversation_analytics.core.errors import OutdatedPartitionError
 from conversation_analytics.core.partitions import Described, Partitioned
 from conversation_analytics.core.periods import Period
 from conversation_analytics.core.schemas import MESSAGES
 from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
 from conversation_analytics.core.topic_changes import topic_documents
+from conversation_analytics.core.topic_names import NAMES_VERSION, known_names, name_topics
 from conversation_analytics.core.topic_tables import CONVERSATION_TOPICS, TOPICS
 from conversation_analytics.documents.store import DocumentStore
 from conversation_analytics.io_managers.lake_io import begin_outputs, column_schema
@@ -32,6 +35,7 @@ from conversation_analytics.io_managers.retries import retry_if_transient
 from conversation_analytics.lake.store import Lake
 from conversation_analytics.language.embedders import embedder_version, load_embedder
 from conversation_analytics.language.segmenter import words
+from conversation_analytics.resources.connections import open_topic_namer
 from conversation_analytics.settings import Settings
 
 JOB = "topics"
@@ -103,18 +107,46 @@ def topic_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
             queries = pl.concat([first_queries(_empty()), *_queries(lake, reads, attempt, start)])
             texts = conversation_texts(queries).collect()
             week = week_of_topics(start, texts, held, embedder, words, options)
-            shown = week.topics.filter(pl.col("shown") & (pl.col("conversations") > 0))
+            told, named = _named(lake, settings, key, week.topics, texts, held)
+            shown = told.filter(pl.col("shown") & (pl.col("conversations") > 0))
             facts = {
                 "conversations": week.conversations.height,
-                "topics": week.topics.filter(pl.col("conversations") > 0).height,
+                "topics": told.filter(pl.col("conversations") > 0).height,
                 "topics_shown": shown.height,
                 "conversations_shown": int(shown["conversations"].sum()),
+                **named,
             }
-            topics[key] = Described(week.topics, facts, origin)
+            topics[key] = Described(told, facts, origin)
             conversations[key] = Described(week.conversations, facts, origin)
         return topics, conversations
 
     return [of_weeks, _documents(chain)]
+
+
+def _named(
+    lake: Lake,
+    settings: Settings,
+    key: str,
+    topics: pl.DataFrame,
+    texts: pl.DataFrame,
+    before: pl.DataFrame,
+) -> tuple[pl.DataFrame, dict[str, int]]:
+    """Return the topics with the names of the model, if one is set, and counts for the UI.
+
+    Names that are held of the same texts are taken over: what a model says is no function of them.
+    """
+    namer = open_topic_namer(settings)
+    if namer is None:
+        return topics, {}
+    with contextlib.closing(namer), retry_if_transient():
+        tables = [before]
+        try:
+            if lake.exists(TOPICS, key):
+                tables.append(lake.read(TOPICS, key))
+        except OutdatedPartitionError:
+            pass  # of another version: its names are asked for again
+        found = name_topics(topics, texts, namer, known_names(tables, namer.model))
+    return found.topics, {"names_asked": found.asked, "names_left_out": found.left_out}
 
 
 def _documents(chain: DailyChain) -> dg.AssetsDefinition:
@@ -167,6 +199,8 @@ def found_with(settings: Settings) -> dict[str, str]:
         _VERSION, settings.embedder, embedder_version(settings.embedder),
         settings.topic_min_users, settings.topic_min_conversations,
     ]  # fmt: skip
+    if settings.topic_namer_url:
+        told += [NAMES_VERSION, settings.topic_namer_model, settings.translation_target]
     return {"options": hashlib.sha256(json.dumps(told).encode()).hexdigest()}
 
 

@@ -33,8 +33,8 @@ CATEGORIES = TableSchema(
                low_cardinality=True),
         Column("created_by", pl.String(), "model and version, or the person who corrected it",
                required=True, low_cardinality=True),
-        Column("taxonomy_hash", pl.String(), "digest of the type's labels, examples, corrections "
-               "and model", required=True, low_cardinality=True),
+        Column("taxonomy_hash", pl.String(), "digest of the type's labels, examples, corrected "
+               "texts and model", required=True, low_cardinality=True),
         Column("text_sha256", pl.String(), "digest of the text that was categorised: the same text "
                "is not looked at again", required=True),
     ),

@@ -96,8 +96,12 @@ def topic_documents(now: pl.DataFrame, changes: pl.DataFrame, start: dt.date) ->
         start: its first day.
     """
     texts = {
-        row["topic_id"]: (json.loads(row["words"] or "[]"), json.loads(row["examples"] or "[]"))
-        for row in now.select("topic_id", "words", "examples").iter_rows(named=True)
+        row["topic_id"]: (
+            row["label_by"],
+            json.loads(row["words"] or "[]"),
+            json.loads(row["examples"] or "[]"),
+        )
+        for row in now.select("topic_id", "label_by", "words", "examples").iter_rows(named=True)
     }
     return [
         {
@@ -106,8 +110,9 @@ def topic_documents(now: pl.DataFrame, changes: pl.DataFrame, start: dt.date) ->
             "topic_id": row["topic_id"],
             "group_id": row["group_id"],
             "label": None if row["label"] is None else clean_text(row["label"]),
-            "words": [clean_text(word) for word in texts[row["topic_id"]][0]],
-            "examples": [clean_text(one) for one in texts[row["topic_id"]][1]],
+            "label_by": texts[row["topic_id"]][0],
+            "words": [clean_text(word) for word in texts[row["topic_id"]][1]],
+            "examples": [clean_text(one) for one in texts[row["topic_id"]][2]],
             **{
                 name: row[name]
                 for name in ("conversations", "users", "share", "change", "conversations_before")

@@ -14,9 +14,13 @@ TOPICS = TableSchema(
                "first appearance and a number", required=True),
         Column("group_id", pl.Int64(), "topics of one number of a week belong together"),
         Column("shown", pl.Boolean(), "enough users and conversations to be shown"),
-        Column("label", pl.String(), "its most telling words; null: not shown, or no word that "
-               "enough users said"),
-        Column("words", pl.String(), "the same as a JSON array; null: not shown"),
+        Column("label", pl.String(), "its name, or its most telling words; null: not shown, or no "
+               "word that enough users said"),
+        Column("label_by", pl.String(), "who named it: `words`, or the model of TOPIC_NAMER_MODEL; "
+               "null: it has no label", low_cardinality=True, absent="words"),
+        Column("named_from", pl.String(), "digest of the redacted texts that a model named it "
+               "from: the same are not asked about again", absent=""),
+        Column("words", pl.String(), "its words as a JSON array; null: not shown"),
         Column("examples", pl.String(), "ids of the conversations nearest to its centre, JSON "
                "array; null: not shown"),
         Column("conversations", pl.Int64(), "of this week; 0: it has come to rest"),

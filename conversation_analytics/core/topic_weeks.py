@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from conversation_analytics.core.embedding import Embedder, Vectors
     from conversation_analytics.core.topics import Integers
 
+WORDS: Final = "words"
+"""What `label_by` says where a label is made of words of the conversations."""
 _WEEKS_AT_REST: Final = 8
 _EXAMPLES: Final = 3
 _BATCH: Final = 4096
@@ -104,7 +106,9 @@ def week_of_topics(
                 "topic_id": identifier,
                 "group_id": int(group[number]),
                 "shown": shown,
-                "label": ", ".join(words[number]) or None if shown else None,
+                "label": (label := ", ".join(words[number]) or None if shown else None),
+                "label_by": WORDS if label else None,
+                "named_from": None,
                 "words": _json(words[number]) if shown else None,
                 "examples": _json(examples) if shown else None,
                 "conversations": own.height,
@@ -198,6 +202,8 @@ def _at_rest(start: dt.date, before: pl.DataFrame, ids: frozenset[str]) -> list[
             # It is told once that it is gone, if it had been shown.
             "shown": (shown := bool(row["shown"] and row["conversations"])),
             "label": row["label"] if shown else None,
+            "label_by": row["label_by"] if shown else None,
+            "named_from": None,
             "words": row["words"] if shown else None,
             "examples": None,
             "group_id": None,

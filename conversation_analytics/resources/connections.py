@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from conversation_analytics.documents.collections import CollectionSpec
     from conversation_analytics.documents.store import DocumentStore
     from conversation_analytics.lake.store import Lake
+    from conversation_analytics.language.topic_namer import ChatNamer
     from conversation_analytics.nocodb.client import NocoDBClient
     from conversation_analytics.nocodb.reader import NocoDBSource
     from conversation_analytics.settings import Settings
@@ -273,6 +274,30 @@ def _open_http_translator(settings: Settings, kind: str, max_retries: int) -> Tr
             return OpenAIChat(endpoint, model, limits)
         case _:
             return Apertium(endpoint, model, limits)
+
+
+def open_topic_namer(settings: Settings) -> ChatNamer | None:
+    """Return the model that names topics, or None; nothing is asked of it yet.
+
+    Raises:
+        SettingsError: a value cannot work.
+    """
+    if not settings.topic_namer_url:
+        return None
+    from conversation_analytics.language.topic_namer import ChatNamer  # noqa: PLC0415
+    from conversation_analytics.language.translators.endpoint import (  # noqa: PLC0415
+        Endpoint,
+        EndpointConfig,
+    )
+
+    key = settings.topic_namer_api_key
+    config = EndpointConfig(
+        settings.topic_namer_url, key, settings.max_retries, settings.retry_delay,
+        settings.topic_namer_timeout, "TOPIC_NAMER",
+    )  # fmt: skip
+    header = ("Authorization", f"Bearer {key}") if key else None
+    endpoint = Endpoint("topic namer", config, header)
+    return ChatNamer(endpoint, settings.topic_namer_model, settings.translation_target)
 
 
 def collection_specs(settings: Settings) -> tuple[CollectionSpec, ...]:

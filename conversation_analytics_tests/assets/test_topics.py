@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+import polars as pl
 import pytest
 
 from conversation_analytics.assets.periods import stale_periods
@@ -19,6 +20,7 @@ from conversation_analytics.io_managers.document_io import MADE_FROM
 from conversation_analytics.materialize import PlannedRun, follow_ups, look_for_stale_topics
 from conversation_analytics.resources.connections import open_documents, open_lake
 from conversation_analytics_tests.assets.topic_weeks import topic_settings, write_day
+from conversation_analytics_tests.language.translators.scripted_server import Answer, scripted
 from conversation_analytics_tests.platform import run_job
 
 if TYPE_CHECKING:
@@ -245,3 +247,29 @@ def test_topics_that_an_earlier_version_wrote_are_found_again_from_the_first_one
     assert {one: lake.read(TOPICS, one.isoformat()).rows() for one in before} == {
         one: frame.rows() for one, frame in before.items()
     }
+
+
+def test_a_model_names_what_is_shown_once(
+    settings: Settings, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    write_day(open_lake(settings), DAYS[0], {"refund": 9, "parcel": 9, "weather": 2})
+    answer = {"message": {"content": '{"name": "Questions of a kind"}'}, "finish_reason": "stop"}
+    with scripted(Answer(body={"choices": [answer]})) as server:
+        named = topic_settings(
+            tmp_path, FIRST, TOPIC_NAMER_URL=server.base_url, TOPIC_NAMER_MODEL="small-1"
+        )
+        follow(named, instance)
+        asked, lake = len(server.asked), open_lake(named)
+        weeks = [lake.read(TOPICS, one.isoformat()) for one in (FIRST, SECOND, THIRD)]
+        topics = pl.concat(weeks).filter(pl.col("conversations") > 0)
+        shown, hidden = topics.filter("shown"), topics.filter(~pl.col("shown"))
+        assert shown.height
+        assert hidden.height
+        assert set(shown["label"]) == {"Questions of a kind"}
+        assert set(shown["label_by"]) == {"small-1"}
+        assert hidden["label"].null_count() == hidden.height
+        assert stale(named) == {}
+        before = lake.stat(TOPICS, SECOND.isoformat()).sha256
+        run_job(named, "topics", FIRST.isoformat(), THIRD.isoformat(), instance=instance)
+        assert (len(server.asked), lake.stat(TOPICS, SECOND.isoformat()).sha256) == (asked, before)
+    assert stale(settings).keys() == {"2026-W45", "2026-W46", "2026-W47"}

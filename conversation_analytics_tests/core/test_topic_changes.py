@@ -30,6 +30,7 @@ def week(**counts: tuple[int, int]) -> pl.DataFrame:
             {
                 "start": MONDAY, "topic_id": name, "group_id": 0, "shown": shown,
                 "label": f"about {name}" if shown else None,
+                "label_by": "words" if shown else None,
                 "words": f'["about", "{name}"]' if shown else None,
                 "examples": '["c1"]' if shown else None,
                 "conversations": conversations, "users": users, "last_seen": MONDAY,
@@ -109,6 +110,7 @@ def test_documents_are_of_the_topics_shown_alone() -> None:
     [document] = topic_documents(now, changes, MONDAY)
     assert document == {
         "_id": "2026-11-09:a", "week": "2026-11-09", "topic_id": "a", "group_id": 0,
-        "label": "about a", "words": ["about", "a"], "examples": ["c1"], "conversations": 50,
+        "label": "about a", "label_by": "words", "words": ["about", "a"],
+        "examples": ["c1"], "conversations": 50,
         "users": 9, "share": 1.0, "change": "no clear change", "conversations_before": 49,
     }  # fmt: skip

@@ -56,6 +56,7 @@ class EndpointConfig:
         max_retries: repetitions of a failed request, 0 or more.
         retry_delay_s: seconds before the first repetition; doubles with each one.
         timeout_s: seconds to wait for a connection, and between two pieces of an answer.
+        setting: what the names of its settings begin with, for messages.
     """
 
     base_url: str
@@ -63,6 +64,7 @@ class EndpointConfig:
     max_retries: int = 5
     retry_delay_s: float = 1.0
     timeout_s: float = 60.0
+    setting: str = "TRANSLATOR"
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -72,11 +74,11 @@ class EndpointConfig:
         """
         url = urlsplit(self.base_url)
         if url.scheme not in {"http", "https"} or not url.hostname or url.query or url.fragment:
-            raise SettingsError("TRANSLATOR_URL must be http(s)://host[:port][/path]")
+            raise SettingsError(f"{self.setting}_URL must be http(s)://host[:port][/path]")
         if "@" in url.netloc:
-            raise SettingsError("TRANSLATOR_URL must hold no user: use TRANSLATOR_API_KEY")
+            raise SettingsError(f"{self.setting}_URL must hold no user: use {self.setting}_API_KEY")
         if self.api_key and not (self.api_key.isascii() and self.api_key.isprintable()):
-            raise SettingsError("TRANSLATOR_API_KEY must be one word of printable ASCII")
+            raise SettingsError(f"{self.setting}_API_KEY must be one word of printable ASCII")
 
 
 class _PassingError(Exception):
@@ -126,6 +128,7 @@ class Endpoint:
             clock: seconds that never go back, for how long an answer takes.
         """
         self.config = config
+        self._setting = config.setting
         self._name = name
         self._root = config.base_url.rstrip("/")
         self._sleep = sleep
@@ -190,8 +193,8 @@ class Endpoint:
                 if attempt == (min(tries, _TRIES_OF_A_FAILURE) if failed else tries):
                     raise (TranslatorFailedError if failed else TranslatorUnavailableError)(
                         f"{self._name} gave no usable answer to {method} {path} in {attempt + 1} "
-                        f"tries; the last: {error}. Is TRANSLATOR_URL right and the engine up? A "
-                        "slow one needs a larger TRANSLATOR_TIMEOUT or smaller batches"
+                        f"tries; the last: {error}. Is {self._setting}_URL right and the engine "
+                        f"up? A slow one needs a larger {self._setting}_TIMEOUT or smaller batches"
                     ) from None
                 delay = retry_delay_s(
                     attempt, self.config.retry_delay_s, self._random(), error.retry_after_s
@@ -228,8 +231,8 @@ class Endpoint:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 raise SettingsError(
                     f"{self._name}: the certificate shown to {method} {path} is not trusted: is "
-                    "TRANSLATOR_URL the name it was made for? An authority of your own goes into "
-                    "REQUESTS_CA_BUNDLE"
+                    f"{self._setting}_URL the name it was made for? An authority of your own goes "
+                    "into REQUESTS_CA_BUNDLE"
                 ) from None
             raise _PassingError(f"no connection ({type(error).__name__})") from None
         except (
@@ -246,7 +249,7 @@ class Endpoint:
             # Its text may quote headers.
             raise SettingsError(
                 f"{self._name}: the request {method} {path} could not be made "
-                f"({type(error).__name__}): look at TRANSLATOR_URL and the proxy settings"
+                f"({type(error).__name__}): look at {self._setting}_URL and the proxy settings"
             ) from None
         if answer.status_code == _OK:
             return content
@@ -262,12 +265,12 @@ class Endpoint:
             if size > _MAX_ANSWER_BYTES:
                 raise SettingsError(
                     f"{self._name}: the answer to {path} is larger than "
-                    f"{_MAX_ANSWER_BYTES >> 20} MiB: what answers at TRANSLATOR_URL?"
+                    f"{_MAX_ANSWER_BYTES >> 20} MiB: what answers at {self._setting}_URL?"
                 )
             if self._clock() > until:
                 raise _PassingError(
                     f"an answer that was not complete after {_WHOLE_ANSWER_TIMEOUTS} times "
-                    f"TRANSLATOR_TIMEOUT, {size} bytes so far"
+                    f"{self._setting}_TIMEOUT, {size} bytes so far"
                 )
         return b"".join(parts)
 
@@ -285,8 +288,8 @@ class Endpoint:
         told = f"{self._name}: HTTP {status} to {what}"
         if status in _REFUSED:
             return TranslatorAuthError(
-                f"{told}: it refuses TRANSLATOR_API_KEY, or this client for too many requests; "
-                "make a key, or wait and lower the load"
+                f"{told}: it refuses {self._setting}_API_KEY, or this client for too many "
+                "requests; make a key, or wait and lower the load"
             )
         if status in _QUOTA or (status == _TOO_MANY and b"insufficient_quota" in content):
             return TranslatorQuotaError(
@@ -297,7 +300,7 @@ class Endpoint:
             return TranslatorRequestError(
                 f"{told}: it refuses the request; with every text refused, look at the limits "
                 "TRANSLATOR_BATCH_TEXTS and TRANSLATOR_BATCH_CHARACTERS, the model, and whether "
-                "it wants TRANSLATOR_API_KEY"
+                f"it wants {self._setting}_API_KEY"
             )
         if status in _PASSING or status >= _SERVER_ERROR or status < _OK + 100:
             asked = parse_retry_after(answer.headers.get("Retry-After", ""), self._now())
@@ -306,5 +309,5 @@ class Endpoint:
             return _PassingError(f"HTTP {status}", asked, status)
         return SettingsError(
             f"{told}: expected the contract of {self._name} there; redirects are not followed, "
-            "for the key would go along. Put the final address into TRANSLATOR_URL"
+            f"for the key would go along. Put the final address into {self._setting}_URL"
         )

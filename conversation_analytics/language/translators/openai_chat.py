@@ -9,7 +9,7 @@ import msgspec
 from conversation_analytics.core.errors import TranslatorRequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from conversation_analytics.core.translator import Pair, TranslatorLimits
     from conversation_analytics.language.translators.endpoint import Endpoint
@@ -41,6 +41,40 @@ class _Translations(msgspec.Struct):
     translations: list[str]
 
 
+def chat(
+    endpoint: Endpoint, model: str, prompt: str, asked: Mapping[str, object]
+) -> tuple[str, str | None]:
+    """Ask a model for JSON.
+
+    Args:
+        endpoint: with the header `Authorization: Bearer ...`.
+        model: its name there.
+        prompt: of the system.
+        asked: sent as JSON, as the user's message.
+
+    Returns:
+        What it says, empty where it says nothing, and why it stopped.
+
+    Raises:
+        AnalyticsError: as `Endpoint.post`.
+    """
+    answer = endpoint.post(
+        "/chat/completions",
+        _Completion,
+        body={
+            "model": model,
+            "temperature": 0,
+            "response_format": {"type": "json_object"},
+            "messages": [
+                {"role": "system", "content": prompt},
+                {"role": "user", "content": msgspec.json.encode(asked).decode()},
+            ],
+        },
+    )
+    choice = answer.choices[0] if answer.choices else _Choice(_Message(None))
+    return choice.message.content or "", choice.finish_reason
+
+
 class OpenAIChat:
     """Sends JSON, takes nothing but JSON with as many texts; anything else is refused."""
 
@@ -59,29 +93,16 @@ class OpenAIChat:
     def translate(self, texts: Sequence[str], source: str, target: str) -> list[str]:
         """Return the translations, in order; see `Translator`."""
         asked = {"source": source, "target": target, "texts": list(texts)}
-        answer = self._endpoint.post(
-            "/chat/completions",
-            _Completion,
-            body={
-                "model": self.model,
-                "temperature": 0,
-                "response_format": {"type": "json_object"},
-                "messages": [
-                    {"role": "system", "content": PROMPT},
-                    {"role": "user", "content": msgspec.json.encode(asked).decode()},
-                ],
-            },
-        )
-        choice = answer.choices[0] if answer.choices else _Choice(_Message(None))
+        content, finish_reason = chat(self._endpoint, self.model, PROMPT, asked)
         try:
-            found = msgspec.json.decode(choice.message.content or "", type=_Translations)
+            found = msgspec.json.decode(content, type=_Translations)
         except msgspec.MsgspecError:
             found = _Translations([])
         # Cut off, filtered, or two texts made one: asked for fewer at once it may do better.
-        if choice.finish_reason not in {"stop", None} or len(found.translations) != len(texts):
+        if finish_reason not in {"stop", None} or len(found.translations) != len(texts):
             raise TranslatorRequestError(
                 f"openai: {len(texts)} texts sent, {len(found.translations)} came back as the JSON "
-                f"asked for (finish_reason {choice.finish_reason!r}); can the model of "
+                f"asked for (finish_reason {finish_reason!r}); can the model of "
                 "TRANSLATOR_MODEL answer in JSON? Smaller batches help"
             )
         return found.translations
