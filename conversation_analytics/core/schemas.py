@@ -89,11 +89,12 @@ class Excerpt:
 
     Attributes:
         columns: names, in the order wanted.
-        firsts: what the rows wanted have in the first column of the table's order, a text.
+        firsts: what the rows wanted have in the first column of the table's order, a text; None:
+            all rows.
     """
 
     columns: tuple[str, ...]
-    firsts: tuple[str, ...]
+    firsts: tuple[str, ...] | None = None
 
 
 _GONE = Column(

@@ -15,15 +15,14 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-import polars as pl
-
 from conversation_analytics.core.errors import LakeError
 from conversation_analytics.core.partitions import PartitionReplacedError
 from conversation_analytics.lake.encoding import (
     EncodedPartition,
     Footer,
     ParquetOptions,
-    decode_with_footer,
+    StoredPart,
+    decode_parts,
     encode_partition,
     read_footer,
     require_schema,
@@ -34,6 +33,8 @@ from conversation_analytics.lake.s3 import S3Config, S3Objects
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
+
+    import polars as pl
 
     from conversation_analytics.core.schemas import Excerpt, TableSchema
 
@@ -392,23 +393,23 @@ class Lake:
         data = self.objects.get(path)
         if data is None:
             raise self._missing(schema, key)
-        frame, first = decode_with_footer(data, schema, path, excerpt)
+        first = read_footer(data, schema, path)
         self._require_place(first, key, 0, path)
-        frames, rows = [frame], first.rows
+        parts, rows = [StoredPart(path, data, first)], first.rows
         for part in range(1, first.parts):
             path = _part_path(folder, part, first.sha256)
             data = self.objects.get(path)
             if data is None:
                 raise _MixedGenerationsError(f"{path} is missing")
-            frame, footer = decode_with_footer(data, schema, path, excerpt)
+            footer = read_footer(data, schema, path)
             self._require_place(footer, key, part, path)
             if footer.sha256 != first.sha256:
                 raise _incomplete(folder, "all parts of one write", f"{path} of another")
-            frames.append(frame)
+            parts.append(StoredPart(path, data, footer))
             rows += footer.rows
         if rows != first.partition_rows:
             raise _incomplete(folder, f"{first.partition_rows} rows", f"{rows} rows")
-        return pl.concat(frames) if len(frames) > 1 else frame, _info(first)
+        return decode_parts(parts, schema, excerpt), _info(first)
 
     def _require_place(self, footer: Footer, key: str | None, part: int, path: str) -> None:
         found = (footer.metadata.get("partition"), footer.part)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from typing import TYPE_CHECKING
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -23,13 +24,17 @@ from conversation_analytics.core.schemas import (
 from conversation_analytics.core.tables import TABLES
 from conversation_analytics.lake.encoding import (
     ParquetOptions,
+    StoredPart,
     decode,
-    decode_with_footer,
+    decode_parts,
     encode,
     encode_partition,
     read_footer,
 )
 from conversation_analytics_tests.lake.frames import frames, message_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 OPTIONS = ParquetOptions()
 KEY = {"partition": "2026-11-22"}
@@ -43,6 +48,10 @@ rules = settings(
 
 def _metadata(data: bytes) -> pq.FileMetaData:
     return pq.read_metadata(io.BytesIO(data))
+
+
+def stored(parts: Sequence[bytes], schema: TableSchema = MESSAGES) -> list[StoredPart]:
+    return [StoredPart("part", data, read_footer(data, schema, "part")) for data in parts]
 
 
 def _column(data: bytes, name: str) -> pq.ColumnChunkMetaData:
@@ -80,13 +89,16 @@ def test_an_excerpt_has_the_columns_and_rows_asked_for(
     kinds = [*frame["kind"].unique(), "another"]
     excerpt = Excerpt(
         tuple(columns[: data.draw(st.integers(1, len(columns)))]),
-        tuple(data.draw(st.lists(st.sampled_from(kinds)))),
+        data.draw(st.none() | st.lists(st.sampled_from(kinds)).map(tuple)),
     )
     encoded = encode(frame, DAILY_PARTIALS, OPTIONS, KEY)
-    rows, footer = decode_with_footer(encoded, DAILY_PARTIALS, "part-000", excerpt)
-    expected = frame.filter(pl.col("kind").is_in(excerpt.firsts)).select(excerpt.columns)
-    assert_frame_equal(rows, expected)
-    assert footer.rows == frame.height
+    [part] = stored([encoded], DAILY_PARTIALS)
+    rows = decode_parts([part], DAILY_PARTIALS, excerpt)
+    wanted = frame
+    if excerpt.firsts is not None:
+        wanted = frame.filter(pl.col("kind").is_in(excerpt.firsts))
+    assert_frame_equal(rows, wanted.select(excerpt.columns))
+    assert part.footer.rows == frame.height
 
 
 def test_chunks_do_not_show_in_large_frames() -> None:
@@ -223,11 +235,37 @@ def test_a_torn_object_is_refused_by_name(share: float) -> None:
         decode(data[: int(len(data) * share)], MESSAGES, "part-000")
 
 
+def unsealed(data: bytes) -> bytes:
+    """Return the object as early versions wrote it: without a digest of its footer."""
+    seal = data.rindex(b"CAsha256")
+    return data[:seal] + data[seal + 8 + 32 :]
+
+
+def test_objects_without_a_digest_of_the_footer_are_read_too() -> None:
+    frame = message_rows(50)
+    data = unsealed(encode(frame, MESSAGES, OPTIONS, KEY))
+    assert not read_footer(data, MESSAGES, "part").sealed
+    assert_frame_equal(decode(data, MESSAGES), frame)
+    excerpt = decode_parts(stored([data]), MESSAGES, Excerpt(("query", "id")))
+    assert_frame_equal(excerpt, frame.select("query", "id"))
+
+
+def test_other_readers_do_not_mind_the_digest_of_the_footer() -> None:
+    frame = message_rows(50)
+    data = encode(frame, MESSAGES, OPTIONS, KEY)
+    assert read_footer(data, MESSAGES, "part").sealed
+    assert_frame_equal(pl.DataFrame(pq.read_table(io.BytesIO(data))), frame)
+    assert_frame_equal(pl.read_parquet(io.BytesIO(data)), frame)
+
+
+@pytest.mark.parametrize("sealed", [True, False])
 @given(data=st.data())
 @settings(rules, max_examples=200)
-def test_a_rotten_byte_never_changes_rows_unnoticed(data: st.DataObject) -> None:
+def test_a_rotten_byte_never_changes_rows_unnoticed(sealed: bool, data: st.DataObject) -> None:  # noqa: FBT001 - a case
     frame = message_rows(50)
     encoded = encode(frame, MESSAGES, OPTIONS, KEY)
+    if not sealed:
+        encoded = unsealed(encoded)
     at = data.draw(st.integers(0, len(encoded) - 1))
     rotten = bytearray(encoded)
     rotten[at] ^= data.draw(st.integers(1, 255))
@@ -303,14 +341,31 @@ def test_pages_have_an_index() -> None:
 def test_max_records_per_file_splits_in_order(options: ParquetOptions, parts: int) -> None:
     frame = message_rows(4000)
     encoded = encode_partition(frame, MESSAGES, options, KEY)
-    decoded = [decode_with_footer(data, MESSAGES, "part") for data in encoded.parts]
-    assert len(decoded) == parts
-    assert all(part.height <= options.max_records_per_file for part, _ in decoded)
-    assert_frame_equal(pl.concat(part for part, _ in decoded), frame)
-    assert [footer.part for _, footer in decoded] == list(range(parts))
-    assert {footer.parts for _, footer in decoded} == {parts}
-    assert {footer.sha256 for _, footer in decoded} == {encoded.sha256}
-    assert {footer.partition_rows for _, footer in decoded} == {4000}
+    objects = stored(encoded.parts)
+    footers = [one.footer for one in objects]
+    assert len(footers) == parts
+    assert all(footer.rows <= options.max_records_per_file for footer in footers)
+    assert_frame_equal(decode_parts(objects, MESSAGES), frame)
+    assert [footer.part for footer in footers] == list(range(parts))
+    assert {footer.parts for footer in footers} == {parts}
+    assert {footer.sha256 for footer in footers} == {encoded.sha256}
+    assert {footer.partition_rows for footer in footers} == {4000}
+
+
+@given(data=st.data())
+@settings(rules, max_examples=30)
+def test_a_partition_of_several_objects_is_verified_as_a_whole(data: st.DataObject) -> None:
+    options = ParquetOptions(max_records_per_file=20, compression="none")
+    parts = list(encode_partition(message_rows(50), MESSAGES, options, KEY).parts)
+    at = data.draw(st.integers(0, len(parts) - 1))
+    if data.draw(st.booleans()):
+        rotten = bytearray(parts[at])
+        rotten[data.draw(st.integers(4, stored(parts)[at].footer.content_bytes - 1))] ^= 1
+        parts[at] = bytes(rotten)
+    else:
+        parts[at : at + 2] = parts[at : at + 2][::-1] if at < len(parts) - 1 else []
+    with pytest.raises(LakeError, match="expected a content of the digest"):
+        decode_parts(stored(parts), MESSAGES)
 
 
 def test_target_file_size_splits_until_every_object_fits() -> None:
@@ -319,7 +374,7 @@ def test_target_file_size_splits_until_every_object_fits() -> None:
     encoded = encode_partition(frame, MESSAGES, options, KEY)
     assert len(encoded.parts) > 1
     assert max(map(len, encoded.parts)) <= 20_000
-    assert_frame_equal(pl.concat(decode(data, MESSAGES) for data in encoded.parts), frame)
+    assert_frame_equal(decode_parts(stored(encoded.parts), MESSAGES), frame)
 
 
 def test_a_row_that_exceeds_the_target_stands_alone() -> None:
