@@ -2,8 +2,8 @@
 
 Scans are hand-written SQL of DuckDB for the same figures (`shared/report_sql.py`), and our own
 plan, which makes the partials of each day from its rows. Figures are compared first; ours has
-those that SQL leaves out as well. Partials are read from a lake, as the platform does, every page
-checksum verified.
+those that SQL leaves out as well. Partials are read from a lake, as the platform does, every
+object verified.
 
 python benchmarks/partials_merge.py [TURNS_A_DAY] [TURNS_A_USER_OF_ALL]
 """
@@ -23,7 +23,7 @@ from shared.measured import alone, medians, print_beside
 from shared.report_sql import report_of_rows, require_equal, values_of
 
 from conversation_analytics.core.metrics import metric_values
-from conversation_analytics.core.partials import daily_partials, partials_of_days
+from conversation_analytics.core.partials import daily_partials, merged_kinds, partials_of_days
 from conversation_analytics.core.schemas import (
     CONVERSATIONS,
     DAILY_PARTIALS,
@@ -55,7 +55,10 @@ def scanned(folder: Path) -> pl.DataFrame:
 def merged(folder: Path) -> pl.DataFrame:
     """Return the values of the month, from its partials, as the report of a month has them."""
     lake = partials_in(folder)
-    days = (lake.read(DAILY_PARTIALS, day_of(number).isoformat()) for number in range(DAYS))
+    days = (
+        merged_kinds(lake.scan(DAILY_PARTIALS, day_of(number).isoformat())[0]).collect()
+        for number in range(DAYS)
+    )
     return metric_values(partials_of_days(days), days=DAYS).collect()
 
 

@@ -1,9 +1,9 @@
 """The step `daily_partials` of a large day in Dagster, against the bare Polars plan.
 
-Both read the same three Parquet files of a lake, look for rephrased questions, make the partials
+Both read the same four Parquet files of a lake, look for rephrased questions, make the partials
 and write them as Parquet of the same codec; the rows are compared first. The step is a whole run
-of that asset in this process, with an ephemeral instance: its executor, events, IO managers, page
-checksums, digests, metadata. The bare plan reads only the columns that it needs. Each process has
+of that asset in this process, with an ephemeral instance: its executor, events, IO managers,
+digests of what is read and written, metadata. Each process has
 done the same with a tiny day before, as the warm workers of the platform have.
 
 python benchmarks/platform_overhead.py [TURNS]
@@ -23,6 +23,7 @@ from rapidfuzz import process  # noqa: F401 - as above
 from shared.made_up_days import FIRST, made_up_day
 from shared.measured import alone, medians, print_beside
 
+from conversation_analytics.core.languages import MESSAGE_LANGUAGE
 from conversation_analytics.core.partials import daily_partials
 from conversation_analytics.core.rephrases import rephrased_turns
 from conversation_analytics.core.schemas import (
@@ -38,7 +39,7 @@ from conversation_analytics.settings import Settings, parse_settings
 ROUNDS = 3
 DAY = FIRST.isoformat()
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-TABLES = (CONVERSATIONS, MESSAGES, FEEDBACKS)
+TABLES = (CONVERSATIONS, MESSAGES, FEEDBACKS, MESSAGE_LANGUAGE)
 
 
 def settings_in(folder: Path) -> Settings:
@@ -55,7 +56,16 @@ def settings_in(folder: Path) -> Settings:
 def write_curated(folder: Path, turns: int) -> None:
     """Write a day of the curated zone."""
     lake = open_lake(settings_in(folder))
-    for table, frame in zip(TABLES, made_up_day(0, turns, turns // 6), strict=True):
+    conversations, messages, feedbacks = made_up_day(0, turns, turns // 6)
+    # Each fifth turn in another language: what was found, not how.
+    languages = messages.select(
+        "id", "conversation_id", "app_id", "created_at",
+        query_language=pl.when(pl.int_range(pl.len()) % 5 == 0).then(pl.lit("de"))
+        .otherwise(pl.lit("en")), query_confidence=1.0, query_by=pl.lit("text"),
+        answer_language=pl.lit("en"), answer_confidence=1.0, answer_by=pl.lit("text"),
+    )  # fmt: skip
+    frames = (conversations, messages, feedbacks, MESSAGE_LANGUAGE.conform(languages))
+    for table, frame in zip(TABLES, frames, strict=True):
         lake.write(table, DAY, frame)
 
 
@@ -70,12 +80,12 @@ def step(folder: Path) -> None:
 def bare(folder: Path) -> None:
     """Run the plan."""
     lake = open_lake(settings_in(folder))
-    conversations, messages, feedbacks = (
+    conversations, messages, feedbacks, languages = (
         pl.scan_parquet(lake.scan_paths(table, [DAY])) for table in TABLES
     )
     asked_again = rephrased_turns(messages).lazy()
     partials = daily_partials(
-        conversations, messages, feedbacks, day=FIRST, rephrases=asked_again
+        conversations, messages, feedbacks, day=FIRST, rephrases=asked_again, languages=languages
     ).collect()
     DAILY_PARTIALS.conform(partials).write_parquet(
         folder / "bare.parquet", compression="zstd", compression_level=3, row_group_size=20_000

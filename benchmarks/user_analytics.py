@@ -35,7 +35,7 @@ from conversation_analytics.core.schemas import (
     FEEDBACKS,
     MESSAGES,
 )
-from conversation_analytics.core.user_analytics import FOLDED, user_analytics, users_of_days
+from conversation_analytics.core.user_analytics import fold_input, user_analytics, users_of_days
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,7 +112,8 @@ def stored(folder: Path, days: int) -> Iterator[tuple[dt.date, pl.DataFrame]]:
     """Yield days with their partials."""
     for number in range(days):
         key = day_of(number).isoformat()
-        yield day_of(number), partials_in(folder).read_with_info(DAILY_PARTIALS, key, FOLDED)[0]
+        partials, _ = partials_in(folder).scan(DAILY_PARTIALS, key)
+        yield day_of(number), fold_input(partials).collect()
 
 
 def folded(folder: Path, days: int) -> None:

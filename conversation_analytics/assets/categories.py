@@ -45,7 +45,7 @@ def category_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         name=CATEGORIES.name,
         group_name="language",
         io_manager_key="lake_io",
-        ins=lake_ins(MESSAGES),
+        ins=lake_ins(MESSAGES, planned=True),
         deps=[CORRECTIONS.name],
         kinds={"polars", "parquet", "scikitlearn"},
         dagster_type=dg.Any,
@@ -56,7 +56,7 @@ def category_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         **chain.asset,
     )
     def of_day(
-        lake: dg.ResourceParam[Lake], messages: Partitioned[pl.DataFrame]
+        lake: dg.ResourceParam[Lake], messages: Partitioned[pl.LazyFrame]
     ) -> Partitioned[Described[pl.DataFrame]]:
         with retry_if_transient():
             rows = correction_rows(lake, settings)
@@ -66,8 +66,8 @@ def category_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         origin, model = categorised_with(settings, rows), created_by(settings.embedder)
         by_people = frozenset(one.conversation_id for one in corrections if one.conversation_id)
 
-        def categorise(key: str, turns: pl.DataFrame) -> Described[pl.DataFrame]:
-            texts = conversation_texts(first_queries(turns.lazy())).collect()
+        def categorise(key: str, turns: pl.LazyFrame) -> Described[pl.DataFrame]:
+            texts = conversation_texts(first_queries(turns)).collect()
             known = still_right(_held(lake, key), texts, hashes, model, by_people)
             new = texts.join(known, on="conversation_id", how="anti")
             found = known
@@ -84,7 +84,7 @@ def category_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         name=CATEGORY_PARTIALS.name,
         group_name="metrics",
         io_manager_key="lake_io",
-        ins=lake_ins(MESSAGES, CATEGORIES),
+        ins=lake_ins(MESSAGES, CATEGORIES, planned=True),
         kinds={"polars", "parquet"},
         dagster_type=dg.Any,
         description="Counts of the day's turns by category, which reports are merged from beside "
@@ -93,11 +93,11 @@ def category_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         **chain.asset,
     )
     def counted(
-        messages: Partitioned[pl.DataFrame], categories: Partitioned[pl.DataFrame]
+        messages: Partitioned[pl.LazyFrame], categories: Partitioned[pl.LazyFrame]
     ) -> Partitioned[Described[pl.DataFrame]]:
-        def count(key: str, labels: pl.DataFrame) -> Described[pl.DataFrame]:
-            turns = messages[key].lazy()
-            plan = category_partials(turns, labels.lazy(), rephrased_turns(turns).lazy())
+        def count(key: str, labels: pl.LazyFrame) -> Described[pl.DataFrame]:
+            turns = messages[key]
+            plan = category_partials(turns, labels, rephrased_turns(turns).lazy())
             return Described(plan.collect(), {}, COUNTED_BY)
 
         return categories.map(count)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from conversation_analytics.core.partials import merged_kinds
 from conversation_analytics.core.schemas import CATEGORY_PARTIALS, DAILY_PARTIALS, TableSchema
 from conversation_analytics.io_managers.read_log import ReadLog, StepAttempt
 from conversation_analytics.io_managers.retries import retry_if_transient
@@ -54,7 +55,7 @@ def input_name(table: TableSchema, day: str) -> str:
 def read_partials(
     lake: Lake, reads: ReadLog, attempt: StepAttempt, key: str, held: HeldDays, days: list[dt.date]
 ) -> Iterator[pl.DataFrame]:
-    """Yield the partials of each of the days, and note that period `key` was made of them.
+    """Yield the partials that reports merge of each of the days, and note it for period `key`.
 
     Args:
         lake: the lake.
@@ -67,9 +68,9 @@ def read_partials(
 
     @retry_if_transient()
     def read(table: TableSchema, day: str) -> pl.DataFrame:
-        frame, info = lake.read_with_info(table, day)
+        partials, info = lake.scan(table, day)
         reads.add(attempt, key, input_name(table, day), info.sha256)
-        return frame
+        return merged_kinds(partials).collect()
 
     for day in map(dt.date.isoformat, days):
         yield pl.concat(read(table, day) for table in held.tables(day))

@@ -10,6 +10,8 @@ from conversation_analytics.core.schemas import MESSAGES
 from conversation_analytics.io_managers.lake_io import column_schema
 from conversation_analytics.language.detectors import NaiveBayesDetector
 
+_READ = ("id", "conversation_id", "app_id", "created_at", "query", "answer")
+
 
 def language_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
     """Return the table of languages."""
@@ -19,7 +21,7 @@ def language_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         name=MESSAGE_LANGUAGE.name,
         group_name="language",
         io_manager_key="lake_io",
-        ins=lake_ins(MESSAGES),
+        ins=lake_ins(MESSAGES, planned=True),
         kinds={"polars", "parquet"},
         dagster_type=dg.Any,
         description=f"{MESSAGE_LANGUAGE.description} With a confidence; one of LANGUAGES, `und` "
@@ -27,11 +29,11 @@ def language_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         metadata={"dagster/column_schema": column_schema(MESSAGE_LANGUAGE)},
         **chain.asset,
     )
-    def of_days(messages: Partitioned[pl.DataFrame]) -> Partitioned[Described[pl.DataFrame]]:
+    def of_days(messages: Partitioned[pl.LazyFrame]) -> Partitioned[Described[pl.DataFrame]]:
         detector = NaiveBayesDetector()
 
-        def of_day(_key: str, turns: pl.DataFrame) -> Described[pl.DataFrame]:
-            rows = message_languages(turns, detector, options)
+        def of_day(_key: str, turns: pl.LazyFrame) -> Described[pl.DataFrame]:
+            rows = message_languages(turns.select(_READ).collect(), detector, options)
             return Described(rows, _facts(rows), origin)
 
         return messages.map(of_day)

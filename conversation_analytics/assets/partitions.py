@@ -27,6 +27,7 @@ from conversation_analytics.core.schemas import CATEGORY_PARTIALS, DAILY_PARTIAL
 from conversation_analytics.core.translation_tables import TRANSLATIONS
 from conversation_analytics.core.translations import TRANSLATIONS_VERSION
 from conversation_analytics.core.windows import day_window
+from conversation_analytics.io_managers.lake_io import PLANNED
 from conversation_analytics.language.detectors import NaiveBayesDetector
 from conversation_analytics.language.taxonomy_files import taxonomy_digests
 
@@ -164,14 +165,23 @@ def origins(
     }
 
 
-def lake_ins(*tables: TableSchema) -> dict[str, dg.AssetIn]:
+def lake_ins(*tables: TableSchema, planned: bool = False) -> dict[str, dg.AssetIn]:
     """Return inputs named like the tables, read from the lake.
 
     Their Dagster type is Any: a `Partitioned` of a daily table, a frame of another.
+
+    Args:
+        tables: of the lake.
+        planned: the partitions are plans (LazyFrame): for who needs few of the columns.
     """
-    return {table.name: lake_in(table) for table in tables}
+    return {table.name: lake_in(table, planned=planned) for table in tables}
 
 
-def lake_in(table: TableSchema) -> dg.AssetIn:
-    """Return the input that reads `table` from the lake."""
-    return dg.AssetIn(key=table.name, input_manager_key="lake_io", dagster_type=dg.Any)
+def lake_in(table: TableSchema, *, planned: bool = False) -> dg.AssetIn:
+    """Return the input that reads `table` from the lake; see `lake_ins`."""
+    return dg.AssetIn(
+        key=table.name,
+        input_manager_key="lake_io",
+        dagster_type=dg.Any,
+        metadata={PLANNED: True} if planned else None,
+    )

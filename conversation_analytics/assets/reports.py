@@ -39,6 +39,7 @@ def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         ins=lake_ins(
             *(DAILY[table].curated for table in chain.settings.source_tables),
             MESSAGE_LANGUAGE,
+            planned=True,
         ),
         kinds={"polars", "parquet"},
         dagster_type=dg.Any,
@@ -48,17 +49,17 @@ def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         **chain.asset,
     )
     def daily_partials(
-        **days: Partitioned[pl.DataFrame],
+        **days: Partitioned[pl.LazyFrame],
     ) -> Partitioned[Described[pl.DataFrame]]:
         messages, feedbacks = days["messages"], days.get("feedbacks")
         languages = days[MESSAGE_LANGUAGE.name]
 
-        def partials(key: str, conversations: pl.DataFrame) -> Described[pl.DataFrame]:
-            ratings = None if feedbacks is None else feedbacks[key].lazy()
-            turns = messages[key].lazy()
+        def partials(key: str, conversations: pl.LazyFrame) -> Described[pl.DataFrame]:
+            ratings = None if feedbacks is None else feedbacks[key]
+            turns = messages[key]
             frame = partials_of(
-                conversations.lazy(), turns, ratings, day=dt.date.fromisoformat(key),
-                rephrases=rephrased_turns(turns).lazy(), languages=languages[key].lazy(),
+                conversations, turns, ratings, day=dt.date.fromisoformat(key),
+                rephrases=rephrased_turns(turns).lazy(), languages=languages[key],
                 options=options,
             ).collect()  # fmt: skip
             return Described(frame, {}, computed_with(options))

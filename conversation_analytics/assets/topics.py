@@ -297,9 +297,9 @@ def _queries(
 
     @retry_if_transient()
     def read(day: str) -> pl.DataFrame:
-        frame, info = lake.read_with_info(MESSAGES, day)
+        turns, info = lake.scan(MESSAGES, day)
         reads.add(attempt, key, input_name(MESSAGES, day), info.sha256)
-        return first_queries(frame.lazy()).collect()
+        return first_queries(turns).collect()
 
     held = frozenset(lake.keys(MESSAGES))
     for day in Period.WEEK.days_of(start):

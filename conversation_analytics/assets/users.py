@@ -23,9 +23,9 @@ from conversation_analytics.core.schemas import DAILY_PARTIALS
 from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
 from conversation_analytics.core.user_analytics import (
     FOLD_VERSION,
-    FOLDED,
     USER_ANALYTICS,
     Users,
+    fold_input,
     user_analytics,
     users_of_days,
 )
@@ -143,8 +143,8 @@ def _days(lake: Lake) -> Iterator[tuple[str, pl.DataFrame, str]]:
 
     @retry_if_transient()
     def read(key: str) -> tuple[str, pl.DataFrame, str]:
-        frame, info = lake.read_with_info(DAILY_PARTIALS, key, FOLDED)
-        return key, frame, info.sha256
+        partials, info = lake.scan(DAILY_PARTIALS, key)
+        return key, fold_input(partials).collect(), info.sha256
 
     yield from map(read, sorted(lake.keys(DAILY_PARTIALS)))
 

@@ -268,17 +268,22 @@ def category_partials(
     return _as_partials(merged.with_columns(kind=pl.lit("dimensions")))
 
 
+def merged_kinds(partials: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the rows that reports merge: all but those that tell of single users."""
+    return partials.filter(~pl.col("kind").is_in(_OF_SINGLE_USERS))
+
+
 def partials_of_days(days: Iterable[pl.DataFrame]) -> pl.LazyFrame:
     """Put the partials of several days below each other, each kind without its empty columns.
 
     Most columns are null in most kinds. A day of 300,000 turns takes a fifth of the memory.
 
     Args:
-        days: frames of the schema `schemas.DAILY_PARTIALS`; each is let go once it was taken in.
+        days: frames of the schema `schemas.DAILY_PARTIALS`, all of them or `merged_kinds`; each
+            is let go once it was taken in.
 
     Returns:
-        The same schema, for reports: without the kinds `user_languages`, `user_models` and
-        `user_ratings`, which tell of single users.
+        The same schema, for reports: `merged_kinds` alone.
     """
     kinds: dict[str, list[pl.DataFrame]] = {
         kind: [] for kind in COLUMNS_OF if kind not in _OF_SINGLE_USERS

@@ -83,20 +83,6 @@ class TableSchema:
         ).sort(self.sort_by, nulls_last=True, maintain_order=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Excerpt:
-    """A part of a table that can be read without the rest of it.
-
-    Attributes:
-        columns: names, in the order wanted.
-        firsts: what the rows wanted have in the first column of the table's order, a text; None:
-            all rows.
-    """
-
-    columns: tuple[str, ...]
-    firsts: tuple[str, ...] | None = None
-
-
 _GONE = Column(
     "gone",
     pl.Boolean(),

@@ -19,7 +19,7 @@ from conversation_analytics.core.language_codes import NO_LANGUAGE, UNDETERMINED
 from conversation_analytics.core.metrics import MODEL_LABEL, NO_APP
 from conversation_analytics.core.partials import SESSION_GAP_S
 from conversation_analytics.core.periods import Period
-from conversation_analytics.core.schemas import APP, INSTANT, MONEY, Column, Excerpt, TableSchema
+from conversation_analytics.core.schemas import APP, INSTANT, MONEY, Column, TableSchema
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -91,8 +91,6 @@ _TAKEN_OF = {
 }
 _KINDS = tuple(_TAKEN_OF)
 _TAKEN = tuple(dict.fromkeys(name for names in _TAKEN_OF.values() for name in names))
-FOLDED = Excerpt(columns=("kind", *_TAKEN), firsts=(*_KINDS, "counts"))
-"""What the fold reads of partials; the counts tell whether ratings are read."""
 _NUMBER = pl.Int64()
 _APP = 2**32
 """A person is `_APP` times the number of an app, plus that of a user: below it, over all apps."""
@@ -167,13 +165,21 @@ def nobody() -> Users:
     )
 
 
+def fold_input(partials: pl.LazyFrame) -> pl.LazyFrame:
+    """Return what the fold reads of partials: a few columns of the rows of users, and the counts.
+
+    The counts tell whether ratings are read.
+    """
+    return partials.filter(pl.col("kind").is_in([*_KINDS, "counts"])).select("kind", *_TAKEN)
+
+
 def users_of_days(
     days: Iterable[tuple[dt.date, pl.DataFrame]], *, batch_rows: int = _BATCH_ROWS
 ) -> Users:
     """Fold the partials of days, in ascending order, into what is known of their users.
 
     Args:
-        days: a day and its partials, schema `schemas.DAILY_PARTIALS` or `FOLDED` of them, the
+        days: a day and its partials, schema `schemas.DAILY_PARTIALS` or `fold_input` of them, the
             earliest first; each frame is let go once it was taken in.
         batch_rows: rows of partials to hold before they are folded; the result is the same.
 

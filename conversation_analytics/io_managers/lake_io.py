@@ -22,6 +22,8 @@ from conversation_analytics.lake.store import Generation, Lake
 
 _BY_NAME = {table.name: table for table in TABLES}
 _PREVIEW_ROWS = 5
+PLANNED = "planned"
+"""Metadata of an input: its partitions are wanted as plans, not as frames."""
 # Text, ids of people and whole rows stay out of metadata.
 _NEVER_SHOWN = frozenset(
     {"query", "answer", "name", "summary", "inputs", "payload", "error", "extra", "user_id",
@@ -78,21 +80,29 @@ class LakeIOManager(dg.IOManager):
 
     @retry_if_transient()
     def load_input(self, context: dg.InputContext) -> Any:
-        """Return a lazy mapping of the partitions, or the frame of an unpartitioned asset."""
+        """Return a lazy mapping of the partitions, or the frame of an unpartitioned asset.
+
+        Of an input that is `PLANNED` partitions are plans, which decode the columns they need.
+        """
         schema = _BY_NAME[context.asset_key.path[-1]]
         begin_outputs(context.step_context, self._lake, self._reads)
         attempt = attempt_of(context.step_context)
 
         # Assets compute lazily, or in their body: there, too, an outage repeats the step.
         @retry_if_transient()
-        def read(key: str | None) -> pl.DataFrame:
-            frame, info = self._lake.read_with_info(schema, key)
+        def scan(key: str | None) -> pl.LazyFrame:
+            rows, info = self._lake.scan(schema, key)
             self._reads.add(attempt, key, schema.name, info.sha256)
-            return frame
+            return rows
+
+        def read(key: str | None) -> pl.DataFrame:
+            return scan(key).collect()
 
         if not context.has_asset_partitions:
             return read(None)
-        return Partitioned(tuple(sorted(context.asset_partition_keys)), read)
+        keys = tuple(sorted(context.asset_partition_keys))
+        planned = PLANNED in (context.definition_metadata or {})
+        return Partitioned(keys, scan) if planned else Partitioned(keys, read)
 
     def _write(
         self,

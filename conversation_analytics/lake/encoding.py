@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from conversation_analytics.core.schemas import Excerpt, TableSchema
+    from conversation_analytics.core.schemas import TableSchema
 
 _PREFIX = "conversation_analytics."
 _RESERVED = frozenset(
@@ -198,7 +198,8 @@ def decode(data: bytes, schema: TableSchema, name: str = "object") -> pl.DataFra
     Raises:
         LakeError: the file is torn, rotten, foreign, or not of the schema.
     """
-    return decode_parts([StoredPart(name, data, read_footer(data, schema, name))], schema)
+    part = StoredPart(name, data, read_footer(data, schema, name))
+    return scan_parts([part], schema).collect()
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,26 +217,23 @@ class StoredPart:
     footer: Footer
 
 
-def decode_parts(
-    parts: Sequence[StoredPart], schema: TableSchema, excerpt: Excerpt | None = None
-) -> pl.DataFrame:
-    """Return the rows of a partition, or an excerpt of them.
+def scan_parts(parts: Sequence[StoredPart], schema: TableSchema) -> pl.LazyFrame:
+    """Return the rows of a partition as a plan, which decodes the columns that it needs.
 
     The encoded rows are compared with the digest in the footers before any is decoded, which takes
     a fiftieth of what decoding takes: so Polars' reader can be used, which verifies no checksums
     of pages and takes half the time of pyarrow's.
 
     Args:
-        parts: all objects of the partition, in order.
+        parts: all objects of the partition, in order; the plan keeps them in memory.
         schema: the pinned schema.
-        excerpt: the columns and rows wanted; None: all.
 
     Raises:
         LakeError: an object is torn, rotten, or not of the schema.
     """
     _require_content(parts, schema)
-    frames = [_rows_of(part, schema, excerpt) for part in parts]
-    return frames[0] if len(frames) == 1 else pl.concat(frames)
+    plans = [_scan(part, schema) for part in parts]
+    return plans[0] if len(plans) == 1 else pl.concat(plans)
 
 
 def _require_content(parts: Sequence[StoredPart], schema: TableSchema) -> None:
@@ -249,37 +247,27 @@ def _require_content(parts: Sequence[StoredPart], schema: TableSchema) -> None:
         raise _rotten(first.name, "content", first.footer.sha256, digest.hexdigest())
 
 
-def _rows_of(part: StoredPart, schema: TableSchema, excerpt: Excerpt | None) -> pl.DataFrame:
+def _scan(part: StoredPart, schema: TableSchema) -> pl.LazyFrame:
     there = part.footer.columns
-    types = {one: schema.polars[one] for one in (excerpt.columns if excerpt else schema.polars)}
-    first = pl.col(schema.sort_by[0])
-    wanted = [one for one in dict.fromkeys([*types, schema.sort_by[0]]) if one in there]
-    rows = _read(part, wanted, schema)
-    if excerpt is not None and excerpt.firsts is not None:
-        rows = rows.filter(first.is_in(excerpt.firsts))
-    frame = rows.select(
+    rows = (
+        pl.scan_parquet(io.BytesIO(part.data), glob=False)
+        if part.footer.sealed
+        else _read_unsealed(part, schema).lazy()
+    )
+    return rows.select(
         pl.col(one) if one in there else pl.lit(schema.absent[one], dtype).alias(one)
-        for one, dtype in types.items()
-    ).collect()
-    few = excerpt is not None and excerpt.firsts is not None
-    if not (few or frame.height == part.footer.rows) or frame.schema != types:
-        raise LakeError(
-            f"{part.name}: expected {part.footer.rows} rows of {schema.name}, got {frame.height} "
-            f"rows of {dict(frame.schema)}; materialise the partition again"
-        )
-    return frame
+        for one, dtype in schema.polars.items()
+    )
 
 
-def _read(part: StoredPart, columns: Sequence[str], schema: TableSchema) -> pl.LazyFrame:
-    if part.footer.sealed:
-        return pl.scan_parquet(io.BytesIO(part.data), glob=False)
+def _read_unsealed(part: StoredPart, schema: TableSchema) -> pl.DataFrame:
     # A rotten footer makes Polars' reader end the process; pyarrow's refuses it.
     import pyarrow as pa  # noqa: PLC0415  (import budget)
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     try:
         with pq.ParquetFile(pa.BufferReader(part.data), page_checksum_verification=True) as file:
-            table = file.read(list(columns))
+            table = file.read()
         # Under the pinned schema: the file's own carries metadata, on which, if rotten,
         # Polars panics. read_footer has found names and types to be the same.
         pinned = _arrow_schema(schema)
@@ -287,7 +275,12 @@ def _read(part: StoredPart, columns: Sequence[str], schema: TableSchema) -> pl.L
         frame = pl.DataFrame(pa.Table.from_arrays(table.columns, schema=pa.schema(fields)))
     except (pa.ArrowException, OSError, ValueError, pl.exceptions.PolarsError) as error:
         raise _torn(part.name, error) from error
-    return frame.lazy()
+    if frame.height != part.footer.rows:
+        raise LakeError(
+            f"{part.name}: expected {part.footer.rows} rows of {schema.name}, got {frame.height}; "
+            "materialise the partition again"
+        )
+    return frame
 
 
 def read_footer(data: bytes, schema: TableSchema, name: str) -> Footer:

@@ -22,10 +22,10 @@ from conversation_analytics.lake.encoding import (
     Footer,
     ParquetOptions,
     StoredPart,
-    decode_parts,
     encode_partition,
     read_footer,
     require_schema,
+    scan_parts,
 )
 from conversation_analytics.lake.objects import LocalObjects, ObjectStore
 from conversation_analytics.lake.s3 import S3Config, S3Objects
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from conversation_analytics.core.schemas import Excerpt, TableSchema
+    from conversation_analytics.core.schemas import TableSchema
 
 PartitionBy = Literal["day", "date"]
 
@@ -211,21 +211,26 @@ class Lake:
         return self.read_with_info(schema, key)[0]
 
     def read_with_info(
-        self, schema: TableSchema, key: str | None, excerpt: Excerpt | None = None
+        self, schema: TableSchema, key: str | None
     ) -> tuple[pl.DataFrame, PartitionInfo]:
-        """Return one partition as `read` does, and what the footer of just these rows says.
+        """Return one partition as `read` does, and what the footer of just these rows says."""
+        rows, info = self.scan(schema, key)
+        return rows.collect(), info
 
-        Args:
-            schema: the table.
-            key: the partition.
-            excerpt: the columns and rows wanted; None: all. What is said is of the whole
-                partition, but only what is read is verified.
+    def scan(self, schema: TableSchema, key: str | None) -> tuple[pl.LazyFrame, PartitionInfo]:
+        """Return one partition as a plan, and what the footer of just these rows says.
+
+        The objects are read and verified whole here, and decoded as far as the plan needs it.
+
+        Raises:
+            LakeError: as `read`.
+            LakeUnavailableError: as `read`.
         """
         mixed = None
         for pause_s in (0.0, *_PAUSES_S):
             self.sleep(pause_s)
             try:
-                return self._read_once(schema, key, excerpt)
+                return self._scan_once(schema, key)
             except _MixedGenerationsError as error:  # as while a writer is at it
                 mixed = error
         raise _incomplete(
@@ -385,9 +390,9 @@ class Lake:
     def _holds(self, path: str, data: bytes, size: int | None) -> bool:
         return size == len(data) and self.objects.get(path) == data
 
-    def _read_once(
-        self, schema: TableSchema, key: str | None, excerpt: Excerpt | None
-    ) -> tuple[pl.DataFrame, PartitionInfo]:
+    def _scan_once(
+        self, schema: TableSchema, key: str | None
+    ) -> tuple[pl.LazyFrame, PartitionInfo]:
         folder = self._folder(schema, key)
         path = _part_path(folder, 0)
         data = self.objects.get(path)
@@ -409,7 +414,7 @@ class Lake:
             rows += footer.rows
         if rows != first.partition_rows:
             raise _incomplete(folder, f"{first.partition_rows} rows", f"{rows} rows")
-        return decode_parts(parts, schema, excerpt), _info(first)
+        return scan_parts(parts, schema), _info(first)
 
     def _require_place(self, footer: Footer, key: str | None, part: int, path: str) -> None:
         found = (footer.metadata.get("partition"), footer.part)

@@ -18,7 +18,6 @@ from conversation_analytics.core.schemas import (
     MESSAGES,
     RAW_MESSAGES,
     Column,
-    Excerpt,
     TableSchema,
 )
 from conversation_analytics.core.tables import TABLES
@@ -26,10 +25,10 @@ from conversation_analytics.lake.encoding import (
     ParquetOptions,
     StoredPart,
     decode,
-    decode_parts,
     encode,
     encode_partition,
     read_footer,
+    scan_parts,
 )
 from conversation_analytics_tests.lake.frames import frames, message_rows
 
@@ -82,23 +81,19 @@ def test_same_rows_give_the_same_bytes_however_they_are_held(
 
 @given(frame=frames(DAILY_PARTIALS), data=st.data())
 @settings(rules, max_examples=30)
-def test_an_excerpt_has_the_columns_and_rows_asked_for(
+def test_a_plan_has_the_columns_and_rows_asked_for(
     frame: pl.DataFrame, data: st.DataObject
 ) -> None:
-    columns = data.draw(st.permutations(DAILY_PARTIALS.polars.names()))
-    kinds = [*frame["kind"].unique(), "another"]
-    excerpt = Excerpt(
-        tuple(columns[: data.draw(st.integers(1, len(columns)))]),
-        data.draw(st.none() | st.lists(st.sampled_from(kinds)).map(tuple)),
-    )
-    encoded = encode(frame, DAILY_PARTIALS, OPTIONS, KEY)
-    [part] = stored([encoded], DAILY_PARTIALS)
-    rows = decode_parts([part], DAILY_PARTIALS, excerpt)
-    wanted = frame
-    if excerpt.firsts is not None:
-        wanted = frame.filter(pl.col("kind").is_in(excerpt.firsts))
-    assert_frame_equal(rows, wanted.select(excerpt.columns))
-    assert part.footer.rows == frame.height
+    names = data.draw(st.permutations(DAILY_PARTIALS.polars.names()))
+    columns = names[: data.draw(st.integers(1, len(names)))]
+    kinds = data.draw(st.lists(st.sampled_from([*frame["kind"].unique(), "another"])))
+    encoded = encode(frame, DAILY_PARTIALS, ParquetOptions(row_group_size=3), KEY)
+    wanted = pl.col("kind").is_in(kinds)
+    for data_as_written in (encoded, unsealed(encoded)):
+        plan = scan_parts(stored([data_as_written], DAILY_PARTIALS), DAILY_PARTIALS)
+        assert_frame_equal(
+            plan.filter(wanted).select(columns).collect(), frame.filter(wanted).select(columns)
+        )
 
 
 def test_chunks_do_not_show_in_large_frames() -> None:
@@ -246,8 +241,6 @@ def test_objects_without_a_digest_of_the_footer_are_read_too() -> None:
     data = unsealed(encode(frame, MESSAGES, OPTIONS, KEY))
     assert not read_footer(data, MESSAGES, "part").sealed
     assert_frame_equal(decode(data, MESSAGES), frame)
-    excerpt = decode_parts(stored([data]), MESSAGES, Excerpt(("query", "id")))
-    assert_frame_equal(excerpt, frame.select("query", "id"))
 
 
 def test_other_readers_do_not_mind_the_digest_of_the_footer() -> None:
@@ -345,7 +338,7 @@ def test_max_records_per_file_splits_in_order(options: ParquetOptions, parts: in
     footers = [one.footer for one in objects]
     assert len(footers) == parts
     assert all(footer.rows <= options.max_records_per_file for footer in footers)
-    assert_frame_equal(decode_parts(objects, MESSAGES), frame)
+    assert_frame_equal(scan_parts(objects, MESSAGES).collect(), frame)
     assert [footer.part for footer in footers] == list(range(parts))
     assert {footer.parts for footer in footers} == {parts}
     assert {footer.sha256 for footer in footers} == {encoded.sha256}
@@ -365,7 +358,7 @@ def test_a_partition_of_several_objects_is_verified_as_a_whole(data: st.DataObje
     else:
         parts[at : at + 2] = parts[at : at + 2][::-1] if at < len(parts) - 1 else []
     with pytest.raises(LakeError, match="expected a content of the digest"):
-        decode_parts(stored(parts), MESSAGES)
+        scan_parts(stored(parts), MESSAGES)
 
 
 def test_target_file_size_splits_until_every_object_fits() -> None:
@@ -374,7 +367,7 @@ def test_target_file_size_splits_until_every_object_fits() -> None:
     encoded = encode_partition(frame, MESSAGES, options, KEY)
     assert len(encoded.parts) > 1
     assert max(map(len, encoded.parts)) <= 20_000
-    assert_frame_equal(decode_parts(stored(encoded.parts), MESSAGES), frame)
+    assert_frame_equal(scan_parts(stored(encoded.parts), MESSAGES).collect(), frame)
 
 
 def test_a_row_that_exceeds_the_target_stands_alone() -> None:
