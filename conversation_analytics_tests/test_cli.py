@@ -321,7 +321,7 @@ def test_repair_translates_what_waits_a_budget_at_a_time(tmp_path: Path) -> None
     translating = {
         "TRANSLATOR": "in_process", "TRANSLATOR_BATCH_CHARACTERS": "300",
         "TRANSLATOR_FACTORY": "conversation_analytics_tests.core.translating:logged_engine",
-        "TRANSLATOR_CHARACTERS_PER_RUN": "300", LOG_VARIABLE: str(log), **FEW,
+        "TRANSLATOR_CHARACTERS_PER_RUN": "900", LOG_VARIABLE: str(log), **FEW,
         "PYTHONPATH": str(ROOT),
     }  # fmt: skip
     ran = typed(tmp_path, "run", "--days", "1", **FEW)
@@ -329,7 +329,7 @@ def test_repair_translates_what_waits_a_budget_at_a_time(tmp_path: Path) -> None
     assert "0 of 1 days" in typed(tmp_path, "repair", "--dry-run", **FEW).stdout
     told = typed(tmp_path, "repair", "--dry-run", **translating).stdout
     assert "first translations: missing" in told
-    assert "1 days may have texts to send; this command sends at most 300 characters" in told
+    assert "1 days may have texts to send; this command sends at most 900 characters" in told
     assert not log.exists()
     sent: list[int] = []
     while "0 of 1 days" not in (repaired := typed(tmp_path, "repair", **translating)).stdout:
@@ -337,7 +337,7 @@ def test_repair_translates_what_waits_a_budget_at_a_time(tmp_path: Path) -> None
         texts = [json.loads(line) for line in log.read_text().splitlines()]
         assert len(texts) == len(set(texts))
         sent.append(sum(map(len, texts)) - sum(sent))
-        assert 0 < sent[-1] <= 300
+        assert 0 < sent[-1] <= 900
         if len(sent) == 1:
             assert "of 1 days wait: the sensor" in typed(tmp_path, "status", **translating).stdout
     assert len(sent) > 1

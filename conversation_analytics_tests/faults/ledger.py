@@ -20,7 +20,7 @@ KILLS_VARIABLE = "CHAOS_KILLS"
 TABLE_VARIABLE = "CHAOS_TABLE"
 """A file to write the table to."""
 
-_FEW_ROUNDS = 8
+_FEW_ROUNDS = 4
 _FAILED = "not finished: a test failed"
 _PREFACE = """# Faults
 
