@@ -148,8 +148,8 @@ def with_pandas(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         )
     sums = ["total_price", "message_tokens", "answer_tokens"]
     by_app = turns.groupby(["app", "currency"])[sums].sum().reset_index()
-    everywhere = turns.groupby("currency")[sums].sum().reset_index().assign(app=pd.NA)
-    money = pd.concat([by_app, everywhere])
+    everywhere = turns.groupby("currency")[sums].sum().reset_index()
+    money = pd.concat([by_app, everywhere])  # whose app is unknown: over all
     tokens = money["message_tokens"] + money["answer_tokens"]
     return pd.DataFrame(rows), pd.DataFrame(
         {

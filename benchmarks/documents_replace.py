@@ -101,7 +101,8 @@ class Rivals:
         """Connect both."""
         self._config = MongoConfig(uri, DATABASE, batch_size=BATCH)
         options: CodecOptions[Any] = CodecOptions(type_registry=TypeRegistry([DecimalEncoder()]))
-        self.database = pymongo.MongoClient(uri).get_database(DATABASE, codec_options=options)
+        client: pymongo.MongoClient[Any] = pymongo.MongoClient(uri)
+        self.database = client.get_database(DATABASE, codec_options=options)
 
     def _emptied(self) -> DocumentStore:
         self.database.client.drop_database(DATABASE)

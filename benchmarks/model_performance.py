@@ -61,7 +61,9 @@ def from_partials(folder: Path) -> pl.DataFrame:
 def from_rows(folder: Path) -> pl.DataFrame:
     """Return the same of the rows."""
     with connected() as connection:
-        return connection.sql(SQL.format(folder / f"{MESSAGES.name}-*.parquet")).pl()
+        sql = SQL.format(folder / f"{MESSAGES.name}-*.parquet")
+        models: pl.DataFrame = connection.sql(sql).pl()
+    return models
 
 
 def check(folder: Path) -> None:

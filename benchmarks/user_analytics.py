@@ -86,7 +86,8 @@ def from_rows_with_duckdb(folder: Path, _days: int) -> pl.DataFrame:
     """Return the users of all days in the folder."""
     files = {table.name: folder / f"{table.name}-*.parquet" for table in (MESSAGES, FEEDBACKS)}
     with connected() as connection:
-        return connection.sql(SQL.format(**files)).pl()
+        users: pl.DataFrame = connection.sql(SQL.format(**files)).pl()
+    return users
 
 
 def from_partials(folder: Path, days: int) -> pl.DataFrame:
@@ -172,17 +173,21 @@ def write_days_of_users(folder: Path, days: int, users: int) -> None:
     for number in range(days):
         n = (pl.int_range(users) * 5 + number * 7919) % (5 * users)
         midnight = dt.datetime.combine(day_of(number), dt.time(), dt.UTC)
-        rows = pl.select(
-            user_id=pl.format("user---------------{}", n.cast(pl.String).str.zfill(17)),
-            app_id=pl.format("app-{}", n % 19),
-            model_provider=pl.lit("provider"),
-            model_id=pl.format("model-{}", (n + number) % 5),
-            currency=pl.lit("USD"),
-            day=pl.lit(day_of(number)),
-            first_at=midnight + pl.duration(seconds=n % 80_000),
-            last_at=midnight + pl.duration(seconds=n % 80_000 + 600),
-            cost=pl.lit(1),
-            **dict.fromkeys(names, n % 7 + 1),
+        rows = (
+            pl.LazyFrame()
+            .select(
+                user_id=pl.format("user---------------{}", n.cast(pl.String).str.zfill(17)),
+                app_id=pl.format("app-{}", n % 19),
+                model_provider=pl.lit("provider"),
+                model_id=pl.format("model-{}", (n + number) % 5),
+                currency=pl.lit("USD"),
+                day=pl.lit(day_of(number)),
+                first_at=midnight + pl.duration(seconds=n % 80_000),
+                last_at=midnight + pl.duration(seconds=n % 80_000 + 600),
+                cost=pl.lit(1),
+                **dict.fromkeys(names, n % 7 + 1),
+            )
+            .collect()
         )
         kinds = (("users", ["model_provider", "model_id", "currency", "cost"]),
                  ("user_models", ["day", "first_at", "last_at", "errors", "sessions"]))  # fmt: skip
@@ -199,4 +204,4 @@ def write_days_of_users(folder: Path, days: int, users: int) -> None:
 
 if __name__ == "__main__":
     numbers = [int(word) for word in sys.argv[1:]]
-    main(*(numbers or [31, 60_000, 60, 10_000]))
+    main(*(numbers + [31, 60_000, 60, 10_000][len(numbers) :]))

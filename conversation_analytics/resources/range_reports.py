@@ -13,7 +13,7 @@ from conversation_analytics.core.daily_report import daily_report
 from conversation_analytics.core.errors import LakeError
 from conversation_analytics.core.hourly import hours_of_week
 from conversation_analytics.core.metrics import NO_APP
-from conversation_analytics.core.partials import partials_of_days
+from conversation_analytics.core.partials import merged_kinds, partials_of_days
 from conversation_analytics.core.period_report import range_report
 from conversation_analytics.core.periods import runs_of_days
 from conversation_analytics.core.schemas import CATEGORY_PARTIALS, DAILY_PARTIALS, DAILY_REPORT
@@ -96,9 +96,8 @@ def report_of_range(
     def partials(wanted: Iterable[dt.date], *, told: bool) -> Iterator[pl.DataFrame]:
         for day in wanted:
             key = day.isoformat()
-            found = lake.read(DAILY_PARTIALS, key)
-            if key in categorised:
-                found = pl.concat([found, lake.read(CATEGORY_PARTIALS, key)])
+            tables = (DAILY_PARTIALS, *([CATEGORY_PARTIALS] if key in categorised else []))
+            found = pl.concat(merged_kinds(lake.scan(table, key)[0]).collect() for table in tables)
             if told:
                 apps.update(found["app_id"].fill_null(NO_APP).unique())
             if only is not None:
