@@ -28,6 +28,7 @@ from conversation_analytics.evaluation import phrases
 from conversation_analytics.language.detectors import NaiveBayesDetector
 from conversation_analytics.language.embedders import USE_MULTILINGUAL, load_embedder
 from conversation_analytics.language.taxonomy_files import train_taxonomy
+from conversation_analytics.language.vietnamese import is_vietnamese
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,6 +99,8 @@ def speeds(count: int) -> None:
     trained = train_taxonomy(None, None, USE_MULTILINGUAL)
     detector.detect(["a", "b"], LanguageOptions().candidates)
     vectors = embedder.embed(said["text"].to_list())
+    vietnamese = [text for text in said["text"] if is_vietnamese(text)]
+    others = [text for text in said["text"] if not is_vietnamese(text)]
     options = LanguageOptions()
     parts = {
         "languages (query and answer of a turn)": (
@@ -106,15 +109,18 @@ def speeds(count: int) -> None:
             len(texts), seconds(lambda: [redact(text) for text in texts])),
         "embedding (a text a conversation)": (
             said.height, seconds(lambda: embedder.embed(said["text"].to_list()))),
+        "the same, Vietnamese ones": (
+            len(vietnamese), seconds(lambda: embedder.embed(vietnamese))),
+        "the same, other ones": (len(others), seconds(lambda: embedder.embed(others))),
         "3 types of categories, embedded already": (
             said.height, seconds(lambda: [
                 one.classify(said["text"].to_list(), vectors) for one in trained.models.values()])),
         "embedding and categories": (said.height, seconds(lambda: categories(trained, said))),
     }  # fmt: skip
-    road = sum(taken for name, (_, taken) in parts.items() if name not in list(parts)[2:4])
+    road = sum(taken for name, (_, taken) in parts.items() if name not in list(parts)[2:6])
     print(f"{count} turns, {said.height} conversations, one core")
     for name, (of, taken) in parts.items():
-        share = f"{taken / road:.0%}" if name not in list(parts)[2:4] else "-"
+        share = f"{taken / road:.0%}" if name not in list(parts)[2:6] else "-"
         print(f"{name:42} {of / taken:10,.0f} a second, share of the road {share}")
     peer = seconds(lambda: [keywords(text) for text in texts])
     print(f"{'keyword loop, English only':42} {count / peer:10,.0f} a second")
