@@ -33,6 +33,7 @@ from conversation_analytics.io_managers.lake_io import begin_outputs, column_sch
 from conversation_analytics.io_managers.read_log import ReadLog, StepAttempt, attempt_of
 from conversation_analytics.io_managers.retries import retry_if_transient
 from conversation_analytics.lake.store import Lake
+from conversation_analytics.language.common_words import COMMON_WORDS_VERSION, common_words
 from conversation_analytics.language.embedders import embedder_version, load_embedder
 from conversation_analytics.language.segmenter import words
 from conversation_analytics.resources.connections import open_topic_namer
@@ -93,7 +94,7 @@ def topic_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         begin_outputs(step, lake, reads)
         embedder = load_embedder(settings.embedder)
         options = TopicOptions(settings.topic_min_users, settings.topic_min_conversations)
-        origin = found_with(settings)
+        origin, common = found_with(settings), common_words()
         topics: _Weeks = {}
         conversations: _Weeks = {}
         for key in sorted(context.partition_keys):
@@ -106,7 +107,7 @@ def topic_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
                 held = _before(lake, reads, attempt, key, before)
             queries = pl.concat([first_queries(_empty()), *_queries(lake, reads, attempt, start)])
             texts = conversation_texts(queries).collect()
-            week = week_of_topics(start, texts, held, embedder, words, options)
+            week = week_of_topics(start, texts, held, embedder, words, options, common)
             told, named = _named(lake, settings, key, week.topics, texts, held)
             shown = told.filter(pl.col("shown") & (pl.col("conversations") > 0))
             facts = {
@@ -196,7 +197,7 @@ def _documents(chain: DailyChain) -> dg.AssetsDefinition:
 def found_with(settings: Settings) -> dict[str, str]:
     """Return what topics record of settings and versions; others make them stale."""
     told = [
-        _VERSION, settings.embedder, embedder_version(settings.embedder),
+        _VERSION, str(COMMON_WORDS_VERSION), settings.embedder, embedder_version(settings.embedder),
         settings.topic_min_users, settings.topic_min_conversations,
     ]  # fmt: skip
     if settings.topic_namer_url:

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
 _COMMON = 0.4
 """A word that so large a share of the topics uses says nothing about one of them."""
@@ -20,6 +20,7 @@ def topic_words(
     *,
     topics: int,
     min_users: int,
+    common: Collection[str] = (),
     count: int = 5,
 ) -> list[list[str]]:
     """Return the words of each topic, the most telling first.
@@ -32,6 +33,7 @@ def topic_words(
         segment: text to its words.
         topics: how many there are.
         min_users: users of the topic that a word needs.
+        common: words that tell nothing of a topic, unless it has no others.
         count: words of a topic at most.
     """
     users: list[defaultdict[str, set[str | None]]] = [defaultdict(set) for _ in range(topics)]
@@ -57,7 +59,8 @@ def topic_words(
             and (topics < _FEW_TOPICS or spread[word] <= _COMMON * topics + 1)
         }
         ranked = sorted(scores, key=lambda word: (-scores[word], word))
-        named.append(ranked[:count])
+        telling = [word for word in ranked if word not in common]
+        named.append((telling or ranked)[:count])
     return named
 
 

@@ -17,7 +17,7 @@ from conversation_analytics.core.topic_tables import CONVERSATION_TOPICS, TOPICS
 from conversation_analytics.core.topics import find_topics, nearest_topic, sample_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from conversation_analytics.core.embedding import Embedder, Vectors
     from conversation_analytics.core.topics import Integers
@@ -61,6 +61,7 @@ def week_of_topics(
     embedder: Embedder,
     segment: Callable[[str], Sequence[str]],
     options: TopicOptions,
+    common: Collection[str] = (),
 ) -> WeekOfTopics:
     """Find the topics of a week.
 
@@ -73,6 +74,7 @@ def week_of_topics(
         embedder: makes the vectors.
         segment: text to its words.
         options: limits.
+        common: words that name no topic.
     """
     texts = texts.sort("conversation_id")
     if texts.is_empty():
@@ -89,7 +91,7 @@ def week_of_topics(
     placed = texts.with_columns(topic=pl.Series(topic, dtype=pl.Int64), cosine=pl.Series(cosine))
     words = topic_words(
         zip(placed["topic"], placed["text"], placed["user_id"], strict=True),
-        segment, topics=len(kept), min_users=options.min_users,
+        segment, topics=len(kept), min_users=options.min_users, common=common,
     )  # fmt: skip
     held = {row["topic_id"]: row for row in before.iter_rows(named=True)}
     rows = []

@@ -209,6 +209,14 @@ def test_words_of_all_topics_say_nothing() -> None:
     assert found == [["refund"], ["parcel"], ["login"], ["bug"], ["invoice"], ["visa"]]
 
 
+def test_common_words_name_a_topic_only_if_there_are_no_others() -> None:
+    said = {0: "would like a refund", 1: "how are you", 2: "where is the parcel"}
+    texts = [(topic, text, f"u{user}") for topic, text in said.items() for user in range(3)]
+    common = {"would", "like", "how", "are", "you", "where", "is", "the", "a"}
+    found = topic_words(texts, str.split, topics=3, min_users=3, common=common)
+    assert found == [["refund"], ["are", "how", "you"], ["parcel"]]
+
+
 def test_the_text_of_a_conversation_is_its_first_queries() -> None:
     at = dt.datetime(2026, 11, 2, tzinfo=dt.UTC)
     rows = [
