@@ -17,7 +17,7 @@ LOCK_ALONE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate
           --no-emit-find-links --no-config --custom-compile-command "make lock" --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-polars-next test-slow chaos dev stack bench eval lint docs lock clean setup setup-dev
+.PHONY: help run test test-polars-next test-gpu-plans test-slow chaos dev stack bench eval lint docs lock clean setup setup-dev
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -60,6 +60,19 @@ test-polars-next: $(VENV)/polars-next ## the computing parts on the next Polars,
 	  conversation_analytics_tests/core conversation_analytics_tests/lake \
 	  conversation_analytics_tests/reports conversation_analytics_tests/test_road.py
 
+# An environment of its own: the engine looks for its libraries in the environment's folder alone.
+$(VENV)/gpu/.plans: requirements-gpu.txt $(VENV)/.dev
+	@$(BIN)/python -m venv --clear $(VENV)/gpu
+	@$(VENV)/gpu/bin/python -m pip --disable-pip-version-check -qq install --no-deps --no-compile \
+	  --require-hashes -r requirements-gpu.txt
+	@$(BIN)/python -c "import site; print(*site.getsitepackages(), sep='\n')" \
+	  > "$$($(VENV)/gpu/bin/python -c 'import site; print(site.getsitepackages()[0])')/runtime.pth"
+	@touch $@
+
+test-gpu-plans: $(VENV)/gpu/.plans ## every plan is translated to the GPU engine: needs no GPU, but 3 GB of disk
+	@GPU_PLANS=required $(VENV)/gpu/bin/python -m pytest -q \
+	  conversation_analytics_tests/core/test_gpu_plans.py
+
 test-slow: setup-dev ## the tests that are too long for CI, the whole real data set among them
 	@$(BIN)/python -m pytest -m slow
 
@@ -95,6 +108,7 @@ lock: setup-dev ## the lock files, with hashes and without addresses
 	@$(LOCK) -o requirements.txt
 	@$(LOCK) --extra stack --extra dev -o requirements-dev.txt
 	@$(LOCK_ALONE) requirements-polars-next.in -o requirements-polars-next.txt
+	@$(LOCK_ALONE) requirements-gpu.in --constraint requirements.txt -o requirements-gpu.txt
 	@$(LOCK_ALONE) conversation_analytics/stack/libretranslate.in \
 	  -o conversation_analytics/stack/libretranslate.txt
 

@@ -9,9 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from conversation_analytics.core.categories import CATEGORIES
-from conversation_analytics.core.daily_report import daily_report_plan
-from conversation_analytics.core.languages import MESSAGE_LANGUAGE
 from conversation_analytics.core.partials import (
     ANSWER_LANGUAGE,
     COLUMNS_OF,
@@ -24,13 +21,12 @@ from conversation_analytics.core.partials import (
     merge_partials,
     partials_of_days,
 )
-from conversation_analytics.core.period_report import period_report, period_report_plan
+from conversation_analytics.core.period_report import period_report
 from conversation_analytics.core.periods import Period
 from conversation_analytics.core.schemas import (
     CATEGORY_PARTIALS,
     CONVERSATIONS,
     DAILY_PARTIALS,
-    FEEDBACKS,
     MESSAGES,
 )
 from conversation_analytics_tests.core.metric_rows import (
@@ -222,30 +218,6 @@ def test_streaming_gives_the_same_bytes_as_in_memory() -> None:
         for frame in (plan.collect(), plan.collect(engine="streaming"))
     )
     assert_frame_equal(in_memory, streaming, check_exact=True)
-
-
-def test_every_plan_translates_to_the_gpu() -> None:
-    translate = pytest.importorskip("cudf_polars.dsl.translate", reason="needs the gpu extra")
-    lazy = DAILY_PARTIALS.empty().lazy()
-    plans = (
-        daily_partials(CONVERSATIONS.empty().lazy(), MESSAGES.empty().lazy(), day=DAY),
-        daily_partials(
-            *(table.empty().lazy() for table in (CONVERSATIONS, MESSAGES, FEEDBACKS)),
-            day=DAY,
-            rephrases=MESSAGES.empty().lazy().select("id"),
-            languages=MESSAGE_LANGUAGE.empty().lazy(),
-            options=PartialOptions("Europe/Berlin", ("[HUMAN]", "Kollegin"), ("shop",)),
-        ),
-        category_partials(MESSAGES.empty().lazy(), CATEGORIES.empty().lazy()),
-        merge_partials(lazy),
-        period_report_plan(lazy, lazy, Period.MONTH, DAY),
-        daily_report_plan(lazy, DAY),
-    )
-    for plan in plans:
-        # The streaming executor asks for the device's memory: not there without a GPU.
-        translator = translate.Translator(plan._ldf.visit(), pl.GPUEngine(executor="in-memory"))
-        translator.translate_ir()
-        assert translator.errors == []
 
 
 @settings(deadline=None, max_examples=60)
