@@ -29,7 +29,7 @@ from conversation_analytics.lake.objects import LocalObjects
 from conversation_analytics.lake.snapshot import NO_DAY, PROTOCOL, Snapshot, SnapshotFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
     from typing import Self
 
@@ -183,8 +183,12 @@ class LakeSql:
         """Say whether what ran has ended, after a little patience."""
         return self._running is None or wait([self._running], _LAST_WORDS_S).not_done == set()
 
-    def query(self, sql: str) -> Rows:
+    def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> Rows:
         """Run one statement that reads.
+
+        Args:
+            sql: the statement.
+            parameters: what stands for `$name` in it, by name: values, never SQL.
 
         Raises:
             QueryError: it is no SQL, not one statement, does more than read, names what there
@@ -196,7 +200,10 @@ class LakeSql:
         """
         cursor = self._cursor()
         self._require_reading(cursor, sql)
-        reader = self._do(cursor, sql, lambda: cursor.sql(sql).to_arrow_reader(_BATCH_ROWS))
+        given = None if parameters is None else dict(parameters)
+        reader = self._do(
+            cursor, sql, lambda: cursor.sql(sql, params=given).to_arrow_reader(_BATCH_ROWS)
+        )
         return Rows(reader.schema, self._batches(cursor, sql, reader))
 
     def count(self, sql: str) -> int:
