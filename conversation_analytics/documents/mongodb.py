@@ -736,8 +736,10 @@ class MongoStore:
 
     def _segment(self, collection: str, query: PageQuery, segment: Segment) -> Cursor[Document]:
         direction = -1 if query.descending else 1
+        # `$eq` null is two ranges of an index, null and undefined, which would have to be sorted.
         conditions: list[Document] = [
-            {name: {"$eq": storable(value)}} for name, value in query.equals.items()
+            {name: {"$type": "null"} if value is None else {"$eq": storable(value)}}
+            for name, value in query.equals.items()
         ]
         conditions += [
             {query.sort: {f"${comparison}": storable(value)}}

@@ -7,8 +7,9 @@ ranges of an index, one after the other, so that no store sorts or scans.
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from conversation_analytics.core.errors import DocumentError
 from conversation_analytics.documents.store import Scalar, check_query
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 Comparison: TypeAlias = Literal["eq", "ne", "gt", "gte", "lt"]
 
 _MOST: Final = 10_000
+_COMPARE: Final[Mapping[Comparison, Callable[[Any, Any], bool]]] = {
+    "eq": operator.eq, "ne": operator.ne, "gt": operator.gt, "gte": operator.ge, "lt": operator.lt,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +32,7 @@ class PageQuery:
     """One page of the documents whose fields equal all of `equals`, sorted by `sort` and `_id`.
 
     Attributes:
-        equals: as in `DocumentStore.find`.
+        equals: as in `DocumentStore.find`; but for None, that a missing field need not be found.
         sort: a top-level field of texts, integers or times; null and missing count as lowest.
         descending: the order of both, the field and `_id`.
         limit: documents at most, 1 to 10,000.
@@ -59,6 +63,19 @@ class Segment:
 
     conditions: tuple[tuple[Comparison, Scalar], ...]
     beyond: str | None = None
+
+    def holds(self, value: Any, identifier: str, *, descending: bool) -> bool:
+        """Say whether a document with this value of the sort field and `_id` is in the range."""
+        for comparison, wanted in self.conditions:
+            if wanted is None:
+                good = (value is None) == (comparison == "eq")
+            else:
+                good = value is not None and _COMPARE[comparison](value, wanted)
+            if not good:
+                return False
+        if self.beyond is None:
+            return True
+        return identifier < self.beyond if descending else identifier > self.beyond
 
 
 def check_page(collection: str, query: PageQuery) -> None:

@@ -203,22 +203,6 @@ def test_segments_cover_a_page_whatever_the_times(
     def order(row: Document) -> tuple[int, str]:
         return (-1 if row["n"] is None else row["n"], row["_id"])
 
-    def matches(row: Document, segment: Segment) -> bool:
-        value = row["n"]
-        for comparison, wanted in segment.conditions:
-            if wanted is None:
-                good = (value is None) == (comparison == "eq")
-            else:
-                good = value is not None and {
-                    "eq": value == wanted, "ne": value != wanted, "gt": value > wanted,
-                    "gte": value >= wanted, "lt": value < wanted,
-                }[comparison]  # fmt: skip
-            if not good:
-                return False
-        if segment.beyond is None:
-            return True
-        return bool(row["_id"] < segment.beyond if descending else row["_id"] > segment.beyond)
-
     def page(after: tuple[Any, str] | None) -> list[Document]:
         query = PageQuery(
             equals={}, sort="n", descending=descending, limit=limit,
@@ -226,7 +210,7 @@ def test_segments_cover_a_page_whatever_the_times(
         )  # fmt: skip
 
         def read(segment: Segment, most: int) -> list[Document]:
-            held = [row for row in rows if matches(row, segment)]
+            held = [r for r in rows if segment.holds(r["n"], r["_id"], descending=descending)]
             return sorted(held, key=order, reverse=descending)[:most]
 
         return read_page(query, read)
