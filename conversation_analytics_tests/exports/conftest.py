@@ -27,18 +27,20 @@ from conversation_analytics.stack.processes import locked
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from conversation_analytics.core.source import Source
+
 DAYS = ("2026-11-09", "2026-11-10", "2026-11-11")
 _LOCK = Path(__file__).with_name("convokit.txt")
 _READER = Path(__file__).with_name("convokit_reader.py")
 
 
-@pytest.fixture(scope="session")
-def lake_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Conversations and messages of three days, typed."""
-    folder = tmp_path_factory.mktemp("sample") / "lake"
-    lake = Lake(LocalObjects(folder))
+def sample_source() -> SampleSource:
     first, last = (dt.date.fromisoformat(day) for day in (DAYS[0], DAYS[-1]))
-    source = SampleSource(SampleTraffic(7, 150), first, last)
+    return SampleSource(SampleTraffic(7, 150), first, last)
+
+
+def write_days(lake: Lake, source: Source) -> None:
+    """Write the conversations and messages of the days, typed."""
     contract = default_contract()
     for day in DAYS:
         start = dt.datetime.fromisoformat(day).replace(tzinfo=dt.UTC)
@@ -47,6 +49,13 @@ def lake_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             curated = DAILY[table].curated
             rows = type_rows(raw, curated, where=day, contract=contract.tables[table])
             lake.write(curated, day, rows.frame)
+
+
+@pytest.fixture(scope="session")
+def lake_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Conversations and messages of three days, typed."""
+    folder = tmp_path_factory.mktemp("sample") / "lake"
+    write_days(Lake(LocalObjects(folder)), sample_source())
     return folder
 
 
