@@ -17,9 +17,13 @@ from conversation_analytics.cli import cli
 from conversation_analytics.core.contract import default_contract
 from conversation_analytics.core.pseudonyms import PseudonymousSource, Pseudonyms
 from conversation_analytics.core.schemas import CONVERSATIONS, MESSAGES
-from conversation_analytics.exports.convokit import FILES
+from conversation_analytics.exports.conversations import export_conversations
+from conversation_analytics.exports.convokit import FILES, export_corpus
 from conversation_analytics.exports.files import new_file
+from conversation_analytics.exports.selection import Selection
+from conversation_analytics.exports.tables import TableFormat, export_table
 from conversation_analytics.lake.objects import LocalObjects
+from conversation_analytics.lake.sql import open_sql
 from conversation_analytics.lake.store import Lake
 from conversation_analytics_tests.commands import CLI, clean_environment, typed
 from conversation_analytics_tests.exports.conftest import DAYS, sample_source, write_days
@@ -144,14 +148,15 @@ def test_a_pseudonymous_lake_stays_so(tmp_path: Path) -> None:
         for table in (CONVERSATIONS, MESSAGES):
             users |= set(held.read(table, day)["user_id"].drop_nulls())
     assert len(users) > 50
-    forms = (("convokit",), ("jsonl",), ("csv", "--table", "messages"),
-             ("jsonl", "--table", "messages"))  # fmt: skip
-    for number, words in enumerate(forms):
-        result = typed(
-            tmp_path, "export", "--format", *words, "--out", f"out-{number}",
-            PARQUET_BASE_DIR=str(tmp_path / "lake"),
-        )  # fmt: skip
-        assert result.returncode == 0, result.stderr
+    with open_sql(lake) as sql:
+        (tmp_path / "out-corpus").mkdir()
+        export_corpus(lake, sql, Selection(), tmp_path / "out-corpus")
+        with (tmp_path / "out-conversations").open("wb") as sink:
+            export_conversations(sql, Selection(), sink)
+        forms: tuple[TableFormat, ...] = ("csv", "jsonl")
+        for form in forms:
+            with (tmp_path / f"out-{form}").open("wb") as sink:
+                export_table(lake, sql, MESSAGES, Selection(), form, sink)
     whole = [path for path in tmp_path.glob("out-*") if path.is_file()]
     files = [*tmp_path.glob("out-*/*"), *whole]
     assert len(files) == len(FILES) + 3
