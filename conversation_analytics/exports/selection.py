@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from conversation_analytics.lake.sql import LakeSql
     from conversation_analytics.lake.store import Lake
 
-LIMITS = SqlLimits(memory="1GB")
+LIMITS = SqlLimits(memory="512MB")
 """Memory of an export beside the rows of a day; what is over goes to the disk meanwhile."""
 
 

@@ -165,3 +165,12 @@ def test_cursors_come_back(value: Any) -> None:
     assert decode_cursor(call, cursor) == (value, "it's \0 日本")
     assert cursor.isascii()
     assert "$" not in cursor
+
+
+def test_collections_are_named_by_the_settings() -> None:
+    renamed = {
+        f"MONGODB_{kind.upper()}_COLLECTION": f"mine_{number}" for number, kind in enumerate(Kind)
+    }
+    names = collection_names(parse_settings(renamed))
+    assert names == {kind: f"mine_{number}" for number, kind in enumerate(Kind)}
+    assert collection_names(parse_settings({})) == {kind: kind.value for kind in Kind}
