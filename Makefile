@@ -111,6 +111,8 @@ lock: setup-dev ## the lock files, with hashes and without addresses
 	@$(LOCK_ALONE) requirements-gpu.in --constraint requirements.txt -o requirements-gpu.txt
 	@$(LOCK_ALONE) conversation_analytics/stack/libretranslate.in \
 	  -o conversation_analytics/stack/libretranslate.txt
+	@$(LOCK_ALONE) --no-deps conversation_analytics_tests/exports/convokit.in \
+	  -o conversation_analytics_tests/exports/convokit.txt
 
 clean: ## remove what was made, the environment and ./data included
 	rm -rf $(VENV) data build *.egg-info

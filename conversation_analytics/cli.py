@@ -20,6 +20,7 @@ import click
 
 from conversation_analytics.core.errors import AnalyticsError, SettingsError
 from conversation_analytics.core.windows import days_between
+from conversation_analytics.exports.command import export
 from conversation_analytics.logs import configure_logs
 from conversation_analytics.settings import Settings, load_settings, unknown_settings
 
@@ -44,6 +45,9 @@ _MOST_DAYS = 100_000
 @click.version_option(package_name="conversation-analytics")
 def cli() -> None:
     """Conversation analytics: from NocoDB to a Parquet lake, documents and reports."""
+
+
+cli.add_command(export)
 
 
 def main() -> None:

@@ -36,6 +36,7 @@ COMMANDS = {
     "repair": "test_cli.py::test_repair_makes_what_is_lost_again_and_nothing_else",
     "replay": "test_cli.py::test_replay_lands_dead_letters_once_the_contract_fits",
     "query": "test_query.py",
+    "export": "exports/test_command.py::test_a_table_is_exported_once",
 }
 
 

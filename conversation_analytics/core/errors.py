@@ -88,6 +88,14 @@ class QueryError(PermanentError):
     """SQL over the lake is wrong, may not be done there, or failed on its rows."""
 
 
+class ReadRequestError(PermanentError):
+    """A call of the client asks for what there cannot be, or goes on with a wrong cursor."""
+
+
+class ExportError(PermanentError):
+    """An export asks for what a file cannot hold, or its place is taken."""
+
+
 class TaxonomyError(PermanentError):
     """A taxonomy or a list of corrections is not as it should be."""
 

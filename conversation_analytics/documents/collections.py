@@ -36,13 +36,14 @@ def partition_index() -> Index:
 
 
 def conversations(name: str = "conversations") -> CollectionSpec:
-    """Conversations with their messages: by user, app, model, or the days that own a part."""
+    """Conversations with their messages: by user, app, model, time, or days that own a part."""
     return CollectionSpec(
         name,
         (
             _ascending("user_id", "created_at"),
             _ascending("app_id", "created_at"),
             _ascending("models", "created_at"),
+            _ascending("created_at"),
             _ascending("days"),
         ),
         arrays=("days", "models"),

@@ -62,6 +62,7 @@ from conversation_analytics.documents.encoding import (
     storable_document,
     storable_slice,
 )
+from conversation_analytics.documents.paging import PageQuery, Segment, check_page, read_page
 from conversation_analytics.documents.store import (
     MongoConfig,
     ReplaceOutcome,
@@ -69,6 +70,7 @@ from conversation_analytics.documents.store import (
     Sort,
     check_collection,
     check_ids,
+    check_many,
     check_partition,
     check_query,
     refusal,
@@ -710,6 +712,44 @@ class MongoStore:
         with self._errors(collection):
             return [_without_own(one) for one in self._cursor(collection, equals, sort, limit)]
 
+    def get_many(
+        self, collection: str, identifiers: Sequence[str], without: Sequence[str] = ()
+    ) -> list[Document]:
+        """See `DocumentStore.get_many`."""
+        check_many(collection, identifiers, without)
+        with self._errors(collection):
+            found = self._collection(collection).find(
+                {"_id": {"$in": list(identifiers)}}, _left_out(without)
+            )
+            return [_without_own(one) for one in found.sort("_id", 1)]
+
+    def page(self, collection: str, query: PageQuery) -> list[Document]:
+        """See `DocumentStore.page`."""
+        check_page(collection, query)
+
+        def read(segment: Segment, limit: int) -> list[Document]:
+            cursor = self._segment(collection, query, segment).limit(limit)
+            return [_without_own(one) for one in cursor]
+
+        with self._errors(collection):
+            return read_page(query, read)
+
+    def _segment(self, collection: str, query: PageQuery, segment: Segment) -> Cursor[Document]:
+        direction = -1 if query.descending else 1
+        # `$eq` null is two ranges of an index, null and undefined, which would have to be sorted.
+        conditions: list[Document] = [
+            {name: {"$type": "null"} if value is None else {"$eq": storable(value)}}
+            for name, value in query.equals.items()
+        ]
+        conditions += [
+            {query.sort: {f"${comparison}": storable(value)}}
+            for comparison, value in segment.conditions
+        ]
+        if segment.beyond is not None:
+            conditions.append({"_id": {"$lt" if query.descending else "$gt": segment.beyond}})
+        found = self._collection(collection).find({"$and": conditions}, _left_out(query.without))
+        return found.sort([(query.sort, direction), ("_id", direction)])
+
     # The store itself -------------------------------------------------------------------------
 
     def ping(self) -> None:
@@ -743,6 +783,10 @@ class MongoStore:
                     client.close()
             self._left.clear()
             self._client = None
+
+
+def _left_out(fields: Sequence[str]) -> dict[str, int] | None:
+    return dict.fromkeys(fields, 0) or None
 
 
 def _hosts(uri: str) -> str:

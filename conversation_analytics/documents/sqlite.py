@@ -32,6 +32,7 @@ from conversation_analytics.documents.encoding import (
     storable_document,
     storable_slice,
 )
+from conversation_analytics.documents.paging import PageQuery, Segment, check_page, read_page
 from conversation_analytics.documents.store import (
     ReplaceOutcome,
     Scalar,
@@ -40,6 +41,7 @@ from conversation_analytics.documents.store import (
     check_collection,
     check_fields,
     check_ids,
+    check_many,
     check_partition,
     check_query,
     refusal,
@@ -56,6 +58,7 @@ _CHUNK: Final = 500  # SQLite before 3.32 takes 999 values a statement
 _COLUMNS: Final = {"_id": "id", PARTITION: "partition", HASH: "hash"}
 _BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _PRIMARY_CODE: Final = 0xFF
+_SIGNS: Final = {"eq": "=", "ne": "<>", "gt": ">", "gte": ">=", "lt": "<"}
 
 
 def _chunks(ids: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
@@ -72,6 +75,11 @@ def _body(document: Document) -> tuple[str, str]:
     if len(encoded) > MAX_BYTES:
         raise UnstorableError("document over 16 MB")
     return body, hashlib.sha256(encoded).hexdigest()
+
+
+def _read(identifier: str, body: str, without: Sequence[str]) -> Document:
+    document = {"_id": identifier, **from_json_text(body)}
+    return {name: value for name, value in document.items() if name not in without}
 
 
 def _expression(field: str) -> str:
@@ -531,6 +539,66 @@ class SqliteStore:
         for field, direction in reversed([*sort, ("_id", last)]):
             found.sort(key=lambda one: _order(one.get(field)), reverse=direction < 0)
         return found if limit is None else found[:limit]
+
+    def get_many(
+        self, collection: str, identifiers: Sequence[str], without: Sequence[str] = ()
+    ) -> list[Document]:
+        """See `DocumentStore.get_many`."""
+        check_many(collection, identifiers, without)
+        found: list[Document] = []
+        with self._reading(collection) as connection:
+            for marks, chunk in _chunks(sorted(set(identifiers))):
+                found += (
+                    _read(identifier, body, without)
+                    for identifier, body in connection.execute(
+                        f"SELECT id, body FROM {self._table(collection)} WHERE id IN {marks} "
+                        "ORDER BY id",
+                        chunk,
+                    )
+                )
+        return found
+
+    def page(self, collection: str, query: PageQuery) -> list[Document]:
+        """See `DocumentStore.page`."""
+        check_page(collection, query)
+        with self._reading(collection) as connection:
+
+            def read(segment: Segment, limit: int) -> list[Document]:
+                found: list[Document] = []
+                # No LIMIT: rows come one by one, and some are not what they seem to SQL.
+                sql, values = self._segment(collection, query, segment)
+                for identifier, partition, digest, body in connection.execute(sql, values):
+                    document = {"_id": identifier, **from_json_text(body)}
+                    whole = {**document, PARTITION: partition, HASH: digest}
+                    if all(_equals(whole.get(name), one) for name, one in query.equals.items()):
+                        for name in query.without:
+                            document.pop(name, None)
+                        found.append(document)
+                        if len(found) == limit:
+                            break
+                return found
+
+            return read_page(query, read)
+
+    def _segment(
+        self, collection: str, query: PageQuery, segment: Segment
+    ) -> tuple[str, list[str | int | None]]:
+        sql, values = self._select(collection, query.equals)
+        field = _expression(query.sort)
+        for comparison, value in segment.conditions:
+            if value is None:
+                sql += f" AND {field} IS {'NOT NULL' if comparison == 'ne' else 'NULL'}"
+            else:
+                sql += f" AND {field} {_SIGNS[comparison]} ?"
+                values.append(_parameter(value))
+        if segment.beyond is not None:
+            sql += f" AND id {'<' if query.descending else '>'} ?"
+            values.append(segment.beyond)
+        order = "DESC" if query.descending else "ASC"
+        # Where all have one value, SQLite would sort by it none the less.
+        tied = any(comparison == "eq" for comparison, _ in segment.conditions)
+        by = f"id {order}" if tied else f"{field} {order}, id {order}"
+        return f"{sql} ORDER BY {by}", values
 
     # The store itself -------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from conversation_analytics.core.documents import ConversationSlice, Document
     from conversation_analytics.documents.collections import CollectionSpec
+    from conversation_analytics.documents.paging import PageQuery
 
 Scalar: TypeAlias = str | int | bool | dt.datetime | None
 Sort: TypeAlias = Sequence[tuple[str, Literal[1, -1]]]
@@ -116,6 +117,18 @@ class DocumentStore(Protocol):
         None equals null and missing. A field in `CollectionSpec.arrays` is found by element.
         Sorted by `sort`, then by `_id` in the last key's direction; null first when ascending.
         Documents come without the store's own fields.
+        """
+
+    def get_many(
+        self, collection: str, identifiers: Sequence[str], without: Sequence[str] = ()
+    ) -> list[Document]:
+        """Return those of the documents that there are, by `_id`, less the fields `without`."""
+
+    def page(self, collection: str, query: PageQuery) -> list[Document]:
+        """Return one page, read off the index of its fields, without the store's own fields.
+
+        Pages go on behind the last document of the one before: see `paging`. Without an index on
+        the fields of `equals`, the sort field and `_id`, the store may scan and sort.
         """
 
     def ping(self) -> None:
@@ -245,6 +258,17 @@ def check_query(
                 f"{collection}, field {name}: expected a text, integer, truth value, time or "
                 f"None that a document can hold, got: {problem}; correct the query"
             )
+
+
+def check_many(collection: str, identifiers: Sequence[str], without: Sequence[str]) -> None:
+    """Return if `DocumentStore.get_many` can be asked this.
+
+    Raises:
+        DocumentError: as `check_query`.
+    """
+    check_fields(without)
+    for identifier in identifiers:
+        check_query(collection, {"_id": identifier})
 
 
 def check_partition(collection: str, partition: str) -> str:

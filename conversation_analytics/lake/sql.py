@@ -29,7 +29,7 @@ from conversation_analytics.lake.objects import LocalObjects
 from conversation_analytics.lake.snapshot import NO_DAY, PROTOCOL, Snapshot, SnapshotFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
     from typing import Self
 
@@ -183,8 +183,12 @@ class LakeSql:
         """Say whether what ran has ended, after a little patience."""
         return self._running is None or wait([self._running], _LAST_WORDS_S).not_done == set()
 
-    def query(self, sql: str) -> Rows:
+    def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> Rows:
         """Run one statement that reads.
+
+        Args:
+            sql: the statement.
+            parameters: what stands for `$name` in it, by name: values, never SQL.
 
         Raises:
             QueryError: it is no SQL, not one statement, does more than read, names what there
@@ -196,8 +200,11 @@ class LakeSql:
         """
         cursor = self._cursor()
         self._require_reading(cursor, sql)
-        reader = self._do(cursor, sql, lambda: cursor.sql(sql).to_arrow_reader(_BATCH_ROWS))
-        return Rows(reader.schema, self._batches(cursor, sql, reader))
+        given = None if parameters is None else dict(parameters)
+        reader = self._do(
+            cursor, sql, lambda: cursor.sql(sql, params=given).to_arrow_reader(_BATCH_ROWS), given
+        )
+        return Rows(reader.schema, self._batches(cursor, sql, reader, given))
 
     def count(self, sql: str) -> int:
         """Return how many rows `query` gives, reading no more columns than that takes.
@@ -265,7 +272,11 @@ class LakeSql:
             raise QueryError(f"SQL: expected a statement that reads, got {kind}; {_ONLY_READS}")
 
     def _batches(
-        self, cursor: duckdb.DuckDBPyConnection, sql: str, reader: pa.RecordBatchReader
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        sql: str,
+        reader: pa.RecordBatchReader,
+        given: dict[str, object] | None,
     ) -> Iterator[pa.RecordBatch]:
         def following() -> pa.RecordBatch | None:
             try:
@@ -273,11 +284,15 @@ class LakeSql:
             except StopIteration:
                 return None
 
-        while (batch := self._do(cursor, sql, following)) is not None:
+        while (batch := self._do(cursor, sql, following, given)) is not None:
             yield batch
 
     def _do(
-        self, cursor: duckdb.DuckDBPyConnection, sql: str, work: Callable[[], _Result]
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        sql: str,
+        work: Callable[[], _Result],
+        given: dict[str, object] | None = None,
     ) -> _Result:
         self._snapshot.failure = None
         self._running = future = self._thread.submit(work)
@@ -289,12 +304,12 @@ class LakeSql:
         except (duckdb.Error, OSError, ValueError) as error:
             if not future.done() or future.exception() is not error:
                 raise
-            raise self._told(error, sql) from None
+            raise self._told(error, sql, given) from None
         except BaseException:  # Ctrl-C
             cursor.interrupt()
             raise
 
-    def _told(self, error: Exception, sql: str) -> AnalyticsError:
+    def _told(self, error: Exception, sql: str, given: dict[str, object] | None) -> AnalyticsError:
         """Return an error of DuckDB in a sentence that quotes no row."""
         failure = self._snapshot.failure
         if isinstance(failure, AnalyticsError):
@@ -312,22 +327,24 @@ class LakeSql:
             return QueryError(_ONLY_READS)
         if isinstance(error, duckdb.BinderException | duckdb.CatalogException):
             # A relation's error lacks the place; nothing is read before it comes again.
-            error = self._again(error, sql)
-        return QueryError(_sentence(error, sql, self._is_of_the_plan(error, sql)))
+            error = self._again(error, sql, given)
+        return QueryError(_sentence(error, sql, self._is_of_the_plan(error, sql, given)))
 
-    def _again(self, error: duckdb.Error, sql: str) -> duckdb.Error:
+    def _again(
+        self, error: duckdb.Error, sql: str, given: dict[str, object] | None
+    ) -> duckdb.Error:
         try:
-            self._cursor().execute(sql)
+            self._cursor().execute(sql, given)
         except (duckdb.BinderException, duckdb.CatalogException) as placed:
             return placed
         return error
 
-    def _is_of_the_plan(self, error: Exception, sql: str) -> bool:
+    def _is_of_the_plan(self, error: Exception, sql: str, given: dict[str, object] | None) -> bool:
         """Say whether it comes before a row is read, so that it cannot quote one."""
         if isinstance(error, _PLANNING):
             return True
         try:
-            self._cursor().execute(f"EXPLAIN\n{sql}")
+            self._cursor().execute(f"EXPLAIN\n{sql}", given)
         except duckdb.Error as planning:
             return type(planning) is type(error)
         return False

@@ -554,3 +554,24 @@ def test_another_kind_of_storage_is_refused(local: Lake) -> None:
         assert ask(sql, "SELECT count(*) FROM messages") == [(300,)]
     with pytest.raises(LakeError, match="expected a lake on local disk or S3"):
         snapshot._read(object(), "x", None, 1)  # type: ignore[arg-type]
+
+
+def test_parameters_are_values_and_never_sql(local: Lake) -> None:
+    statement = "SELECT id FROM messages WHERE query = $text OR id = $id"
+    with open_sql(local) as sql:
+        for text in ("' OR '1'='1", "x'; DROP VIEW messages; --", "$id", "a\0b"):
+            rows = sql.query(statement, {"text": text, "id": f"{DAYS[0]}-0000001"})
+            assert [row["id"] for b in rows.batches for row in b.to_pylist()] == [
+                f"{DAYS[0]}-0000001"
+            ]
+        ids = sql.query("SELECT count(*) AS n FROM messages WHERE id IN (SELECT unnest($ids))",
+                        {"ids": [f"{DAYS[0]}-0000001", "none"]})  # fmt: skip
+        assert [row for b in ids.batches for row in b.to_pylist()] == [{"n": 1}]
+        with pytest.raises(QueryError, match="there is no column"):
+            sql.query("SELECT nothing FROM messages WHERE id = $id", {"id": "a"})
+
+
+def test_an_error_on_a_row_with_parameters_does_not_quote_it(local: Lake) -> None:
+    with open_sql(local) as sql, pytest.raises(QueryError, match="not shown") as told:
+        list(sql.query("SELECT answer::INT FROM messages WHERE id <> $id", {"id": "a"}).batches)
+    assert "answer 0" not in str(told.value)
