@@ -21,6 +21,8 @@ from conversation_analytics.assets.partitions import DailyChain, daily_chain
 from conversation_analytics.assets.periods import period_assets
 from conversation_analytics.assets.raw import raw_assets
 from conversation_analytics.assets.reports import report_assets
+from conversation_analytics.assets.results import JOB as RESULTS_JOB
+from conversation_analytics.assets.results import results_assets
 from conversation_analytics.assets.topics import JOB as TOPICS_JOB
 from conversation_analytics.assets.topics import TOPIC_ASSETS, topic_assets
 from conversation_analytics.assets.translations import (
@@ -53,6 +55,7 @@ from conversation_analytics.sensors.nocodb_changes import nocodb_changes
 from conversation_analytics.sensors.run_failures import run_failures
 from conversation_analytics.sensors.stale_days import repair_stale
 from conversation_analytics.sensors.stale_periods import merge_periods
+from conversation_analytics.sensors.stale_results import send_results
 from conversation_analytics.sensors.stale_topics import find_topics_again
 from conversation_analytics.settings import Settings, load_settings
 
@@ -107,6 +110,15 @@ def build_definitions(
         selection=dg.AssetSelection.assets(*of_topics),
         description="Topics of one week (or several, in order), found in its conversations.",
     )
+    of_results = results_assets(chain)
+    results_jobs = [
+        dg.define_asset_job(
+            RESULTS_JOB,
+            selection=dg.AssetSelection.assets(*of_results),
+            description="One day (or a range) of categories, languages and topics, to NocoDB.",
+        )
+        for _ in of_results[:1]
+    ]
     period_jobs = {
         period: dg.define_asset_job(
             NAMES[period],
@@ -122,6 +134,7 @@ def build_definitions(
             *of_users,
             *of_topics,
             *of_corrections,
+            *of_results,
         ],
         asset_checks=[
             *daily_checks(
@@ -136,6 +149,7 @@ def build_definitions(
             users_job,
             topics_job,
             corrections_job,
+            *results_jobs,
         ],
         schedules=[daily_close(daily_job, settings), refresh_users(users_job, settings)],
         sensors=[
@@ -146,6 +160,7 @@ def build_definitions(
             find_topics_again(topics_job, settings),
             merge_periods(period_jobs, settings),
             changed_corrections(corrections_job, settings),
+            *(send_results(job, settings) for job in results_jobs),
             run_failures(_webhook(settings), settings.dagster_ui_url),
         ],
         executor=build_executor(settings),
