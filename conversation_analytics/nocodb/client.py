@@ -10,6 +10,7 @@ import contextlib
 import datetime as dt
 import logging
 import random as random_module
+import re
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
@@ -44,7 +45,6 @@ MAX_ROWS_WRITTEN: Final = 100
 _WHOLE_ANSWER_TIMEOUTS: Final = 10
 _MAX_ANSWER_BYTES: Final = 1 << 30
 _READ_BYTES: Final = 1 << 18
-_DETAIL_CHARACTERS: Final = 200
 _OK: Final = 200
 _WRITTEN: Final = frozenset({200, 201})
 _REDIRECTS: Final = range(300, 400)
@@ -61,6 +61,11 @@ _PASSING_NODE_CODES: Final = frozenset(
 )  # fmt: skip
 _PASSING_SQLSTATE_CLASSES: Final = ("08", "40", "53", "57")
 _SQLSTATE_CHARACTERS: Final = 5
+_RECORD_GONE: Final = "ERR_RECORD_NOT_FOUND"
+_CODE: Final = re.compile(r"[A-Z0-9][A-Z0-9_]{2,63}")
+_NOT_FOUND: Final = re.compile(
+    r"\b(Column alias|Column|Field|Table|View) '([\w .-]{1,64})' not found"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +151,10 @@ class _ErrorAnswer(msgspec.Struct):
 
 class ServerFailedError(SourceUnavailableError):
     """NocoDB answered 500 to a request for rows: it is up, and does not say what is wrong."""
+
+
+class RecordGoneError(SourceRequestError):
+    """A row that was to be changed or deleted is not there any more; none of the request was."""
 
 
 class _PassingError(Exception):
@@ -296,6 +305,7 @@ class NocoDBClient:
         Raises:
             SourceUnavailableError: no usable answer after `max_retries` repetitions.
             SourceAuthError: 401 or 403; not repeated.
+            RecordGoneError: somebody has deleted one of the rows; not repeated.
             SourceRequestError: another 4xx or a redirect; not repeated.
         """
         path = f"/api/v2/tables/{_segment(table_id)}/records"
@@ -417,7 +427,7 @@ class NocoDBClient:
                 kind = answer.headers.get("Content-Type", "no type").split(";")[0]
                 raise _PassingError(
                     f"HTTP {answer.status_code}, but {len(body)} bytes of {kind[:40]!r} that are "
-                    f"not the JSON expected{self._told(body)}"
+                    f"not the JSON expected{_told(request, body)}"
                 ) from None
         raise self._error(request, answer, body)
 
@@ -444,7 +454,7 @@ class NocoDBClient:
     def _error(self, request: _Request, answer: requests.Response, body: bytes) -> Exception:
         """Return what an answer other than 200 means."""
         status = answer.status_code
-        told = self._told(body)
+        told = _told(request, body)
         if status in _REFUSED:
             may = "read" if request.body is None else "edit"
             return SourceAuthError(
@@ -466,25 +476,36 @@ class NocoDBClient:
         )
         if passing:
             return _PassingError(f"HTTP {status}{told}", self._retry_after(answer), status)
-        return SourceRequestError(f"NocoDB refused the request: HTTP {status} to {request}{told}")
-
-    def _told(self, body: bytes) -> str:
-        """Return what the server says about an error, short and without the token."""
-        error = _error_of(body)
-        fields = (error.error, error.code, error.message, error.msg)
-        parts = list(dict.fromkeys(part for part in fields if isinstance(part, str) and part))
-        if not parts:
-            return ""
-        # The token goes before the text is cut: half of it would be left at the cut.
-        text = ": ".join(parts).replace(self.config.api_token, "***")
-        plain = "".join(sign if sign.isprintable() else " " for sign in text)
-        return f" ({' '.join(plain.split())[:_DETAIL_CHARACTERS]})"
+        gone = request.body is not None and _error_of(body).error == _RECORD_GONE
+        return (RecordGoneError if gone else SourceRequestError)(
+            f"NocoDB refused the request: HTTP {status} to {request}{told}"
+        )
 
     def _delay(self, attempt: int, retry_after_s: float | None) -> float:
         return retry_delay_s(attempt, self.config.retry_delay_s, self._random(), retry_after_s)
 
     def _retry_after(self, answer: requests.Response) -> float | None:
         return parse_retry_after(answer.headers.get("Retry-After", ""), self._now())
+
+
+def _told(request: _Request, body: bytes) -> str:
+    """Return what the server says about an error: its codes, and a name that was asked for.
+
+    Its sentences are not told: NocoDB and its database quote values of rows in them, and a proxy
+    the request with its token.
+    """
+    error = _error_of(body)
+    texts = [one for one in (error.error, error.code, error.message, error.msg)
+             if isinstance(one, str)]  # fmt: skip
+    codes = [one for one in texts if _CODE.fullmatch(one)]
+    asked = f"{request.path} {' '.join(request.params.values())}"
+    names = [
+        f"{found[1]} {found[2]!r} not found"
+        for one in texts
+        if (found := _NOT_FOUND.search(one)) and found[2] in asked
+    ]
+    told = ", ".join(dict.fromkeys([*codes, *names]))
+    return f" ({told})" if told else ""
 
 
 def _segment(text: str) -> str:

@@ -17,7 +17,11 @@ from conversation_analytics.core.results import (
     HeldResult,
     result_changes,
 )
-from conversation_analytics.nocodb.client import MAX_PAGE_SIZE, MAX_ROWS_WRITTEN
+from conversation_analytics.nocodb.client import (
+    MAX_PAGE_SIZE,
+    MAX_ROWS_WRITTEN,
+    RecordGoneError,
+)
 from conversation_analytics.nocodb.discovery import described, find_table
 
 if TYPE_CHECKING:
@@ -31,8 +35,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("conversation_analytics.nocodb")
 
 SETTING: Final = "NOCODB_RESULTS_TABLE"
-_LOOKS: Final = 3
-"""The first look says what to do, the second that it is done; one more where two runs met."""
+_LOOKS: Final = 6
+"""The first look says what to do, the second that it is done; more where two runs have met."""
 _UIDT: Final[Mapping[Kind, tuple[str, ...]]] = {
     "text": ("SingleLineText", "LongText"),
     "number": ("Decimal",),
@@ -106,7 +110,10 @@ class ResultsTable:
                 )  # fmt: skip
                 untouched = max(0, changes.unchanged - sent.inserted - sent.updated)
                 return replace(sent, unchanged=untouched, later=changes.later)
-            self._apply(changes)
+            try:
+                self._apply(changes)
+            except RecordGoneError:
+                continue  # another run has taken it out: look again
             sent = replace(
                 sent,
                 inserted=sent.inserted + len(changes.inserts),
