@@ -228,23 +228,6 @@ def open_results(
     return ResultsTable(client, layout, key)
 
 
-def table_definition(title: str, columns: Sequence[ResultColumn]) -> dict[str, object]:
-    """Return the body of the request that makes the table in NocoDB."""
-    key = {"title": "Id", "column_name": "id", "uidt": "ID"}
-    return {
-        "title": title,
-        "table_name": title,
-        "columns": [
-            key,
-            *(
-                {"title": one.name, "column_name": one.name, "uidt": _UIDT[one.kind][0]}
-                | ({"meta": {"precision": 4}} if one.kind == "number" else {})
-                for one in columns
-            ),
-        ],
-    }
-
-
 def _told(what: str, columns: Sequence[ResultColumn]) -> str:
     named = ", ".join(f"{one.name} ({_UIDT[one.kind][0]})" for one in columns)
     return f" {what}: {named};" if columns else ""

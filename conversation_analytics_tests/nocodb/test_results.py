@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import json
+import re
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -23,12 +25,11 @@ from conversation_analytics.nocodb.results import (
     ResultsTable,
     SentResults,
     open_results,
-    table_definition,
 )
 from conversation_analytics.resources.connections import open_lake
 from conversation_analytics.settings import parse_settings
 from conversation_analytics.stack.nocodb_seed import create_base, insert_rows, update_rows
-from conversation_analytics_tests.commands import typed
+from conversation_analytics_tests.commands import ROOT, typed
 from conversation_analytics_tests.platform import run_job
 
 if TYPE_CHECKING:
@@ -44,14 +45,22 @@ DAY = "2026-11-10"
 NOTE = {"title": "note", "column_name": "note", "uidt": "SingleLineText"}
 
 
+def documented_table() -> dict[str, Any]:
+    """Return what the command of docs/write-back.md sends."""
+    page = (ROOT / "docs" / "write-back.md").read_text("utf-8")
+    [body] = re.findall(r"^\{\"title\".*?^\]\}", page, re.DOTALL | re.MULTILINE)
+    found: dict[str, Any] = json.loads(body)
+    return found
+
+
 def create_table(
     server: NocodbServer, *more: Mapping[str, object], leave_out: tuple[str, ...] = ()
 ) -> tuple[str, str]:
     """Return base and table, made as the documentation says."""
     base = create_base(server, f"results {uuid.uuid4().hex}")
-    body = table_definition("Results", [one for one in COLUMNS if one.name not in leave_out])
-    columns = body["columns"]
-    assert isinstance(columns, list)
+    wanted = {"Id", *(one.name for one in COLUMNS)} - set(leave_out)
+    body = documented_table()
+    columns = [one for one in body["columns"] if one["title"] in wanted]
     made = server.request(
         "POST", f"/api/v2/meta/bases/{base}/tables", body | {"columns": [*columns, *more]}
     )
@@ -246,11 +255,7 @@ def test_a_run_sends_days_again_when_they_or_their_topics_change(
     nocodb: NocodbServer, tmp_path: Path
 ) -> None:
     base = create_base(nocodb, f"results {uuid.uuid4().hex}")
-    types = ("topic", "intent", "sentiment")
-    made = nocodb.request(
-        "POST", f"/api/v2/meta/bases/{base}/tables",
-        table_definition("Results", result_columns(types)),
-    )  # fmt: skip
+    made = nocodb.request("POST", f"/api/v2/meta/bases/{base}/tables", documented_table())
     table = str(made["id"])
     environment = {
         "SOURCE": "sample", "PARQUET_BASE_DIR": str(tmp_path / "lake"),

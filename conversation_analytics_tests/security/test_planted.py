@@ -26,6 +26,7 @@ from conversation_analytics.resources.connections import open_lake
 from conversation_analytics.settings import parse_settings
 from conversation_analytics.stack.nocodb_seed import load_native_rows
 from conversation_analytics_tests.commands import clean_environment, typed
+from conversation_analytics_tests.security.test_pickle import is_pickle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -265,8 +266,15 @@ def test_a_full_run_and_runs_that_fail_tell_no_secret_and_nothing_of_anybody(
     assert len(written) > 10
     require_none_of(secrets | PLANTED_TEXT, written)
 
-    # Reports, and the notes beside them.
+    # Nothing of it goes through a pickle either.
     lake = platform.lake()
+    objects = {info.path: lake.objects.get(info.path) or b"" for info in lake.objects.list("")}
+    assert any(path.endswith(".parquet") for path in objects)
+    assert [name for name, data in (written | objects).items() if is_pickle(data)] == []
+    kinds = {path.suffix for path in (platform.folder / "home").rglob("*") if path.is_file()}
+    assert kinds <= {".db", ".db-wal", ".db-shm", ".yaml", ".out", ".err", ".complete", ".lock", ""}
+
+    # Reports, and the notes beside them.
     reports = {path: lake.get_report(path) for path in lake.reports()}
     assert any(path.endswith(".html") for path in reports)
     require_none_of(secrets | PLANTED_TEXT, reports)
