@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from conversation_analytics.assets.results import stale_results
-from conversation_analytics.core.errors import ContractError, SourceAuthError
+from conversation_analytics.core.errors import ContractError, SettingsError, SourceAuthError
 from conversation_analytics.core.results import result_columns
 from conversation_analytics.core.windows import days_between
 from conversation_analytics.definitions import build_definitions
@@ -251,6 +251,14 @@ def test_a_table_that_cannot_be_used_is_told_with_the_columns_to_make(nocodb: No
         refused.write_records("POST", table, rows(1))
 
 
+def test_no_two_settings_name_one_table() -> None:
+    for other in ("CORRECTIONS", "FEEDBACKS", "MESSAGES", "CONVERSATION"):
+        names = {"NOCODB_RESULTS_TABLE": "shared", f"NOCODB_{other}_TABLE": "Shared"}
+        with pytest.raises(SettingsError, match="name the same table: each needs its own"):
+            parse_settings({"NOCODB_BASE_URL": "http://h", "NOCODB_API_TOKEN": "t",
+                            "NOCODB_PROJECT_ID": "p", **names})  # fmt: skip
+
+
 def test_a_run_sends_days_again_when_they_or_their_topics_change(
     nocodb: NocodbServer, tmp_path: Path
 ) -> None:
@@ -302,5 +310,12 @@ def test_a_run_sends_days_again_when_they_or_their_topics_change(
         assert with_topic
         assert sum(int(str(one["updated"].value)) for one in facts) == with_topic
         assert sum(int(str(one["inserted"].value)) for one in facts) == 0
-        other = parse_settings(environment | {"NOCODB_RESULTS_TABLE": table})
-        assert len(stale_results(lake, other, days)) == 3
+
+    # The same table by its id: another setting, so that all is compared again; nothing differs.
+    by_id = environment | {"NOCODB_RESULTS_TABLE": table}
+    assert len(stale_results(lake, parse_settings(by_id), days)) == 3
+    repaired = typed(tmp_path, "repair", **by_id)
+    assert "3 days have results to send to NocoDB" in repaired.stdout, repaired.stderr
+    assert repaired.returncode == 0, repaired.stderr
+    assert stale_results(lake, parse_settings(by_id), days) == {}
+    assert held(nocodb, table) == told

@@ -246,7 +246,7 @@ def test_a_full_run_and_runs_that_fail_tell_no_secret_and_nothing_of_anybody(
             **translator,
         ) == 1  # fmt: skip
         wrong_s3 = {"AWS_SECRET_ACCESS_KEY": "PLANTED-s3-secret"}
-        assert platform.run("a wrong secret of S3", "backfill", DAY, DAY, **wrong_s3) == 1
+        assert platform.run("a wrong secret of S3", "status", **wrong_s3) == 1
         everything = {"MONGODB_URI": wrong_uri, **planted, **translator, **wrong_s3}
         assert platform.run("check of all that fails", "check", **everything) == 1
         assert platform.run("a setting that is wrong", "status", MONGODB_URI=wrong_uri + "@") == 2
