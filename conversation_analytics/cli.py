@@ -194,7 +194,10 @@ def repair(first: dt.date | None, last: dt.date | None, *, dry_run: bool) -> Non
     users = materialize.look_for_stale_users(settings)
     if users:
         click.echo(f"users: {users[0].asset}: {users[0].reason}")
-    if dry_run or not (stale or topics or merges or users):
+    results = materialize.look_for_stale_results(settings, days)
+    if settings.nocodb_results_table:
+        click.echo(f"{len(results)} days have results to send to NocoDB")
+    if dry_run or not (stale or topics or merges or users or results):
         return
     _materialize(settings, materialize.runs_of_stale_days(settings, stale), days)
 
@@ -770,26 +773,37 @@ def _probes(settings: Settings) -> Iterator[tuple[str, bool, str]]:
     else:
         yield "source", True, "sample: made on this machine, nothing to reach"
 
+    for name, try_it in (
+        ("lake", lake), ("documents", documents),
+        ("translator", lambda: connections.probe_translator(settings)),
+        *_table_probes(settings),
+    ):  # fmt: skip
+        try:
+            yield name, True, try_it()
+        except AnalyticsError as error:
+            yield name, False, str(error)
+
+
+def _table_probes(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
+    """Yield the probes of the tables of NocoDB that people share with the platform."""
+    from conversation_analytics.core.corrections import refused_told, rows_of  # noqa: PLC0415
+    from conversation_analytics.language.taxonomy_files import refused_rows  # noqa: PLC0415
+    from conversation_analytics.resources import connections  # noqa: PLC0415
+
     def corrections() -> str:
         rows = rows_of(connections.corrections_at_source(settings))
         refused = refused_rows(settings.taxonomy_file, settings.taxonomy_corrections_file, rows)
         told = f"; left out: {refused_told(refused)}" if refused else ""
         return f"{len(rows) - len(refused)} of {len(rows)} rows can be used{told}"
 
-    probes: list[tuple[str, Callable[[], str]]] = [
-        ("lake", lake), ("documents", documents),
-        ("translator", lambda: connections.probe_translator(settings)),
-    ]  # fmt: skip
-    if settings.nocodb_corrections_table:
-        from conversation_analytics.core.corrections import refused_told, rows_of  # noqa: PLC0415
-        from conversation_analytics.language.taxonomy_files import refused_rows  # noqa: PLC0415
+    def results() -> str:
+        with connections.open_results_table(settings) as table:
+            return f"table {table.title!r} has its columns; nothing was written to it"
 
-        probes.append(("corrections", corrections))
-    for name, try_it in probes:
-        try:
-            yield name, True, try_it()
-        except AnalyticsError as error:
-            yield name, False, str(error)
+    if settings.nocodb_corrections_table:
+        yield "corrections", corrections
+    if settings.nocodb_results_table:
+        yield "results", results
 
 
 if __name__ == "__main__":

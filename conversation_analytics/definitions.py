@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Literal
 
 import dagster as dg
 
@@ -21,6 +22,8 @@ from conversation_analytics.assets.partitions import DailyChain, daily_chain
 from conversation_analytics.assets.periods import period_assets
 from conversation_analytics.assets.raw import raw_assets
 from conversation_analytics.assets.reports import report_assets
+from conversation_analytics.assets.results import JOB as RESULTS_JOB
+from conversation_analytics.assets.results import results_assets
 from conversation_analytics.assets.topics import JOB as TOPICS_JOB
 from conversation_analytics.assets.topics import TOPIC_ASSETS, topic_assets
 from conversation_analytics.assets.translations import (
@@ -49,10 +52,12 @@ from conversation_analytics.resources.connections import (
 from conversation_analytics.schedules.daily_close import daily_close
 from conversation_analytics.schedules.refresh_users import refresh_users
 from conversation_analytics.sensors.changed_corrections import changed_corrections
+from conversation_analytics.sensors.finished_reports import finished_reports
 from conversation_analytics.sensors.nocodb_changes import nocodb_changes
 from conversation_analytics.sensors.run_failures import run_failures
 from conversation_analytics.sensors.stale_days import repair_stale
 from conversation_analytics.sensors.stale_periods import merge_periods
+from conversation_analytics.sensors.stale_results import send_results
 from conversation_analytics.sensors.stale_topics import find_topics_again
 from conversation_analytics.settings import Settings, load_settings
 
@@ -107,6 +112,15 @@ def build_definitions(
         selection=dg.AssetSelection.assets(*of_topics),
         description="Topics of one week (or several, in order), found in its conversations.",
     )
+    of_results = results_assets(chain)
+    results_jobs = [
+        dg.define_asset_job(
+            RESULTS_JOB,
+            selection=dg.AssetSelection.assets(*of_results),
+            description="One day (or a range) of categories, languages and topics, to NocoDB.",
+        )
+        for _ in of_results[:1]
+    ]
     period_jobs = {
         period: dg.define_asset_job(
             NAMES[period],
@@ -115,6 +129,7 @@ def build_definitions(
         )
         for period, of_period in merged.items()
     }
+    of_reports = _webhook(settings, "REPORT")
     definitions = dg.Definitions(
         assets=[
             *assets,
@@ -122,6 +137,7 @@ def build_definitions(
             *of_users,
             *of_topics,
             *of_corrections,
+            *of_results,
         ],
         asset_checks=[
             *daily_checks(
@@ -136,6 +152,7 @@ def build_definitions(
             users_job,
             topics_job,
             corrections_job,
+            *results_jobs,
         ],
         schedules=[daily_close(daily_job, settings), refresh_users(users_job, settings)],
         sensors=[
@@ -146,7 +163,9 @@ def build_definitions(
             find_topics_again(topics_job, settings),
             merge_periods(period_jobs, settings),
             changed_corrections(corrections_job, settings),
-            run_failures(_webhook(settings), settings.dagster_ui_url),
+            *([finished_reports(of_reports, settings)] if of_reports else []),
+            *(send_results(job, settings) for job in results_jobs),
+            run_failures(_webhook(settings, "ALERT"), settings.dagster_ui_url),
         ],
         executor=build_executor(settings),
         resources=_resources(settings, on_partition),
@@ -202,15 +221,17 @@ def _wanted(chain: DailyChain, daily: list[dg.AssetsDefinition]) -> list[dg.Asse
     return [one for one in daily if names.isdisjoint(key.path[-1] for key in one.keys)]
 
 
-def _webhook(settings: Settings) -> WebhookConfig | None:
-    if not settings.alert_webhook_url:
+def _webhook(settings: Settings, kind: Literal["ALERT", "REPORT"]) -> WebhookConfig | None:
+    values, prefix = settings.values, f"{kind}_WEBHOOK"
+    if not values[f"{prefix}_URL"]:
         return None
     return WebhookConfig(
-        settings.alert_webhook_url,
-        settings.alert_webhook_secret,
-        allow_http=settings.alert_webhook_allow_http,
-        allow_private=settings.alert_webhook_allow_private,
-        ca_file=str(settings.alert_webhook_ca_file or ""),
+        values[f"{prefix}_URL"],
+        values[f"{prefix}_SECRET"],
+        allow_http=values[f"{prefix}_ALLOW_HTTP"],
+        allow_private=values[f"{prefix}_ALLOW_PRIVATE"],
+        ca_file=str(values[f"{prefix}_CA_FILE"] or ""),
+        kind=kind,
     )
 
 

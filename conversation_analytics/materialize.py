@@ -30,6 +30,8 @@ from conversation_analytics.assets.lineage import (
     whole_steps,
 )
 from conversation_analytics.assets.periods import PERIODS_PER_RUN, stale_periods
+from conversation_analytics.assets.results import JOB as RESULTS_JOB
+from conversation_analytics.assets.results import RESULTS, stale_results
 from conversation_analytics.assets.topics import JOB as TOPICS
 from conversation_analytics.assets.topics import MADE_TOGETHER, stale_topics
 from conversation_analytics.assets.users import USERS, stale_users
@@ -135,7 +137,9 @@ def look_for_stale_topics(
 
 
 def follow_ups(settings: Settings, days: Iterable[dt.date], today: dt.date) -> Iterator[PlannedRun]:
-    """Yield the runs that make again what tells of changed `days`: topics, then `merges_of`.
+    """Yield the runs that make again what tells of changed `days`.
+
+    Topics, then `merges_of`, then what goes to NocoDB.
 
     Each is looked for only when the one before is done: a week of topics with other ids makes the
     next one stale, and both the reports of these weeks. No week of topics is yielded twice.
@@ -163,6 +167,20 @@ def follow_ups(settings: Settings, days: Iterable[dt.date], today: dt.date) -> I
         last = first.last
         touched |= {one.start for one in stale if one.start <= last}
     yield from merges_of(settings, touched)
+    weeks = {Period.WEEK.start_of(day) for day in touched}
+    every = {day for start in weeks for day in Period.WEEK.days_of(start)}
+    wanted = dict.fromkeys(look_for_stale_results(settings, every), (RESULTS,))
+    for one in ranges_to_make(wanted):
+        yield PlannedRun(RESULTS_JOB, one)
+
+
+def look_for_stale_results(settings: Settings, days: Iterable[dt.date]) -> dict[str, str]:
+    """Return the days whose results are to be sent to NocoDB; see `stale_results`.
+
+    Raises:
+        AnalyticsError: a storage does not answer, or what is stored cannot be read.
+    """
+    return stale_results(open_lake(settings), settings, days)
 
 
 def merges_of(settings: Settings, days: Iterable[dt.date]) -> list[PlannedRun]:
@@ -289,7 +307,7 @@ def _tell_of_files(
     """Report the files stored: the assets without an IO manager, which would do so itself."""
     for event in result.get_asset_materialization_events():
         name = event.asset_key.path[-1] if event.asset_key else ""
-        if name in FILES:
+        if name in FILES or name == RESULTS:
             on_partition(name, event.partition)
 
 

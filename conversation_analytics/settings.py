@@ -330,6 +330,9 @@ SETTINGS: tuple[Setting, ...] = (
     _setting(_SOURCE, "NOCODB_CORRECTIONS_TABLE", "", "title or id, or empty",
              "table of the same base in which people correct categories, see docs/categories.md",
              _text),
+    _setting(_SOURCE, "NOCODB_RESULTS_TABLE", "", "title or id, or empty",
+             "table of the same base that categories, languages and topics are written to, one "
+             "row per conversation, see docs/write-back.md", _text),
     _setting(_SOURCE, "NOCODB_COLUMN_CONTRACT", "", "a TOML file, or empty",
              "for tables whose columns are not named as Dify names them, see docs/operations.md",
              _optional_path),
@@ -541,6 +544,17 @@ SETTINGS: tuple[Setting, ...] = (
              "allow loopback, private and link-local addresses", _boolean),
     _setting(_LOG, "ALERT_WEBHOOK_CA_FILE", "", "a file path, or empty",
              "certificates to trust instead of the usual ones", _optional_path),
+    _setting(_LOG, "REPORT_WEBHOOK_URL", "", "https://host[:port]/path, or empty",
+             "where the sensor `finished_reports` posts the headline figures of each report of a "
+             "day, week or month that is over, see docs/operations.md", _text, secret=True),
+    _setting(_LOG, "REPORT_WEBHOOK_SECRET", "", "whsec_ and a key in base64",
+             "signs them as Standard Webhooks says", _text, secret=True),
+    _setting(_LOG, "REPORT_WEBHOOK_ALLOW_HTTP", "false", _BOOL,
+             "allow http:// to other hosts", _boolean),
+    _setting(_LOG, "REPORT_WEBHOOK_ALLOW_PRIVATE", "false", _BOOL,
+             "allow loopback, private and link-local addresses", _boolean),
+    _setting(_LOG, "REPORT_WEBHOOK_CA_FILE", "", "a file path, or empty",
+             "certificates to trust instead of the usual ones", _optional_path),
     _setting(_LOG, "DAGSTER_UI_URL", "", "http(s)://host[:port][/path]",
              "address of the Dagster UI, for links in alerts", _url("http", "https")),
 )  # fmt: skip
@@ -666,6 +680,10 @@ def _contradictions(settings: Settings) -> list[str]:
         ),
         (bool(settings.nocodb_corrections_table), "NOCODB_CORRECTIONS_TABLE is set",
          ("NOCODB_BASE_URL", "NOCODB_API_TOKEN", "NOCODB_PROJECT_ID")),
+        (bool(settings.nocodb_results_table), "NOCODB_RESULTS_TABLE is set",
+         ("NOCODB_BASE_URL", "NOCODB_API_TOKEN", "NOCODB_PROJECT_ID")),
+        (bool(settings.report_webhook_url), "REPORT_WEBHOOK_URL is set",
+         ("REPORT_WEBHOOK_SECRET",)),
         (bool(settings.s3_enabled), "S3_ENABLED is true", ("S3_BUCKET",)),
         (bool(settings.aws_access_key_id), "AWS_ACCESS_KEY_ID is set", ("AWS_SECRET_ACCESS_KEY",)),
         (bool(settings.aws_secret_access_key), "AWS_SECRET_ACCESS_KEY is set",
@@ -699,9 +717,12 @@ def _contradictions(settings: Settings) -> list[str]:
             f"TRANSLATOR_CHARACTERS_PER_RUN is less than TRANSLATOR_BATCH_CHARACTERS, {batch}: a "
             "text of that length would wait for ever; raise the one or lower the other"
         )
-    problems += _same_twice(
-        settings, ("NOCODB_CONVERSATION_TABLE", "NOCODB_MESSAGES_TABLE"), "table"
+    tables = tuple(
+        name
+        for name in _BY_NAME
+        if name.startswith("NOCODB_") and name.endswith("_TABLE") and settings.values[name]
     )
+    problems += _same_twice(settings, tables, "table")
     collections = tuple(name for name in _BY_NAME if name.endswith("_COLLECTION"))
     return problems + _same_twice(settings, collections, "collection")
 

@@ -1,1 +1,1 @@
-"""The alert webhook: signed delivery of run failures."""
+"""Webhooks: signed delivery of run failures and of finished reports."""

@@ -1,4 +1,4 @@
-"""Delivers an alert to a webhook: signed, to a checked address, in a bounded time.
+"""Delivers a message to a webhook: signed, to a checked address, in a bounded time.
 
 The path and the query of the address may be a token, so errors and logs name the host only, and
 nothing of an answer but its status.
@@ -16,7 +16,7 @@ import threading
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from conversation_analytics.core.alerts import signed_headers, signing_key
@@ -42,17 +42,17 @@ _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
-class AlertUnavailableError(TransientError):
-    """The receiver of alerts did not answer, or answered 408/425/429/5xx, at every try."""
+class WebhookUnavailableError(TransientError):
+    """The receiver did not answer, or answered 408/425/429/5xx, at every try."""
 
 
-class AlertRefusedError(PermanentError):
-    """The receiver refused the alert, or its address is not one that may be asked."""
+class WebhookRefusedError(PermanentError):
+    """The receiver refused the message, or its address is not one that may be asked."""
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookConfig:
-    """Where alerts go and how.
+    """Where messages go and how.
 
     Attributes:
         url: `https://host[:port]/path`; never shown, for its path or query may hold a token.
@@ -64,7 +64,8 @@ class WebhookConfig:
         read_timeout_s: longest wait for an answer.
         max_retries: repetitions after a failure that may pass, 0 or more.
         retry_delay_s: before the first repetition; doubles with each one, with jitter.
-        deadline_s: for one alert in all, name look-up and repetitions included.
+        deadline_s: for one message in all, name look-up and repetitions included.
+        kind: `ALERT` or `REPORT`: what is sent, and how the settings begin that say so.
     """
 
     url: str = field(repr=False)
@@ -77,6 +78,7 @@ class WebhookConfig:
     max_retries: int = 2
     retry_delay_s: float = 0.5
     deadline_s: float = 8.0
+    kind: Literal["ALERT", "REPORT"] = "ALERT"
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -87,24 +89,34 @@ class WebhookConfig:
         problem = _url_problem(self.url)
         if problem:
             raise SettingsError(
-                f"ALERT_WEBHOOK_URL {problem}: expected https://host[:port]/path in printable "
+                f"{self.prefix}_URL {problem}: expected https://host[:port]/path in printable "
                 "ASCII, without user, password or fragment"
             )
         if self.scheme == "http" and not self.allow_http and not _names_loopback(self.hostname):
             raise SettingsError(
-                f"ALERT_WEBHOOK_URL is http:// to {self.hostname}: alerts would be readable on "
-                "the way. Use https://, or set ALERT_WEBHOOK_ALLOW_HTTP=true"
+                f"{self.prefix}_URL is http:// to {self.hostname}: {self.what}s would be readable "
+                f"on the way. Use https://, or set {self.prefix}_ALLOW_HTTP=true"
             )
-        signing_key(self.secret)
+        signing_key(self.secret, f"{self.prefix}_SECRET")
         if (
             min(self.connect_timeout_s, self.read_timeout_s) <= 0
             or min(self.max_retries, self.retry_delay_s) < 0
             or not 0 < self.deadline_s <= MAX_DEADLINE_S
         ):
             raise SettingsError(
-                "the alert webhook's time-outs must be over 0 s, its retries and their delay not "
-                f"negative, its deadline over 0 and at most {MAX_DEADLINE_S:.0f} s"
+                f"the {self.what} webhook's time-outs must be over 0 s, its retries and their "
+                f"delay not negative, its deadline over 0 and at most {MAX_DEADLINE_S:.0f} s"
             )
+
+    @property
+    def what(self) -> str:
+        """What is sent."""
+        return self.kind.lower()
+
+    @property
+    def prefix(self) -> str:
+        """How the settings begin."""
+        return f"{self.kind}_WEBHOOK"
 
     @property
     def scheme(self) -> str:
@@ -124,7 +136,7 @@ class WebhookConfig:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A delivered alert.
+    """A delivered message.
 
     Attributes:
         status: HTTP status, 2xx.
@@ -154,7 +166,7 @@ def resolve_host(host: str, port: int) -> Sequence[str]:
 
 
 class Webhook:
-    """Delivers alerts to one address; each try has a connection and a thread of its own."""
+    """Delivers messages to one address; each try has a connection and a thread of its own."""
 
     def __init__(
         self,
@@ -177,7 +189,7 @@ class Webhook:
             monotonic: seconds, for the deadline.
         """
         self.config = config
-        self._key = signing_key(config.secret)
+        self._key = signing_key(config.secret, f"{config.prefix}_SECRET")
         self._resolve = resolve
         self._sleep = sleep
         self._random = random
@@ -194,8 +206,8 @@ class Webhook:
             body: JSON, sent as it is.
 
         Raises:
-            AlertUnavailableError: no 2xx within the tries and the deadline.
-            AlertRefusedError: another 4xx, a redirect, a certificate that is not trusted, or an
+            WebhookUnavailableError: no 2xx within the tries and the deadline.
+            WebhookRefusedError: another 4xx, a redirect, a certificate that is not trusted, or an
                 address that is not allowed; not repeated.
         """
         host, config = self.config.hostname, self.config
@@ -212,14 +224,14 @@ class Webhook:
             # Half of it is random: senders that failed together do not come back together.
             pause = max(pause, backoff * (0.5 + self._random() / 2))
             if tries > config.max_retries or self._monotonic() + pause >= end:
-                raise AlertUnavailableError(
-                    f"the alert webhook at {host} took no alert in {tries} tries within "
-                    f"{config.deadline_s:g} s; the last: {reason}. Is the receiver up, and "
-                    "ALERT_WEBHOOK_URL right?"
+                raise WebhookUnavailableError(
+                    f"the {config.what} webhook at {host} took no {config.what} in {tries} tries "
+                    f"within {config.deadline_s:g} s; the last: {reason}. Is the receiver up, and "
+                    f"{config.prefix}_URL right?"
                 )
             logger.warning(
-                "alert retry: host=%s try=%d of=%d wait_s=%.2f reason=%s",
-                host, tries, config.max_retries + 1, pause, reason,
+                "%s retry: host=%s try=%d of=%d wait_s=%.2f reason=%s",
+                config.what, host, tries, config.max_retries + 1, pause, reason,
             )  # fmt: skip
             self._sleep(pause)
 
@@ -232,7 +244,7 @@ class Webhook:
             "User-Agent": "conversation-analytics",
         }
         timeouts = min(config.connect_timeout_s, left_s), min(config.read_timeout_s, left_s)
-        # requests takes 80 ms to import: for the first alert only, not for every process.
+        # requests takes 80 ms to import: for the first message only, not for every process.
         from conversation_analytics.alerts.posting import (  # noqa: PLC0415
             PostFailedError,
             PostProblem,
@@ -249,14 +261,16 @@ class Webhook:
                 case PostProblem.NO_ANSWER:
                     raise _PassingError(f"no connection or no answer ({error})") from None
                 case PostProblem.CERTIFICATE:
-                    raise AlertRefusedError(
-                        f"the certificate of the alert webhook at {config.hostname} is not "
-                        "trusted: renew it there, or name its authority in ALERT_WEBHOOK_CA_FILE"
+                    raise WebhookRefusedError(
+                        f"the certificate of the {config.what} webhook at {config.hostname} is not "
+                        "trusted: renew it there, or name its authority in "
+                        f"{config.prefix}_CA_FILE"
                     ) from None
                 case PostProblem.REQUEST:
-                    raise AlertRefusedError(
-                        f"the request to the alert webhook at {config.hostname} could not be made "
-                        f"({error}): look at ALERT_WEBHOOK_URL and ALERT_WEBHOOK_CA_FILE"
+                    raise WebhookRefusedError(
+                        f"the request to the {config.what} webhook at {config.hostname} could not "
+                        f"be made ({error}): look at {config.prefix}_URL and "
+                        f"{config.prefix}_CA_FILE"
                     ) from None
         if answer.status in _SUCCESS:
             return answer.status
@@ -277,16 +291,16 @@ class Webhook:
         for address in addresses:
             ip = _unwrapped(address)
             if not config.allow_private and (not ip.is_global or ip.is_multicast):
-                raise AlertRefusedError(
-                    f"the alert webhook's host {config.hostname} has an address that is not "
-                    "public: nothing is sent. Correct ALERT_WEBHOOK_URL, or set "
-                    "ALERT_WEBHOOK_ALLOW_PRIVATE=true if the receiver is in your own network"
+                raise WebhookRefusedError(
+                    f"the {config.what} webhook's host {config.hostname} has an address that is "
+                    f"not public: nothing is sent. Correct {config.prefix}_URL, or set "
+                    f"{config.prefix}_ALLOW_PRIVATE=true if the receiver is in your own network"
                 )
             if config.scheme == "http" and not config.allow_http and not ip.is_loopback:
-                raise AlertRefusedError(
-                    f"the alert webhook's host {config.hostname} is not this machine, and the "
-                    "address is http://: nothing is sent. Use https://, or set "
-                    "ALERT_WEBHOOK_ALLOW_HTTP=true"
+                raise WebhookRefusedError(
+                    f"the {config.what} webhook's host {config.hostname} is not this machine, and "
+                    "the address is http://: nothing is sent. Use https://, or set "
+                    f"{config.prefix}_ALLOW_HTTP=true"
                 )
         return addresses[turn % len(addresses)]
 
@@ -296,15 +310,17 @@ class Webhook:
             after = answer.retry_after
             seconds = float(after) if after.isascii() and after.isdigit() else 0.0
             return _PassingError(f"HTTP {status}", seconds)
-        host = self.config.hostname
+        config = self.config
         if status in _REDIRECTS:
-            return AlertRefusedError(
-                f"the alert webhook at {host} redirects (HTTP {status}): not followed, for the "
-                "target is unchecked. Put the final address into ALERT_WEBHOOK_URL"
+            return WebhookRefusedError(
+                f"the {config.what} webhook at {config.hostname} redirects (HTTP {status}): not "
+                "followed, for the target is unchecked. Put the final address into "
+                f"{config.prefix}_URL"
             )
-        return AlertRefusedError(
-            f"the alert webhook at {host} refused the alert: HTTP {status}. Look at "
-            "ALERT_WEBHOOK_URL, at ALERT_WEBHOOK_SECRET on both sides, and at the receiver's log"
+        return WebhookRefusedError(
+            f"the {config.what} webhook at {config.hostname} refused the {config.what}: HTTP "
+            f"{status}. Look at {config.prefix}_URL, at {config.prefix}_SECRET on both sides, and "
+            "at the receiver's log"
         )
 
 
@@ -325,7 +341,7 @@ def _bounded(call: Callable[[float], T], seconds: float) -> T:
         except BaseException as error:  # noqa: BLE001 - raised again in the waiting thread
             outcome.set_exception(error)
 
-    threading.Thread(target=run, name="alert-webhook", daemon=True).start()
+    threading.Thread(target=run, name="webhook", daemon=True).start()
     try:
         return outcome.result(timeout=seconds)
     except TimeoutError:

@@ -218,8 +218,12 @@ def log_line(failure: RunFailure) -> str:
     return "run failed: " + " ".join(f"{key}={_value(value)}" for key, value in fields.items())
 
 
-def signing_key(secret: str) -> bytes:
+def signing_key(secret: str, setting: str = "ALERT_WEBHOOK_SECRET") -> bytes:
     """Return the key of a Standard Webhooks secret: `whsec_` and 24 to 64 bytes in base64.
+
+    Args:
+        secret: never quoted.
+        setting: its name, for the message.
 
     Raises:
         SettingsError: it is none; the message does not quote it.
@@ -230,7 +234,7 @@ def signing_key(secret: str) -> bytes:
         key = b""
     if not secret.startswith(_WHSEC) or not _MIN_KEY_BYTES <= len(key) <= _MAX_KEY_BYTES:
         raise SettingsError(
-            f"ALERT_WEBHOOK_SECRET ({len(secret)} characters) is no signing secret: expected "
+            f"{setting} ({len(secret)} characters) is no signing secret: expected "
             f"whsec_ and {_MIN_KEY_BYTES} to {_MAX_KEY_BYTES} bytes in base64; {_HOW_TO_MAKE_ONE}"
         )
     return key

@@ -10,6 +10,7 @@ import contextlib
 import datetime as dt
 import logging
 import random as random_module
+import re
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
@@ -30,7 +31,7 @@ from conversation_analytics.core.retries import parse_retry_after, retry_delay_s
 from conversation_analytics.nocodb.pages import Listing, take_apart
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 logger = logging.getLogger("conversation_analytics.nocodb.client")
 
@@ -38,12 +39,14 @@ T = TypeVar("T")
 
 MAX_PAGE_SIZE: Final = 1000
 """NocoDB serves no more rows than that in a page, whatever is asked for."""
+MAX_ROWS_WRITTEN: Final = 100
+"""NocoDB takes no more rows than that in a request."""
 
 _WHOLE_ANSWER_TIMEOUTS: Final = 10
 _MAX_ANSWER_BYTES: Final = 1 << 30
 _READ_BYTES: Final = 1 << 18
-_DETAIL_CHARACTERS: Final = 200
 _OK: Final = 200
+_WRITTEN: Final = frozenset({200, 201})
 _REDIRECTS: Final = range(300, 400)
 _REFUSED: Final = frozenset({401, 403})
 _PASSING: Final = frozenset({408, 425, 429})
@@ -58,6 +61,11 @@ _PASSING_NODE_CODES: Final = frozenset(
 )  # fmt: skip
 _PASSING_SQLSTATE_CLASSES: Final = ("08", "40", "53", "57")
 _SQLSTATE_CHARACTERS: Final = 5
+_RECORD_GONE: Final = "ERR_RECORD_NOT_FOUND"
+_CODE: Final = re.compile(r"[A-Z0-9][A-Z0-9_]{2,63}")
+_NOT_FOUND: Final = re.compile(
+    r"\b(Column alias|Column|Field|Table|View) '([\w .-]{1,64})' not found"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +153,10 @@ class ServerFailedError(SourceUnavailableError):
     """NocoDB answered 500 to a request for rows: it is up, and does not say what is wrong."""
 
 
+class RecordGoneError(SourceRequestError):
+    """A row that was to be changed or deleted is not there any more; none of the request was."""
+
+
 class _PassingError(Exception):
     """One try failed in a way that may pass by itself."""
 
@@ -154,6 +166,24 @@ class _PassingError(Exception):
         super().__init__(reason)
         self.retry_after_s = retry_after_s
         self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What is asked; its text names it in errors and logs, without parameters or rows."""
+
+    method: Literal["GET", "POST", "PATCH", "DELETE"]
+    path: str
+    params: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def good(self) -> frozenset[int]:
+        """The statuses of an answer that is one."""
+        return frozenset({_OK}) if self.body is None else _WRITTEN
 
 
 _RAW = msgspec.json.Decoder(msgspec.Raw)
@@ -218,7 +248,8 @@ class NocoDBClient:
             SourceAuthError: 401 or 403; not repeated.
             SourceRequestError: another 4xx or a redirect; not repeated.
         """
-        return self._get(path, params or {}, _json_only, self.config.max_retries)
+        request = _Request("GET", path, params or {})
+        return self._ask(request, _json_only, self.config.max_retries)
 
     def get_list(
         self,
@@ -242,7 +273,7 @@ class NocoDBClient:
         """
         if max_retries is None:
             max_retries = self.config.max_retries
-        return self._get(path, params or {}, _listing, max_retries)
+        return self._ask(_Request("GET", path, params or {}), _listing, max_retries)
 
     def get_tables(self) -> Listing:
         """Return the tables of the base; none at all counts as a failed answer.
@@ -252,7 +283,34 @@ class NocoDBClient:
         Raises:
             AnalyticsError: as `get_list`.
         """
-        return self._get(self.tables_path(), {}, _some_tables, self.config.max_retries)
+        request = _Request("GET", self.tables_path())
+        return self._ask(request, _some_tables, self.config.max_retries)
+
+    def write_records(
+        self,
+        method: Literal["POST", "PATCH", "DELETE"],
+        table_id: str,
+        rows: Sequence[Mapping[str, object]],
+    ) -> None:
+        """Insert, change or delete rows of a table, by NocoDB's v2 API.
+
+        An insert whose answer is lost is repeated though it may have been done: who inserts looks
+        for rows that are there twice.
+
+        Args:
+            method: `POST` inserts, `PATCH` changes, `DELETE` deletes.
+            table_id: id of the table.
+            rows: 1 to 100 of them, by title of the column; with the primary key, except to insert.
+
+        Raises:
+            SourceUnavailableError: no usable answer after `max_retries` repetitions.
+            SourceAuthError: 401 or 403; not repeated.
+            RecordGoneError: somebody has deleted one of the rows; not repeated.
+            SourceRequestError: another 4xx or a redirect; not repeated.
+        """
+        path = f"/api/v2/tables/{_segment(table_id)}/records"
+        body = msgspec.json.encode(rows)
+        self._ask(_Request(method, path, body=body), _json_only, self.config.max_retries)
 
     def is_alive(self) -> None:
         """Ask for the server's health once.
@@ -260,7 +318,7 @@ class NocoDBClient:
         Raises:
             AnalyticsError: as `get_json_bytes`.
         """
-        self._get("/api/v1/health", {}, _json_only, 0)
+        self._ask(_Request("GET", "/api/v1/health"), _json_only, 0)
 
     def records_path(self, table_id: str) -> str:
         """Return the path that serves the rows of a table."""
@@ -290,30 +348,24 @@ class NocoDBClient:
         while self._idle:
             self._idle.pop().close()
 
-    def _get(
-        self,
-        path: str,
-        params: Mapping[str, str],
-        decode: Callable[[bytes], T],
-        max_retries: int,
-    ) -> T:
+    def _ask(self, request: _Request, decode: Callable[[bytes], T], max_retries: int) -> T:
         with self._session() as session:
             attempt = 0
             while True:
                 try:
-                    return self._attempt(session, path, params, decode)
+                    return self._attempt(session, request, decode)
                 except _PassingError as error:
                     if attempt == max_retries:
                         failed = decode is _listing and error.status == _SERVER_ERROR
                         raise (ServerFailedError if failed else SourceUnavailableError)(
-                            f"NocoDB gave no usable answer to GET {path} in {attempt + 1} tries; "
+                            f"NocoDB gave no usable answer to {request} in {attempt + 1} tries; "
                             f"the last: {error}. Is NOCODB_BASE_URL right and the server up? A "
                             "slow server needs a larger NOCODB_TIMEOUT or a smaller CHUNK_SIZE"
                         ) from None
                     delay = self._delay(attempt, error.retry_after_s)
                     logger.warning(
-                        "nocodb retry: path=%s attempt=%d of=%d wait_s=%.2f reason=%s",
-                        path, attempt + 1, max_retries, delay, error,
+                        "nocodb retry: method=%s path=%s attempt=%d of=%d wait_s=%.2f reason=%s",
+                        request.method, request.path, attempt + 1, max_retries, delay, error,
                     )  # fmt: skip
                 self._sleep(delay)
                 attempt += 1
@@ -333,22 +385,24 @@ class NocoDBClient:
     def _attempt(
         self,
         session: requests.Session,
-        path: str,
-        params: Mapping[str, str],
+        request: _Request,
         decode: Callable[[bytes], T],
     ) -> T:
         try:
-            answer = session.get(
-                self._root + path,
-                params=params,
+            answer = session.request(
+                request.method,
+                self._root + request.path,
+                params=request.params,
+                data=request.body,
+                headers={} if request.body is None else {"Content-Type": "application/json"},
                 timeout=self.config.timeout_s,
                 allow_redirects=False,
                 stream=True,
             )
             with answer:
-                body = self._body(path, answer)
+                body = self._body(request, answer)
         except requests.exceptions.SSLError as error:
-            raise _tls_error(path, error) from None
+            raise _tls_error(request, error) from None
         except (
             requests.ConnectionError,
             requests.Timeout,
@@ -363,21 +417,21 @@ class NocoDBClient:
             # Its text may quote headers. ValueError: requests looks at a redirect's address
             # though it is not followed.
             raise SourceRequestError(
-                f"the request GET {path} could not be made, or was redirected to what is no "
+                f"the request {request} could not be made, or was redirected to what is no "
                 f"address ({type(error).__name__}): look at NOCODB_BASE_URL and the proxy settings"
             ) from None
-        if answer.status_code == _OK:
+        if answer.status_code in request.good:
             try:
                 return decode(body)
             except (msgspec.DecodeError, ValueError, RecursionError):
                 kind = answer.headers.get("Content-Type", "no type").split(";")[0]
                 raise _PassingError(
-                    f"HTTP 200, but {len(body)} bytes of {kind[:40]!r} that are not the "
-                    f"JSON expected{self._told(body)}"
+                    f"HTTP {answer.status_code}, but {len(body)} bytes of {kind[:40]!r} that are "
+                    f"not the JSON expected{_told(request, body)}"
                 ) from None
-        raise self._error(path, answer, body)
+        raise self._error(request, answer, body)
 
-    def _body(self, path: str, answer: requests.Response) -> bytes:
+    def _body(self, request: _Request, answer: requests.Response) -> bytes:
         """Read an answer to its end, within bounds: the time-out only bounds a single wait."""
         parts = []
         size = 0
@@ -387,7 +441,7 @@ class NocoDBClient:
             size += len(part)
             if size > _MAX_ANSWER_BYTES:
                 raise SourceRequestError(
-                    f"NocoDB's answer to GET {path} is larger than {_MAX_ANSWER_BYTES >> 20} MiB: "
+                    f"NocoDB's answer to {request} is larger than {_MAX_ANSWER_BYTES >> 20} MiB: "
                     "set a smaller CHUNK_SIZE, or look for what answers in NocoDB's place"
                 )
             if self._clock() > until:
@@ -397,20 +451,21 @@ class NocoDBClient:
                 )
         return b"".join(parts)
 
-    def _error(self, path: str, answer: requests.Response, body: bytes) -> Exception:
+    def _error(self, request: _Request, answer: requests.Response, body: bytes) -> Exception:
         """Return what an answer other than 200 means."""
         status = answer.status_code
-        told = self._told(body)
+        told = _told(request, body)
         if status in _REFUSED:
+            may = "read" if request.body is None else "edit"
             return SourceAuthError(
-                f"NocoDB refused the token: HTTP {status} to GET {path}{told}. Make an API token "
-                "for a user who may read the base and put it into NOCODB_API_TOKEN; NOCODB_AUTH "
+                f"NocoDB refused the token: HTTP {status} to {request}{told}. Make an API token "
+                f"for a user who may {may} the base and put it into NOCODB_API_TOKEN; NOCODB_AUTH "
                 f"is {self.config.auth}"
             )
         if status in _REDIRECTS:
             target = _host_of(answer.headers.get("Location", ""))
             return SourceRequestError(
-                f"NocoDB redirects GET {path} (HTTP {status}) to {target}: not followed, "
+                f"NocoDB redirects {request} (HTTP {status}) to {target}: not followed, "
                 "for the token would go along. Put the final address into NOCODB_BASE_URL"
             )
         passing = (
@@ -421,25 +476,36 @@ class NocoDBClient:
         )
         if passing:
             return _PassingError(f"HTTP {status}{told}", self._retry_after(answer), status)
-        return SourceRequestError(f"NocoDB refused the request: HTTP {status} to GET {path}{told}")
-
-    def _told(self, body: bytes) -> str:
-        """Return what the server says about an error, short and without the token."""
-        error = _error_of(body)
-        fields = (error.error, error.code, error.message, error.msg)
-        parts = list(dict.fromkeys(part for part in fields if isinstance(part, str) and part))
-        if not parts:
-            return ""
-        # The token goes before the text is cut: half of it would be left at the cut.
-        text = ": ".join(parts).replace(self.config.api_token, "***")
-        plain = "".join(sign if sign.isprintable() else " " for sign in text)
-        return f" ({' '.join(plain.split())[:_DETAIL_CHARACTERS]})"
+        gone = request.body is not None and _error_of(body).error == _RECORD_GONE
+        return (RecordGoneError if gone else SourceRequestError)(
+            f"NocoDB refused the request: HTTP {status} to {request}{told}"
+        )
 
     def _delay(self, attempt: int, retry_after_s: float | None) -> float:
         return retry_delay_s(attempt, self.config.retry_delay_s, self._random(), retry_after_s)
 
     def _retry_after(self, answer: requests.Response) -> float | None:
         return parse_retry_after(answer.headers.get("Retry-After", ""), self._now())
+
+
+def _told(request: _Request, body: bytes) -> str:
+    """Return what the server says about an error: its codes, and a name that was asked for.
+
+    Its sentences are not told: NocoDB and its database quote values of rows in them, and a proxy
+    the request with its token.
+    """
+    error = _error_of(body)
+    texts = [one for one in (error.error, error.code, error.message, error.msg)
+             if isinstance(one, str)]  # fmt: skip
+    codes = [one for one in texts if _CODE.fullmatch(one)]
+    asked = f"{request.path} {' '.join(request.params.values())}"
+    names = [
+        f"{found[1]} {found[2]!r} not found"
+        for one in texts
+        if (found := _NOT_FOUND.search(one)) and found[2] in asked
+    ]
+    told = ", ".join(dict.fromkeys([*codes, *names]))
+    return f" ({told})" if told else ""
 
 
 def _segment(text: str) -> str:
@@ -465,10 +531,10 @@ def _some_tables(body: bytes) -> Listing:
     return listing
 
 
-def _tls_error(path: str, error: requests.exceptions.SSLError) -> Exception:
+def _tls_error(request: _Request, error: requests.exceptions.SSLError) -> Exception:
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return SourceRequestError(
-            f"the certificate shown to GET {path} is not trusted: is NOCODB_BASE_URL the name it "
+            f"the certificate shown to {request} is not trusted: is NOCODB_BASE_URL the name it "
             "was made for? An authority of your own goes into REQUESTS_CA_BUNDLE"
         )
     return _PassingError(f"no connection or a torn answer ({type(error).__name__})")

@@ -117,6 +117,7 @@ class _Column(msgspec.Struct):
 class _TableMeta(msgspec.Struct):
     title: str
     columns: list[_Column]
+    table_name: str | None = None
 
 
 _TABLE: Final = msgspec.json.Decoder(_Table)
@@ -162,12 +163,14 @@ class TableDescription:
     Attributes:
         id: its id.
         title: its title.
+        name: its name in the database; empty where the server does not say.
         key: its primary key; None where it has none, or one of several columns.
         columns: those that are stored, by title.
     """
 
     id: str
     title: str
+    name: str
     key: Column | None
     columns: dict[str, Column]
 
@@ -189,6 +192,7 @@ def described(client: NocoDBClient, table_id: str) -> TableDescription:
     return TableDescription(
         table_id,
         meta.title,
+        meta.table_name or "",
         keys[0] if len(keys) == 1 else None,
         {one.title: _column(one) for one in stored if one.uidt not in _BOOK_KEEPING},
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from conversation_analytics.core.errors import SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import polars as pl
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from conversation_analytics.language.topic_namer import ChatNamer
     from conversation_analytics.nocodb.client import NocoDBClient
     from conversation_analytics.nocodb.reader import NocoDBSource
+    from conversation_analytics.nocodb.results import ResultsTable
     from conversation_analytics.settings import Settings
 
 
@@ -81,6 +83,26 @@ def corrections_at_source(settings: Settings) -> pl.DataFrame:
 
     with contextlib.closing(_nocodb_client(settings)) as client:
         return read_corrections(client, settings.nocodb_corrections_table)
+
+
+@contextlib.contextmanager
+def open_results_table(settings: Settings) -> Iterator[ResultsTable]:
+    """Give the table of NOCODB_RESULTS_TABLE, which has been looked at.
+
+    Raises:
+        AnalyticsError: NocoDB does not answer or refuses, or the table cannot be written to.
+    """
+    from conversation_analytics.core.results import result_columns  # noqa: PLC0415 - import budget
+    from conversation_analytics.language.taxonomy_files import read_taxonomy  # noqa: PLC0415
+    from conversation_analytics.nocodb.results import SETTING, open_results  # noqa: PLC0415
+
+    taxonomy, _ = read_taxonomy(settings.taxonomy_file, settings.taxonomy_corrections_file)
+    columns = result_columns(one.name for one in taxonomy.types)
+    read = ("CONVERSATION", "MESSAGES", "FEEDBACKS", "CORRECTIONS")
+    names = (f"NOCODB_{one}_TABLE" for one in read)
+    others = {name: settings.values[name] for name in names if settings.values[name]}
+    with contextlib.closing(_nocodb_client(settings)) as client:
+        yield open_results(client, settings.values[SETTING], columns, others)
 
 
 def _nocodb_client(settings: Settings) -> NocoDBClient:

@@ -14,10 +14,10 @@ from dagster._core.storage.tags import (
 from dagster_shared.error import SerializableErrorInfo
 
 from conversation_analytics.alerts.webhook import (
-    AlertRefusedError,
-    AlertUnavailableError,
     Webhook,
     WebhookConfig,
+    WebhookRefusedError,
+    WebhookUnavailableError,
 )
 from conversation_analytics.core.alerts import (
     Failure,
@@ -36,9 +36,9 @@ def run_failures(config: WebhookConfig | None, ui_base_url: str = "") -> dg.Sens
 
     Every failed run of the code location gives one log line. With a webhook it is posted too:
     - delivered: the run's own log says that the sensor acted on it.
-    - refused for good (`AlertRefusedError`): one error in the log, the look is skipped with the
+    - refused for good (`WebhookRefusedError`): one error in the log, the look is skipped with the
       reason.
-    - not delivered in time (`AlertUnavailableError`): one error in the log, and the look is
+    - not delivered in time (`WebhookUnavailableError`): one error in the log, and the look is
       marked failed in the UI with the reason.
       (Where one look tells of several runs, Dagster marks it by the last of them.)
     In no case is the same run looked at again: Dagster moves a run status sensor's cursor on
@@ -65,10 +65,10 @@ def run_failures(config: WebhookConfig | None, ui_base_url: str = "") -> dg.Sens
             return None
         try:
             delivery = webhook.deliver(failure.message_id, payload(failure))
-        except AlertRefusedError as error:
+        except WebhookRefusedError as error:
             logger.error("alert refused: run_id=%s %s", failure.run_id, error)  # noqa: TRY400 - a trace says no more
             return dg.SkipReason(f"The alert of run {failure.run_id} was not delivered: {error}")
-        except AlertUnavailableError as error:
+        except WebhookUnavailableError as error:
             logger.error("alert not delivered: run_id=%s %s", failure.run_id, error)  # noqa: TRY400 - Dagster keeps the trace
             raise
         logger.info(

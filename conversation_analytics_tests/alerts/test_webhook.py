@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from conversation_analytics.alerts.webhook import (
-    AlertRefusedError,
-    AlertUnavailableError,
     Delivery,
     Webhook,
     WebhookConfig,
+    WebhookRefusedError,
+    WebhookUnavailableError,
 )
 from conversation_analytics.core.errors import AnalyticsError, SettingsError
 from conversation_analytics_tests.alerts.receiver import (
@@ -105,7 +105,7 @@ def leaks_nothing(error: BaseException | None) -> None:
 
 def refused(config: WebhookConfig, match: str, **more: Any) -> None:
     clock = Clock()
-    with pytest.raises(AlertRefusedError, match=match) as refusal:
+    with pytest.raises(WebhookRefusedError, match=match) as refusal:
         deliver(config, clock, **more)
     assert clock.slept == []
     leaks_nothing(refusal.value)
@@ -155,7 +155,7 @@ def test_the_wait_has_jitter() -> None:
 
 def test_after_the_last_try_it_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
     with receiving(Answer(503)) as receiver:
-        with pytest.raises(AlertUnavailableError, match=r"127\.0\.0\.1.*3 tries.*HTTP 503") as end:
+        with pytest.raises(WebhookUnavailableError, match=r"127\.0\.0\.1.*3 tries.*503") as end:
             deliver(config(receiver.port))
         leaks_nothing(end.value)
     assert len(receiver.requests) == 3
@@ -170,7 +170,7 @@ def test_the_receiver_may_ask_for_a_longer_wait_but_not_beyond_the_deadline() ->
     clock = Clock()
     with (
         receiving(Answer(429, {"Retry-After": "9" * 400})) as receiver,
-        pytest.raises(AlertUnavailableError),
+        pytest.raises(WebhookUnavailableError),
     ):
         deliver(config(receiver.port), clock)
     assert clock.slept == []
@@ -180,7 +180,7 @@ def test_nobody_listening_is_tried_again_and_given_up() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         clock = Clock()
-        with pytest.raises(AlertUnavailableError, match="ConnectionError") as end:
+        with pytest.raises(WebhookUnavailableError, match="ConnectionError") as end:
             deliver(config(taken.getsockname()[1]), clock)
     assert clock.slept == [0.5, 1.0]
     leaks_nothing(end.value)
@@ -190,7 +190,7 @@ def test_a_receiver_that_never_answers_is_given_up_at_the_deadline() -> None:
     started = time.monotonic()
     with receiving(Answer(hold=True)) as receiver:
         hook = Webhook(config(receiver.port, read_timeout_s=20, deadline_s=0.5))
-        with pytest.raises(AlertUnavailableError, match="no answer"):
+        with pytest.raises(WebhookUnavailableError, match="no answer"):
             hook.deliver("id", BODY)
     assert time.monotonic() - started < 5
 
@@ -204,7 +204,7 @@ def test_a_name_that_nobody_looks_up_is_given_up_at_the_deadline() -> None:
 
     started = time.monotonic()
     hook = Webhook(config(1, deadline_s=0.3), resolve=stuck)
-    with pytest.raises(AlertUnavailableError, match="no answer within"):
+    with pytest.raises(WebhookUnavailableError, match="no answer within"):
         hook.deliver("id", BODY)
     release.set()
     assert time.monotonic() - started < 5
@@ -214,7 +214,7 @@ def test_a_name_without_address_may_get_one() -> None:
     def unknown(_host: str, _port: int) -> list[str]:
         raise socket.gaierror(socket.EAI_AGAIN, "try again")
 
-    with pytest.raises(AlertUnavailableError, match="could not be looked up"):
+    with pytest.raises(WebhookUnavailableError, match="could not be looked up"):
         deliver(config(1), resolve=unknown)
 
 
@@ -369,8 +369,8 @@ def test_neither_address_nor_secret_is_printed() -> None:
 
 
 def test_errors_are_of_the_platform() -> None:
-    assert issubclass(AlertRefusedError, AnalyticsError)
-    assert issubclass(AlertUnavailableError, AnalyticsError)
+    assert issubclass(WebhookRefusedError, AnalyticsError)
+    assert issubclass(WebhookUnavailableError, AnalyticsError)
 
 
 def test_a_process_that_sends_nothing_does_not_pay_for_requests() -> None:

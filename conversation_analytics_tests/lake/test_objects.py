@@ -82,6 +82,7 @@ def test_readers_see_whole_versions_while_writers_overlap(objects: ObjectStore) 
     [
         "../x", "a/../../x", "/etc/x", "a//b", "", ".hidden", "a/.tmp", "a\\..\\b", "a/b\n",
         "a/%2e%2e/b", "C:x", "a/\x00", "~/x", "x" * 201, "a/", "a b", "é",
+        "\uff0e\uff0e/x", "\u2024\u2024/x", "..\u2215x", "a\uff0fb", "a/..", "s3://other/x",
     ],
 )  # fmt: skip
 def test_paths_that_leave_the_root_are_refused(objects: ObjectStore, path: str) -> None:

@@ -150,7 +150,24 @@ def test_two_layouts_in_one_table_are_told(objects: ObjectStore) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["20261122", "2026-11-31", "2026-W47-7", "../../x", "", "2026-1-1", "2026-11-22T00"]
+    "key",
+    [
+        "20261122",
+        "2026-11-31",
+        "2026-W47-7",
+        "../../x",
+        "",
+        "2026-1-1",
+        "2026-11-22T00",
+        "/2026-11-22",
+        "2026-11-22\0",
+        "2026-11-22\n",
+        "2026-11-22/..",
+        "..\\2026-11-22",
+        "\uff12\uff10\uff12\uff16-11-22",
+        "2026\u201011\u201022",
+        "\u0662\u0660\u0662\u0666-11-22",
+    ],
 )
 def test_a_key_that_is_no_day_is_refused(tmp_path: Path, key: str) -> None:
     lake = open_lake(tmp_path)

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conversation_analytics.core.errors import (
+    AnalyticsError,
     SettingsError,
     SourceAuthError,
     SourceRequestError,
@@ -73,8 +74,12 @@ def test_what_may_pass_is_asked_again(fault: Answer) -> None:
     [
         (Answer(401, b'{"error": "ERR_AUTH"}'), SourceAuthError, "NOCODB_API_TOKEN"),
         (Answer(403, b"<html>"), SourceAuthError, "403"),
-        (Answer(422, b'{"msg": "Column alias \'x\' not found."}'), SourceRequestError, "alias"),
-        (Answer(404, b'{"message": "no table"}'), SourceRequestError, "no table"),
+        (
+            Answer(422, b'{"msg": "Column alias \'t1\' not found."}'),
+            SourceRequestError,
+            "alias 't1' n",
+        ),
+        (Answer(404, b'{"error": "ERR_TABLE_NOT_FOUND"}'), SourceRequestError, "ERR_TABLE_NOT"),
         (Answer(400, b'{"error": "E", "code": "22P02"}'), SourceRequestError, "22P02"),
     ],
 )
@@ -168,7 +173,21 @@ def test_what_a_server_tells_cannot_paint_a_terminal() -> None:
     with asking(Answer(422, told)) as (_, client), pytest.raises(SourceRequestError) as caught:
         client.get_list(PATH)
     assert str(caught.value).isprintable()
-    assert "red line" in str(caught.value)
+
+
+def test_sentences_of_a_server_are_not_told_for_they_quote_rows() -> None:
+    sentences = {
+        "error": "ERR_INVALID_VALUE_FOR_FIELD",
+        "msg": "Invalid value 'what somebody wrote' for type 'Date'",
+        "message": "Field 'what somebody wrote' not found",
+        "code": "22P02",
+    }
+    for status in (200, 400, 401, 422, 503):
+        refused = Answer(status, json.dumps(sentences).encode())
+        with asking(refused, max_retries=0) as (_, client), pytest.raises(AnalyticsError) as caught:
+            client.get_list(PATH)
+        assert "what somebody wrote" not in str(caught.value)
+        assert "(ERR_INVALID_VALUE_FOR_FIELD, 22P02)" in str(caught.value)
 
 
 @pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 100_000, b'{"list": [}]}'])
@@ -188,7 +207,7 @@ def test_a_certificate_that_is_not_trusted_is_not_asked_again() -> None:
     for error, expected in ((refused, SourceRequestError), (torn, SourceUnavailableError)):
 
         class Session(requests.Session):
-            def get(self, *_: Any, error: Exception = error, **__: Any) -> requests.Response:
+            def request(self, *_: Any, error: Exception = error, **__: Any) -> requests.Response:
                 raise error
 
         client = NocoDBClient(config, session_factory=Session, sleep=slept.append)

@@ -6,6 +6,7 @@ import csv
 import datetime as dt
 import io
 import json
+import re
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -256,3 +257,26 @@ def test_a_single_day_has_its_hours_in_place_of_its_days(folder: Lake) -> None:
     assert f"<title>09:00, {len(rows_of(LAST))} turns</title>" in page
     assert "<h2>Turns by day</h2>" not in page
     assert "Changes against 14 November 2026." in page
+
+
+HOSTILE_APPS = (
+    "..", "../../x", "/etc/passwd", "a\\b", "a\0b", "\uff0e\uff0e\uff0fx", "a\u2215b", "no-app",
+    "x" * 300, "a b", "-\n", "a.conversations",
+)  # fmt: skip
+
+
+def test_no_app_names_a_file_outside_of_its_folder(lake: Lake) -> None:
+    day = EVERY[0]
+    at = dt.datetime.combine(day, dt.time(9), dt.UTC)
+    rows = [turn(app_id=app, created_at=at, conversation_id=app) for app in HOSTILE_APPS]
+    lake.write(DAILY_PARTIALS, day.isoformat(), partials_of([], rows).collect())
+    for app in HOSTILE_APPS:
+        made = report_of_range(lake, Span(day, day), app)
+        names = list(files_of(made))
+        assert len(names) == 3
+        for name in names:
+            assert re.fullmatch(r"2026-10-26_2026-10-26_app-[0-9a-f]{16}\.(html|md|csv)", name)
+        publish_range(lake, made)
+    stored = [info.path for info in lake.objects.list("") if "2026-10-26_" in info.path]
+    assert len(stored) == 3 * len(HOSTILE_APPS)
+    assert all(path.startswith("reports/ranges/") for path in stored)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pytest
 
-from conversation_analytics.alerts.webhook import AlertUnavailableError, WebhookConfig
+from conversation_analytics.alerts.webhook import WebhookConfig, WebhookUnavailableError
 from conversation_analytics.core.errors import LakeError, LakeUnavailableError
 from conversation_analytics.sensors.run_failures import run_failures
 from conversation_analytics_tests.alerts.receiver import PLANTED_ANSWER, Answer, receiving
@@ -289,7 +289,7 @@ def test_a_receiver_that_is_away_fails_the_look_once_and_the_next_look_goes_on(
         run = fail(instance, foreign_table)
         result = look(sensor, instance, cursor)
         (reaction,) = result.dagster_run_reactions
-        assert reaction.error.cls_name == AlertUnavailableError.__name__
+        assert reaction.error.cls_name == WebhookUnavailableError.__name__
         assert URL_TOKEN not in reaction.error.to_string()
         assert PLANTED not in reaction.error.to_string()
         again = look(sensor, instance, result.cursor)

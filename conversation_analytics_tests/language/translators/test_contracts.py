@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
@@ -89,6 +90,17 @@ def test_what_may_pass_is_asked_again(fault: Answer) -> None:
         assert len(server.asked) == 2
         assert not isinstance(caught.value, TranslatorFailedError)
         assert KEY not in str(caught.value)
+
+
+def test_an_answer_that_unpacks_to_too_much_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = "conversation_analytics.language.translators.endpoint"
+    monkeypatch.setattr(f"{module}._MAX_ANSWER_BYTES", 1 << 20)
+    bomb = Answer(200, gzip.compress(b" " * (1 << 24)), {"Content-Encoding": "gzip"})
+    with scripted(bomb) as engine:
+        endpoint = engine.endpoint()
+        with contextlib.closing(endpoint), pytest.raises(SettingsError, match="larger than 1 MiB"):
+            endpoint.get("/languages", list)
+        assert len(engine.asked) == 1
 
 
 def test_too_many_requests_wait_long_enough() -> None:

@@ -1,0 +1,321 @@
+"""The table of results on a real NocoDB: only changes are sent, nothing of people is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+import re
+import threading
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import pytest
+import requests
+
+from conversation_analytics.assets.results import stale_results
+from conversation_analytics.core.errors import ContractError, SettingsError, SourceAuthError
+from conversation_analytics.core.results import result_columns
+from conversation_analytics.core.windows import days_between
+from conversation_analytics.definitions import build_definitions
+from conversation_analytics.nocodb.client import NocoDBClient, NocoDBConfig
+from conversation_analytics.nocodb.results import (
+    ResultsTable,
+    SentResults,
+    open_results,
+)
+from conversation_analytics.resources.connections import open_lake
+from conversation_analytics.settings import parse_settings
+from conversation_analytics.stack.nocodb_seed import create_base, insert_rows, update_rows
+from conversation_analytics_tests.commands import ROOT, typed
+from conversation_analytics_tests.platform import run_job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from conversation_analytics.core.results import Cell
+    from conversation_analytics.stack.nocodb import NocodbServer
+
+pytestmark = pytest.mark.nocodb
+COLUMNS = result_columns(("topic",))
+DAY = "2026-11-10"
+NOTE = {"title": "note", "column_name": "note", "uidt": "SingleLineText"}
+
+
+def documented_table() -> dict[str, Any]:
+    """Return what the command of docs/write-back.md sends."""
+    page = (ROOT / "docs" / "write-back.md").read_text("utf-8")
+    [body] = re.findall(r"^\{\"title\".*?^\]\}", page, re.DOTALL | re.MULTILINE)
+    found: dict[str, Any] = json.loads(body)
+    return found
+
+
+def create_table(
+    server: NocodbServer, *more: Mapping[str, object], leave_out: tuple[str, ...] = ()
+) -> tuple[str, str]:
+    """Return base and table, made as the documentation says."""
+    base = create_base(server, f"results {uuid.uuid4().hex}")
+    wanted = {"Id", *(one.name for one in COLUMNS)} - set(leave_out)
+    body = documented_table()
+    columns = [one for one in body["columns"] if one["title"] in wanted]
+    made = server.request(
+        "POST", f"/api/v2/meta/bases/{base}/tables", body | {"columns": [*columns, *more]}
+    )
+    return base, str(made["id"])
+
+
+class Watched(requests.Session):
+    """Counts the rows of requests that write, and does what a test says before or after them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[tuple[str, int]] = []
+        self.before: Callable[[str], None] = lambda _method: None
+        self.after: Callable[[str], None] = lambda _method: None
+
+    def request(self, method: Any, url: Any, *args: Any, **more: Any) -> requests.Response:
+        if method != "GET":
+            self.before(method)
+            self.written.append((method, more["data"].count(b'"conversation_id"')))
+        answer = super().request(method, url, *args, **more)
+        if method != "GET":
+            self.after(method)
+        return answer
+
+
+@contextlib.contextmanager
+def opened(
+    server: NocodbServer, base: str, session: Watched | None = None, **changes: Any
+) -> Iterator[ResultsTable]:
+    config = NocoDBConfig(server.base_url, server.api_token, base, retry_delay_s=0.01, **changes)
+    client = NocoDBClient(config, session_factory=lambda: session or Watched())
+    with contextlib.closing(client):
+        yield open_results(client, "Results", COLUMNS, {})
+
+
+def rows(count: int, topic: str = "shop", day: str = DAY, first: int = 0) -> list[dict[str, Cell]]:
+    return [
+        {
+            "conversation_id": f"c-{number}", "day": day, "app_id": "app", "language": "th",
+            "language_confidence": 0.8765, "topic": topic, "topic_confidence": 0.5,
+            "week_topic": None, "content_hash": f"{day} {topic}",
+        }
+        for number in range(first, first + count)
+    ]  # fmt: skip
+
+
+def held(server: NocodbServer, table: str) -> dict[str, dict[str, Any]]:
+    """Return the rows of a table by conversation; each has to be there once."""
+    found = []
+    for offset in (0, 1000):
+        answer = server.request(
+            "GET", f"/api/v2/tables/{table}/records?limit=1000&offset={offset}&sort=Id"
+        )
+        found += answer["list"]
+        if len(answer["list"]) < 1000:
+            break
+    by_id = {row["conversation_id"]: row for row in found}
+    assert len(by_id) == len(found), "a conversation is there twice"
+    return by_id
+
+
+def test_only_what_differs_is_sent_and_columns_of_people_stay(nocodb: NocodbServer) -> None:
+    base, table = create_table(nocodb, NOTE)
+    session = Watched()
+    with opened(nocodb, base, session) as results:
+        assert results.send_day(DAY, rows(250)) == SentResults(inserted=250)
+        assert session.written == [("POST", 100), ("POST", 100), ("POST", 50)]
+        there = held(nocodb, table)
+        assert there["c-7"] | rows(8)[7] == there["c-7"]
+        update_rows(nocodb, table, [{"Id": there["c-7"]["Id"], "note": "seen by ann"}])
+
+        session.written.clear()
+        assert results.send_day(DAY, rows(250)) == SentResults(unchanged=250)
+        assert session.written == []
+
+        changed = rows(8, "code") + rows(242, first=8)
+        assert results.send_day(DAY, changed) == SentResults(updated=8, unchanged=242)
+        assert session.written == [("PATCH", 8)]
+        after = held(nocodb, table)
+        assert after["c-7"]["note"] == "seen by ann"
+        assert after["c-7"]["topic"] == "code"
+        assert after["c-7"]["Id"] == there["c-7"]["Id"]
+
+        # Of a later day: the rows go along; the earlier day is not written over them again.
+        later = rows(3, "code", "2026-11-11")
+        assert results.send_day("2026-11-11", later) == SentResults(updated=3)
+        assert results.send_day(DAY, changed) == SentResults(unchanged=247, later=3)
+        assert held(nocodb, table)["c-7"]["note"] == "seen by ann"
+
+        # A conversation that the lake does not have any more has no row, one made by hand stays.
+        insert_rows(nocodb, table, [{"conversation_id": "by hand", "day": DAY}])
+        assert results.send_day(DAY, changed[:200]) == SentResults(
+            deleted=50, unchanged=197, later=3
+        )
+        assert held(nocodb, table).keys() == {*(f"c-{n}" for n in range(200)), "by hand"}
+
+
+def test_an_id_that_would_change_a_filter_is_left_out(nocodb: NocodbServer) -> None:
+    base, table = create_table(nocodb)
+    hostile = rows(4)
+    for row, name in zip(
+        hostile, ("a),(day,neq,x)", "~or(Id,gt,0)", "ab,cd", "good-1"), strict=True
+    ):
+        row["conversation_id"] = name
+    with opened(nocodb, base) as results:
+        insert_rows(nocodb, table, [{"conversation_id": "ab", "day": "2026-11-01"}])
+        assert results.send_day(DAY, hostile) == SentResults(inserted=1, left_out=3)
+        with pytest.raises(ValueError, match="no partition key"):
+            results.send_day("2026-11-10)~or(Id,gt,0", [])
+    assert held(nocodb, table).keys() == {"ab", "good-1"}
+
+
+def test_a_run_that_dies_is_repeated_and_a_lost_answer_makes_no_second_row(
+    nocodb: NocodbServer,
+) -> None:
+    base, table = create_table(nocodb)
+    session = Watched()
+
+    def die(_method: str) -> None:
+        if len(session.written) == 2:
+            raise KeyboardInterrupt
+
+    session.before = die
+    with opened(nocodb, base, session) as results, pytest.raises(KeyboardInterrupt):
+        results.send_day(DAY, rows(250))
+    assert len(held(nocodb, table)) == 200
+
+    def lose(_method: str) -> None:
+        if len(session.written) == 1:
+            raise requests.ConnectionError
+
+    session = Watched()
+    session.after = lose
+    with opened(nocodb, base, session) as results:
+        # 50 rows were inserted twice; the second ones are gone.
+        assert results.send_day(DAY, rows(250)) == SentResults(
+            inserted=50, deleted=50, unchanged=200
+        )
+    assert session.written[:2] == [("POST", 50), ("POST", 50)]
+    assert len(held(nocodb, table)) == 250
+
+
+def test_two_runs_at_once_leave_each_conversation_once(nocodb: NocodbServer) -> None:
+    """Both look before either writes; of the same day, and of a day and a later one."""
+    for other_day in (DAY, "2026-11-11"):
+        base, table = create_table(nocodb)
+        looked = threading.Barrier(2, timeout=60)
+
+        def send(day: str, base: str = base, looked: threading.Barrier = looked) -> SentResults:
+            session = Watched()
+
+            def meet(_method: str) -> None:
+                if not session.written:
+                    looked.wait()
+
+            session.before = meet
+            with opened(nocodb, base, session) as results:
+                return results.send_day(day, rows(30, day=day))
+
+        with ThreadPoolExecutor(2) as pool:
+            sent = list(pool.map(send, [DAY, other_day]))
+        assert [one.inserted for one in sent] == [30, 30]
+        there = held(nocodb, table)
+        assert len(there) == 30
+        assert {row["day"] for row in there.values()} == {other_day}
+
+
+def test_a_table_that_cannot_be_used_is_told_with_the_columns_to_make(nocodb: NocodbServer) -> None:
+    base, table = create_table(
+        nocodb,
+        {"title": "topic_confidence", "column_name": "topic_confidence", "uidt": "Number"},
+        leave_out=("week_topic", "language", "topic_confidence"),
+    )
+    lacks = (
+        r"table 'Results' of NOCODB_RESULTS_TABLE lacks: language \(SingleLineText\), week_topic "
+        r"\(SingleLineText\); has as another type: topic_confidence \(Decimal\);.*Make these in"
+    )
+    with pytest.raises(ContractError, match=lacks), opened(nocodb, base):
+        pass
+    base, table = create_table(nocodb)
+    client = NocoDBClient(NocoDBConfig(nocodb.base_url, nocodb.api_token, base))
+    with contextlib.closing(client):
+        for name in ("Results", table):
+            with pytest.raises(ContractError, match="NOCODB_CORRECTIONS_TABLE name the same table"):
+                open_results(client, "Results", COLUMNS, {"NOCODB_CORRECTIONS_TABLE": name})
+    refused = NocoDBClient(NocoDBConfig(nocodb.base_url, "wrong", base))
+    with contextlib.closing(refused), pytest.raises(SourceAuthError, match="may edit the base"):
+        refused.write_records("POST", table, rows(1))
+
+
+def test_no_two_settings_name_one_table() -> None:
+    for other in ("CORRECTIONS", "FEEDBACKS", "MESSAGES", "CONVERSATION"):
+        names = {"NOCODB_RESULTS_TABLE": "shared", f"NOCODB_{other}_TABLE": "Shared"}
+        with pytest.raises(SettingsError, match="name the same table: each needs its own"):
+            parse_settings({"NOCODB_BASE_URL": "http://h", "NOCODB_API_TOKEN": "t",
+                            "NOCODB_PROJECT_ID": "p", **names})  # fmt: skip
+
+
+def test_a_run_sends_days_again_when_they_or_their_topics_change(
+    nocodb: NocodbServer, tmp_path: Path
+) -> None:
+    base = create_base(nocodb, f"results {uuid.uuid4().hex}")
+    made = nocodb.request("POST", f"/api/v2/meta/bases/{base}/tables", documented_table())
+    table = str(made["id"])
+    environment = {
+        "SOURCE": "sample", "PARQUET_BASE_DIR": str(tmp_path / "lake"),
+        "SQLITE_PATH": str(tmp_path / "documents.sqlite"), "ANALYTICS_START_DATE": "2026-11-09",
+        "SAMPLE_TURNS_PER_DAY": "60", "TOPIC_MIN_USERS": "2", "TOPIC_MIN_CONVERSATIONS": "2",
+        "NOCODB_BASE_URL": nocodb.base_url, "NOCODB_API_TOKEN": nocodb.api_token,
+        "NOCODB_PROJECT_ID": base, "NOCODB_RESULTS_TABLE": "Results",
+    }  # fmt: skip
+    checked = typed(tmp_path, "check", **environment)
+    assert "ok    results: table 'Results' has its columns" in checked.stdout, checked.stdout
+    settings = parse_settings(environment)
+    lake = open_lake(settings)
+    repository = build_definitions(settings).get_repository_def()
+    days = list(days_between(dt.date(2026, 11, 9), dt.date(2026, 11, 11)))
+
+    def sensor_wants(instance: dg.DagsterInstance) -> list[str]:
+        with dg.build_sensor_context(
+            resources={"lake": lake}, repository_def=repository, instance=instance
+        ) as context:
+            result = repository.get_sensor_def("send_results")(context)
+        assert isinstance(result, dg.SensorResult)
+        return [str(one.partition_key) for one in result.run_requests or []]
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        run_job(settings, "daily", "2026-11-09", "2026-11-11", instance=instance)
+        assert sensor_wants(instance) == ["2026-11-09", "2026-11-10", "2026-11-11"]
+        run_job(settings, "results", "2026-11-09", "2026-11-11", instance=instance)
+        assert stale_results(lake, settings, days) == {}
+        assert sensor_wants(instance) == []
+        there = held(nocodb, table)
+        assert len(there) > 30
+        assert all(row["sentiment"] and row["intent_confidence"] for row in there.values())
+        assert not any(row["week_topic"] for row in there.values())
+
+        # The topics of the week are found later: only what has one is sent again.
+        run_job(settings, "topics", "2026-11-09", instance=instance)
+        assert list(stale_results(lake, settings, days)) == [day.isoformat() for day in days]
+        result = run_job(settings, "results", "2026-11-09", "2026-11-11", instance=instance)
+        told = held(nocodb, table)
+        with_topic = sum(row["week_topic"] is not None for row in told.values())
+        facts = [
+            event.materialization.metadata for event in result.get_asset_materialization_events()
+        ]
+        assert with_topic
+        assert sum(int(str(one["updated"].value)) for one in facts) == with_topic
+        assert sum(int(str(one["inserted"].value)) for one in facts) == 0
+
+    # The same table by its id: another setting, so that all is compared again; nothing differs.
+    by_id = environment | {"NOCODB_RESULTS_TABLE": table}
+    assert len(stale_results(lake, parse_settings(by_id), days)) == 3
+    repaired = typed(tmp_path, "repair", **by_id)
+    assert "3 days have results to send to NocoDB" in repaired.stdout, repaired.stderr
+    assert repaired.returncode == 0, repaired.stderr
+    assert stale_results(lake, parse_settings(by_id), days) == {}
+    assert held(nocodb, table) == told
