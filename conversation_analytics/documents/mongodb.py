@@ -141,12 +141,21 @@ _CODEC: Final[CodecOptions[Any]] = CodecOptions(
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
-    """The right to write a partition: until another writer claims the next generation."""
+    """The right to write a partition: until another writer claims the next generation.
+
+    Attributes:
+        collection: its name.
+        partition: key of the partition, or day.
+        generation: what this writer made it.
+        session: every transaction is of this one.
+        before: a moment at which nothing of this turn was written yet.
+    """
 
     collection: str
     partition: str
     generation: int
     session: ClientSession
+    before: Timestamp | None
 
     @property
     def key(self) -> str:
@@ -155,11 +164,23 @@ class _Turn:
 
 @dataclass(frozen=True, slots=True)
 class _Write:
-    """One document's write, of `size` bytes."""
+    """One document's write.
+
+    Attributes:
+        identifier: its id.
+        operation: what to do.
+        size: bytes of the request.
+        document: the new one, where it is not deleted.
+    """
 
     identifier: str
     operation: Operation
     size: int = 0
+    document: _Encoded | None = None
+
+
+Renew: TypeAlias = "Callable[[Sequence[_Write]], list[_Write]]"
+"""Looks again, and returns what is to be written of documents that others changed meanwhile."""
 
 
 @dataclass(slots=True)
@@ -169,14 +190,16 @@ class _Written:
     inserted: int = 0
     matched: int = 0
     deleted: int = 0
-    duplicates: list[str] = field(default_factory=list)
     bad: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def done(self) -> int:
+        return self.inserted + self.matched + self.deleted
 
     def add(self, other: _Written) -> None:
         self.inserted += other.inserted
         self.matched += other.matched
         self.deleted += other.deleted
-        self.duplicates += other.duplicates
         self.bad |= other.bad
 
     def count(self, result: Mapping[str, Any]) -> None:
@@ -184,16 +207,17 @@ class _Written:
         self.matched += result["nMatched"]
         self.deleted += result["nRemoved"]
 
-    def count_failed(self, error: BulkWriteError, writes: Sequence[_Write]) -> None:
-        self.count(error.details)
-        for failure in error.details["writeErrors"]:
-            identifier = writes[failure["index"]].identifier
-            operation = writes[failure["index"]].operation
-            code = failure["code"]
-            if code == _DUPLICATE_KEY and isinstance(operation, InsertOne):
-                self.duplicates.append(identifier)
-            else:
-                self.bad[identifier] = _VALIDATION.get(code, f"MongoDB error {code}")
+
+class _OvertakenError(Exception):
+    """Another writer changed some of the documents since they were read."""
+
+
+class _TooLargeError(Exception):
+    """The server has no room for a transaction of this size."""
+
+
+class _UndoneError(Exception):
+    """Ends a transaction that was only to be tried."""
 
 
 def _encoded(document: Document) -> bytes:
