@@ -3,8 +3,8 @@
 A read is of one moment (read concern `snapshot`), so what was replaced in one transaction is seen
 whole. A replacement of several transactions leaves a marker while it lasts, with the moment before
 its first one: where such a marker is there at the moment of the read, that earlier moment is read.
-So readers wait for nobody, and get the old partition until the new one is complete. The server keeps
-old moments for `minSnapshotHistoryWindowInSeconds`, five minutes unless set.
+So readers wait for nobody, and get the old partition until the new one is complete. The server
+keeps old moments for `minSnapshotHistoryWindowInSeconds`, five minutes unless set.
 """
 
 from __future__ import annotations
@@ -42,19 +42,17 @@ _PAUSE_S: Final = 0.02
 
 @dataclass(frozen=True, slots=True)
 class _Moment:
-    at: Timestamp
+    read_concern: ReadConcern
     replaced: dict[str, Timestamp]
-
-    @property
-    def read_concern(self) -> ReadConcern:
-        return {"level": "snapshot", "atClusterTime": self.at}
 
 
 def _moment(
     database: Database[Document], collection: str, session: ClientSession, at: Timestamp | None
 ) -> _Moment:
     """Return the latest moment, or `at`, with the partitions that were being replaced then."""
-    concern = {"level": "snapshot"} if at is None else {"level": "snapshot", "atClusterTime": at}
+    concern: ReadConcern = {"level": "snapshot"}
+    if at is not None:
+        concern["atClusterTime"] = at
     reply = database.command(
         "find",
         REPLACEMENTS,
@@ -64,9 +62,9 @@ def _moment(
         readConcern=concern,
         session=session,
     )["cursor"]
-    return _Moment(
-        reply["atClusterTime"], {one["partition"]: one["before"] for one in reply["firstBatch"]}
-    )
+    if "atClusterTime" in reply:  # absent where nothing was ever written: no marker collection
+        concern["atClusterTime"] = reply["atClusterTime"]
+    return _Moment(concern, {one["partition"]: one["before"] for one in reply["firstBatch"]})
 
 
 def read_whole(

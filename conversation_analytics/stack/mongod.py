@@ -90,7 +90,11 @@ def _is_writable_primary(port: int) -> bool:
 
 @contextlib.contextmanager
 def running_mongod(
-    data_dir: Path, port: int | None = None, *, test_commands: bool = False
+    data_dir: Path,
+    port: int | None = None,
+    *,
+    test_commands: bool = False,
+    cache_gb: float = 0.25,
 ) -> Iterator[MongodServer]:
     """Run mongod on `data_dir` (made if absent, kept afterwards) until the block ends.
 
@@ -99,6 +103,7 @@ def running_mongod(
             another port.
         port: TCP port on 127.0.0.1; a free one where None.
         test_commands: allow `failCommand`, to cause faults in tests.
+        cache_gb: memory for its cache, GB; 0.25 is the least it takes.
 
     Raises:
         StackUnavailableError: mongod is not installed.
@@ -115,7 +120,7 @@ def running_mongod(
         f"--port={chosen}",
         f"--replSet={REPLICA_SET}",
         "--oplogSize=64",
-        "--wiredTigerCacheSizeGB=0.25",
+        f"--wiredTigerCacheSizeGB={cache_gb}",
         "--nounixsocket",
         "--wiredTigerEngineConfigString=log=(prealloc=false,file_max=16MB)",
         "--setParameter=diagnosticDataCollectionEnabled=false",
