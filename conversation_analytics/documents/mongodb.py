@@ -38,7 +38,7 @@ from pymongo.errors import (
 from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 
-from conversation_analytics.core.documents import ConversationSlice, merge_slice
+from conversation_analytics.core.documents import ConversationSlice
 from conversation_analytics.core.errors import (
     AnalyticsError,
     DocumentError,
@@ -54,7 +54,9 @@ from conversation_analytics.documents.encoding import (
     HASH,
     MAX_BYTES,
     PARTITION,
+    OversizeError,
     UnstorableError,
+    merge_encoded,
     storable,
     storable_document,
     storable_slice,
@@ -139,7 +141,7 @@ def _encoded(document: Document) -> bytes:
     except InvalidDocument:
         raise UnstorableError("not encodable") from None
     if len(raw) > MAX_BYTES:
-        raise UnstorableError("document over 16 MB")
+        raise OversizeError
     return raw
 
 
@@ -553,6 +555,8 @@ class MongoStore:
             condition = {"$eq": ["$$element.day", of_day]}
             return {"$filter": {"input": elements, "as": "element", "cond": condition}}
 
+        left_out = {"$sum": {"$map": {"input": owned("truncated_days"), "as": "one",
+                                      "in": "$$one.message_count"}}}  # fmt: skip
         header = {"$cond": [{"$eq": ["$header_day", of_day]}, 1, 0]}
         headers = {"$add": [header, {"$size": owned("other_headers")}]}
         pipeline = [
@@ -561,7 +565,7 @@ class MongoStore:
                 "$group": {
                     "_id": None,
                     "headers": {"$sum": headers},
-                    "messages": {"$sum": {"$size": owned("messages")}},
+                    "messages": {"$sum": {"$add": [{"$size": owned("messages")}, left_out]}},
                 }
             },
         ]
@@ -701,10 +705,11 @@ def _merge(found: Document | None, piece: ConversationSlice, day: str) -> Write 
     identifier = piece.conversation_id
     before = None if found is None else found.get(HASH)
     guard = {"_id": identifier, HASH: before}
-    merged = merge_slice(None if found is None else _without_own(found), piece, day)
+    existing = None if found is None else _without_own(found)
+    merged = merge_encoded(existing, piece, day, _encoded)
     if merged is None:
         return None if found is None else Write(identifier, DeleteOne(guard), _DELETION_BYTES)
-    raw = _encoded(merged)
+    raw = merged[1]
     digest = hashlib.sha256(raw).hexdigest()
     if digest == before:
         return None

@@ -17,7 +17,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from conversation_analytics.core.documents import ConversationSlice, merge_slice
+from conversation_analytics.core.documents import ConversationSlice
 from conversation_analytics.core.errors import DocumentError, DocumentStoreUnavailableError
 from conversation_analytics.core.partitions import replaced_meanwhile
 from conversation_analytics.documents.collections import CollectionSpec, conversations
@@ -25,10 +25,12 @@ from conversation_analytics.documents.encoding import (
     HASH,
     MAX_BYTES,
     PARTITION,
+    OversizeError,
     UnstorableError,
     from_json_text,
     instant_text,
     json_text,
+    merge_encoded,
     storable_document,
     storable_slice,
 )
@@ -70,7 +72,7 @@ def _body(document: Document) -> tuple[str, str]:
     body = json_text({name: value for name, value in document.items() if name != "_id"})
     encoded = body.encode()
     if len(encoded) > MAX_BYTES:
-        raise UnstorableError("document over 16 MB")
+        raise OversizeError
     return body, hashlib.sha256(encoded).hexdigest()
 
 
@@ -422,16 +424,16 @@ class SqliteStore:
             identifier = piece.conversation_id
             before, text = stored.get(identifier, (None, None))
             existing = None if text is None else {"_id": identifier, **from_json_text(text)}
-            merged = merge_slice(existing, piece, day)
-            if merged is None:
-                counts["deleted" if existing is not None else "unchanged"] += 1
-                gone += [identifier] if existing is not None else []
-                continue
             try:
-                body, digest = _body(merged)
+                merging = merge_encoded(existing, piece, day, _body)
             except UnstorableError as error:
                 bad[identifier] = str(error)
                 continue
+            if merging is None:
+                counts["deleted" if existing is not None else "unchanged"] += 1
+                gone += [identifier] if existing is not None else []
+                continue
+            merged, (body, digest) = merging
             if digest == before:
                 counts["unchanged"] += 1
                 continue
@@ -464,7 +466,10 @@ class SqliteStore:
                       WHERE json_extract(h.value, '$.day') = :day)), 0),
                   coalesce(sum((
                       SELECT count(*) FROM json_each(body, '$.messages') AS m
-                      WHERE json_extract(m.value, '$.day') = :day)), 0)
+                      WHERE json_extract(m.value, '$.day') = :day) + (
+                      SELECT coalesce(sum(json_extract(t.value, '$.message_count')), 0)
+                      FROM json_each(body, '$.truncated_days') AS t
+                      WHERE json_extract(t.value, '$.day') = :day)), 0)
                 FROM {self._table(collection)} WHERE id IN (
                   SELECT id FROM "elements {collection}" WHERE field = 'days' AND value = :day)
                 """,

@@ -504,6 +504,65 @@ def test_a_bad_conversation_stays_as_it_was(store: DocumentStore) -> None:
     assert [(one["_id"], one["user_id"]) for one in kept] == [("c1", "u1"), ("c5", "u1")]
 
 
+def large(day: int, count: int, megabytes: float) -> list[Document]:
+    """Turns of a day that take so much together, with text that JSON and BSON write differently."""
+    text = "Zeile\n" * int(megabytes * 1_000_000 / count / 6)
+    return [
+        {**turn(f"m{day}-{n:02}", day * 1440 + n, f"model-{day}"), "answer": text}
+        for n in range(count)
+    ]
+
+
+def test_a_conversation_over_16_mb_keeps_its_beginning_and_tells_of_the_rest(
+    store: DocumentStore,
+) -> None:
+    turns = [large(day, 10, 9) for day in range(3)]
+
+    def merge(collection: str, day: int, messages: list[Document]) -> None:
+        piece = ConversationSlice("c1", header() if day == 0 else None, messages)
+        store.merge_conversations(collection, DAYS[day], [piece])
+
+    for day in (0, 1):
+        merge("conversations", day, turns[day])
+    (found,) = contents(store, "conversations")
+    kept = [one["id"] for one in found["messages"]]
+    every = [one["id"] for day in turns for one in day]
+    assert kept == every[: len(kept)]
+    assert 10 < len(kept) < 20
+    assert found["messages_truncated"] is True
+    (left,) = found["truncated_days"]
+    assert (left["day"], left["message_count"]) == (DAYS[1], 20 - len(kept))
+    assert left["first_message_id"] == every[len(kept)]
+    assert found["message_count"] == 20
+
+    merge("conversations", 2, turns[2])  # a later day, of which no turn fits
+    (found,) = contents(store, "conversations")
+    assert [one["id"] for one in found["messages"]] == kept
+    assert found["message_count"] == 30
+    assert found["days"] == list(DAYS)
+    assert found["models"] == ["model-0", "model-1", "model-2"]
+    assert found["last_message_at"] == turns[2][-1]["created_at"]
+    assert [store.count_slice("conversations", day) for day in DAYS] == [(1, 10), (0, 10), (0, 10)]
+
+    for day in (2, 0, 1):  # in any order the same
+        merge("other", day, turns[day])
+    assert contents(store, "other") == [found]
+    piece = ConversationSlice("c1", None, turns[2])
+    again = store.merge_conversations("conversations", DAYS[2], [piece])
+    assert again == ReplaceOutcome(unchanged=1)
+
+    merge("conversations", 1, turns[1][:1])  # what its own day leaves out does not come back
+    (found,) = contents(store, "conversations")
+    assert [one["id"] for one in found["messages"]] == every[:11]
+    merge("conversations", 2, [])
+    (found,) = contents(store, "conversations")
+    assert "messages_truncated" not in found
+    assert found["message_count"] == 11
+    merge("conversations", 1, [])
+    merge("conversations", 0, [])
+    assert contents(store, "conversations")[0]["message_count"] == 0
+
+
 def test_a_conversation_comes_once_a_day(store: DocumentStore) -> None:
     with pytest.raises(DocumentError, match="'c1'"):
         store.merge_conversations(
