@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from conversation_analytics.core import documents as core_documents
 from conversation_analytics.core.documents import ConversationSlice, Document, merge_slice
 from conversation_analytics.core.errors import DocumentError
-from conversation_analytics.documents import collections
+from conversation_analytics.documents import collections, encoding, mongodb, sqlite
 from conversation_analytics.documents.store import (
     DocumentStore,
     MongoConfig,
@@ -504,9 +505,9 @@ def test_a_bad_conversation_stays_as_it_was(store: DocumentStore) -> None:
     assert [(one["_id"], one["user_id"]) for one in kept] == [("c1", "u1"), ("c5", "u1")]
 
 
-def large(day: int, count: int, megabytes: float) -> list[Document]:
+def large(day: int, count: int, size: int) -> list[Document]:
     """Turns of a day that take so much together, with text that JSON and BSON write differently."""
-    text = "Zeile\n" * int(megabytes * 1_000_000 / count / 6)
+    text = "Zeile\n" * (size // count // 6)
     return [
         {**turn(f"m{day}-{n:02}", day * 1440 + n, f"model-{day}"), "answer": text}
         for n in range(count)
@@ -514,9 +515,14 @@ def large(day: int, count: int, megabytes: float) -> list[Document]:
 
 
 def test_a_conversation_over_16_mb_keeps_its_beginning_and_tells_of_the_rest(
-    store: DocumentStore,
+    store: DocumentStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    turns = [large(day, 10, 9) for day in range(3)]
+    # As a document of 16 MB, only a hundred times as small; test_mongodb.py has a large one.
+    for module in (core_documents, encoding):
+        monkeypatch.setattr(module, "MAX_TURN_BYTES", 150_000)
+    for module in (mongodb, sqlite):
+        monkeypatch.setattr(module, "MAX_BYTES", 160_000)
+    turns = [large(day, 10, 90_000) for day in range(3)]
 
     def merge(collection: str, day: int, messages: list[Document]) -> None:
         piece = ConversationSlice("c1", header() if day == 0 else None, messages)

@@ -345,3 +345,27 @@ def test_an_id_that_appears_between_probe_and_insert_is_taken_over(
     outcome = mongo_store.replace_partition("messages", "d1", [{"_id": "a"}, {"_id": "b"}])
     assert outcome == ReplaceOutcome(inserted=1, replaced=1)
     assert mongo_store.count("messages", "d1") == 2
+
+
+@pytest.mark.mongodb
+def test_no_turn_of_a_conversation_over_16_mb_is_lost(mongo_store: MongoStore) -> None:
+    text = "0123456789" * 90_000
+    every = []
+    for day in range(3):
+        turns: list[Document] = [
+            {"id": f"m{day}-{n}", "created_at": NOON + dt.timedelta(days=day, minutes=n),
+             "answer": text}
+            for n in range(10)
+        ]  # fmt: skip
+        piece = ConversationSlice("c", {"user_id": "u"} if day == 0 else None, turns)
+        mongo_store.merge_conversations("conversations", f"d{day}", [piece])
+        documents = [{"_id": one["id"], "conversation_id": "c", "answer": text} for one in turns]
+        mongo_store.replace_partition("messages", f"d{day}", documents)
+        every += [one["id"] for one in turns]
+    conversation = mongo_store.get("conversations", "c")
+    assert conversation is not None
+    assert [one["id"] for one in conversation["messages"]] == every[:17]
+    assert (conversation["messages_truncated"], conversation["message_count"]) == (True, 30)
+    assert [one["message_count"] for one in conversation["truncated_days"]] == [3, 10]
+    found = mongo_store.find("messages", {"conversation_id": "c"})
+    assert [(one["_id"], one["answer"]) for one in found] == [(one, text) for one in every]
