@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from conversation_analytics.documents.rules import rules_of
+
 Index = tuple[tuple[str, int], ...]
 
 
@@ -19,11 +21,13 @@ class CollectionSpec:
         name: name in the store.
         indexes: fields with 1 (ascending) or -1 (descending), in order.
         arrays: fields that hold an array of text and are found by element.
+        rules: JSON Schema of its documents as text (`rules.rules_of`); empty: any document.
     """
 
     name: str
     indexes: tuple[Index, ...] = ()
     arrays: tuple[str, ...] = ()
+    rules: str = ""
 
 
 def _ascending(*fields: str) -> Index:
@@ -46,6 +50,7 @@ def conversations(name: str = "conversations") -> CollectionSpec:
             _ascending("days"),
         ),
         arrays=("days", "models"),
+        rules=rules_of("conversations"),
     )
 
 
@@ -59,6 +64,7 @@ def messages(name: str = "messages") -> CollectionSpec:
             _ascending("model_id", "created_at"),
             partition_index(),
         ),
+        rules=rules_of("messages"),
     )
 
 
@@ -71,6 +77,7 @@ def dead_letters(name: str = "dead_letters") -> CollectionSpec:
             _ascending("table", "landed_at", "last_seen"),
             partition_index(),
         ),
+        rules=rules_of("dead_letters"),
     )
 
 
@@ -83,6 +90,7 @@ def categories(name: str = "categories") -> CollectionSpec:
             _ascending("category_type", "category_value", "day"),
             partition_index(),
         ),
+        rules=rules_of("categories"),
     )
 
 
@@ -96,6 +104,7 @@ def translations(name: str = "translations") -> CollectionSpec:
             _ascending("status", "created_at"),
             partition_index(),
         ),
+        rules=rules_of("translations"),
     )
 
 
@@ -108,6 +117,7 @@ def topics(name: str = "topics") -> CollectionSpec:
             _ascending("topic_id", "week"),
             partition_index(),
         ),
+        rules=rules_of("topics"),
     )
 
 
@@ -121,6 +131,7 @@ def user_analytics(name: str = "user_analytics") -> CollectionSpec:
             _ascending("app_id", "cohort"),
             partition_index(),
         ),
+        rules=rules_of("user_analytics"),
     )
 
 
@@ -133,4 +144,5 @@ def analytics_reports(name: str = "analytics_reports") -> CollectionSpec:
             _ascending("period", "app_id", "day"),
             partition_index(),
         ),
+        rules=rules_of("analytics_reports"),
     )

@@ -172,6 +172,7 @@ class Publication:
         turn: Turn,
         limits: WriteLimits,
         renew: Renew,
+        broken_rule: Callable[[RawBSONDocument], str | None],
         *,
         guarded: bool,
     ) -> None:
@@ -183,6 +184,7 @@ class Publication:
             limits: of requests and transactions.
             renew: looks again, and returns what is to be written of documents that another writer
                 changed meanwhile.
+            broken_rule: tells why the collection's validator may refuse a document.
             guarded: whether every write must find its document as it was read.
         """
         self.written = Written()
@@ -190,6 +192,7 @@ class Publication:
         self._turn = turn
         self._limits = limits
         self._renew = renew
+        self._broken_rule = broken_rule
         self._guarded = guarded
         database = target.database
         majority = WriteConcern("majority")
@@ -332,12 +335,21 @@ class Publication:
         except (PyMongoError, InvalidDocument) as error:
             if _is_taken_id(error):
                 return self._renew(writes)
-            bad = self._refused(writes, _why(error))
+            bad = self._broken(writes) or self._refused(writes, _why(error))
             self.written.bad |= bad
             return [write for write in writes if write.identifier not in bad]
         if result is not None:
             self.written.count(result)
         return None
+
+    def _broken(self, writes: Sequence[Write]) -> dict[str, str]:
+        """Return which documents break a rule: of many that do each would cost transactions."""
+        found = (
+            (write.identifier, self._broken_rule(write.document))
+            for write in writes
+            if write.document is not None
+        )
+        return {identifier: why for identifier, why in found if why is not None}
 
     def _refused(self, writes: Sequence[Write], why: str) -> dict[str, str]:
         """Return which writes the server refuses, by trying halves that are never committed."""
@@ -383,7 +395,8 @@ class Publication:
                 if _is_id(failure):
                     taken.append(write)
                 else:
-                    bad[write.identifier] = _kind(failure["code"])
+                    why = self._broken([write]).get(write.identifier)
+                    bad[write.identifier] = why or _kind(failure["code"])
         except (PyMongoError, InvalidDocument) as error:
             why = _why(error)
             if len(writes) == 1:

@@ -14,11 +14,14 @@ import contextlib
 import datetime as dt
 import functools
 import hashlib
+import json
 import logging
 import os
 import struct
 import threading
+from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
@@ -29,6 +32,7 @@ from bson.errors import InvalidDocument
 from bson.raw_bson import RawBSONDocument
 from pymongo import DeleteOne, InsertOne, MongoClient, ReadPreference, ReplaceOne
 from pymongo.errors import (
+    CollectionInvalid,
     ConfigurationError,
     ConnectionFailure,
     DuplicateKeyError,
@@ -73,6 +77,7 @@ from conversation_analytics.documents.mongo_transactions import (
     is_transient,
     transaction_bytes,
 )
+from conversation_analytics.documents.rules import broken
 from conversation_analytics.documents.store import (
     MongoConfig,
     ReplaceOutcome,
@@ -178,6 +183,7 @@ class MongoStore:
         self._has_transactions: bool | None = None
         self._transaction_bytes: int | None = None
         self._has_markers = False
+        self._rules: dict[str, Document] = {}
 
     # Connection -------------------------------------------------------------------------------
 
@@ -403,7 +409,10 @@ class MongoStore:
 
         publication = None
         if turn is not None:
-            publication = Publication(target, turn, self._limits(), renew, guarded=False)
+            broken_rule = partial(self._broken_rule, target.name)
+            publication = Publication(
+                target, turn, self._limits(), renew, broken_rule, guarded=False
+            )
         bad: dict[str, str] = {}
         unchanged = 0
         size = self._config.batch_size
@@ -438,7 +447,7 @@ class MongoStore:
     ) -> ReplaceOutcome:
         """See `DocumentStore.merge_conversations`."""
         check_ids(collection, day, (piece.conversation_id for piece in slices))
-        self.ensure(conversations(collection))
+        self.ensure(replace(conversations(collection), rules=""))
         since = self.begin(collection, day) if since is None else since
         with self._errors(f"{collection}, {day}"):
             target = self._collection(collection)
@@ -498,7 +507,10 @@ class MongoStore:
 
         publication = None
         if turn is not None:
-            publication = Publication(target, turn, self._limits(), renew, guarded=True)
+            broken_rule = partial(self._broken_rule, target.name)
+            publication = Publication(
+                target, turn, self._limits(), renew, broken_rule, guarded=True
+            )
         # Where something differs, it often does so at once, and all is read once more.
         size = self._config.batch_size if turn else min(self._config.batch_size, _FIRST_LOOK)
         for start in range(0, len(pieces), size):
@@ -625,9 +637,37 @@ class MongoStore:
             return
         with self._errors(f"{spec.name}, indexes"):
             target = self._collection(spec.name)
+            if spec.rules:
+                self._let_rules_hold(target, json.loads(spec.rules))
             for index in spec.indexes:
                 target.create_index(list(index))
         self._indexed.add(spec)
+
+    def _let_rules_hold(self, target: Collection[Document], rules: Document) -> None:
+        validator = {"$jsonSchema": rules}
+        database = target.database
+        there = [*database.list_collections(filter={"name": target.name})]
+        try:
+            if not there:
+                with contextlib.suppress(CollectionInvalid):  # made by another process since
+                    database.create_collection(target.name, validator=validator)
+                    there = [{"options": {"validator": validator}}]
+            if not there or there[0]["options"].get("validator") != validator:
+                database.command("collMod", target.name, validator=validator)
+        except OperationFailure as error:
+            if error.code not in _DENIED:
+                raise
+            raise DocumentError(
+                f"{target.name}: the user of MONGODB_URI may not set the validator of a collection "
+                f"of database {self._config.database!r}: grant it collMod there, as the role in "
+                "docs/documents.md has it, or readWrite and dbAdmin"
+            ) from None
+        self._rules[target.name] = rules
+
+    def _broken_rule(self, collection: str, document: RawBSONDocument) -> str | None:
+        """Return which rule of the collection a document breaks that the server may refuse."""
+        rules = self._rules.get(collection)
+        return None if rules is None else broken(bson.decode(document.raw, _CODEC), rules)
 
     def describe(self) -> dict[str, str]:
         """See `DocumentStore.describe`."""

@@ -15,6 +15,8 @@ import os
 import sqlite3
 import threading
 import time
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from conversation_analytics.core.documents import ConversationSlice
@@ -34,6 +36,7 @@ from conversation_analytics.documents.encoding import (
     storable_document,
     storable_slice,
 )
+from conversation_analytics.documents.rules import broken
 from conversation_analytics.documents.store import (
     ReplaceOutcome,
     Scalar,
@@ -56,6 +59,7 @@ _log = logging.getLogger("conversation_analytics.documents")
 
 _CHUNK: Final = 500  # SQLite before 3.32 takes 999 values a statement
 _COLUMNS: Final = {"_id": "id", PARTITION: "partition", HASH: "hash"}
+_TABLES_KNOWN: Final = 2  # files of before the rules have only one of them
 _BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _PRIMARY_CODE: Final = 0xFF
 
@@ -74,6 +78,13 @@ def _body(document: Document) -> tuple[str, str]:
     if len(encoded) > MAX_BYTES:
         raise OversizeError
     return body, hashlib.sha256(encoded).hexdigest()
+
+
+def _checked(rules: Document | None, document: Document) -> tuple[str, str]:
+    """Return the body and the digest of a document that keeps the collection's rules."""
+    if rules is not None and (why := broken(document, rules)) is not None:
+        raise UnstorableError(why)
+    return _body(document)
 
 
 def _expression(field: str) -> str:
@@ -227,9 +238,11 @@ class SqliteStore:
             connection = self._connected()
             table = f'"documents {collection}"'
             # Made only where missing, so that a reader does not wait for a writer.
-            if not connection.execute(
-                "SELECT 1 FROM sqlite_schema WHERE name = ?", (f"partition {collection}",)
-            ).fetchone():
+            (made,) = connection.execute(
+                "SELECT count(*) FROM sqlite_schema WHERE name IN (?, 'collection rules')",
+                (f"partition {collection}",),
+            ).fetchone()
+            if made < _TABLES_KNOWN:
                 self._make_tables(connection, collection, table)
             self._arrays[collection] = tuple(
                 field
@@ -245,6 +258,10 @@ class SqliteStore:
             (
                 'CREATE TABLE IF NOT EXISTS "array fields" (collection TEXT NOT NULL, '
                 "field TEXT NOT NULL, PRIMARY KEY (collection, field)) WITHOUT ROWID"
+            ),
+            (
+                'CREATE TABLE IF NOT EXISTS "collection rules" '
+                "(collection TEXT PRIMARY KEY NOT NULL, rules TEXT NOT NULL) WITHOUT ROWID"
             ),
             (
                 f'CREATE TABLE IF NOT EXISTS "elements {collection}" (field TEXT NOT NULL, '
@@ -319,6 +336,7 @@ class SqliteStore:
         inserted = replaced = unchanged = 0
         with self._writing(f"{collection}, {partition}") as connection:
             table = self._table(collection)
+            encode = partial(_checked, _rules(connection, collection))
             _require_generation(connection, collection, partition, since)
             held = dict(
                 connection.execute(
@@ -337,7 +355,7 @@ class SqliteStore:
                 identifier = given["_id"]
                 try:
                     document = storable_document(given)
-                    body, digest = _body(document)
+                    body, digest = encode(document)
                 except UnstorableError as error:
                     bad[identifier] = str(error)
                     continue
@@ -371,7 +389,7 @@ class SqliteStore:
     ) -> ReplaceOutcome:
         """See `DocumentStore.merge_conversations`."""
         check_ids(collection, day, (piece.conversation_id for piece in slices))
-        self.ensure(conversations(collection))
+        self.ensure(replace(conversations(collection), rules=""))
         bad: dict[str, str] = {}
         counts = {"inserted": 0, "replaced": 0, "unchanged": 0, "deleted": 0}
         with self._writing(f"{collection}, {day}") as connection:
@@ -418,6 +436,7 @@ class SqliteStore:
                 f"SELECT id, hash, body FROM {self._table(collection)} WHERE id IN {marks}", chunk
             ):
                 stored[identifier] = (digest, body)
+        encode = partial(_checked, _rules(connection, collection))
         rows = []
         gone = []
         for piece in batch:
@@ -425,7 +444,7 @@ class SqliteStore:
             before, text = stored.get(identifier, (None, None))
             existing = None if text is None else {"_id": identifier, **from_json_text(text)}
             try:
-                merging = merge_encoded(existing, piece, day, _body)
+                merging = merge_encoded(existing, piece, day, encode)
             except UnstorableError as error:
                 bad[identifier] = str(error)
                 continue
@@ -551,6 +570,12 @@ class SqliteStore:
                 return
         with self._writing(f"{spec.name}, indexes") as connection:
             table = self._table(spec.name)
+            if spec.rules:
+                connection.execute(
+                    'INSERT INTO "collection rules" VALUES (?, ?) '
+                    "ON CONFLICT DO UPDATE SET rules = excluded.rules",
+                    (spec.name, spec.rules),
+                )
             for index in spec.indexes:
                 fields = [field for field, _ in index]
                 check_fields(fields)
@@ -596,6 +621,13 @@ class SqliteStore:
                 self._connection.close()
             self._connection = None
             self._forget_tables()
+
+
+def _rules(connection: sqlite3.Connection, collection: str) -> Document | None:
+    found = connection.execute(
+        'SELECT rules FROM "collection rules" WHERE collection = ?', (collection,)
+    ).fetchone()
+    return json.loads(found[0]) if found else None
 
 
 def _generation(connection: sqlite3.Connection, collection: str, partition: str) -> int:
