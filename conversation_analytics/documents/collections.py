@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conversation_analytics.documents.rules import rules_of
+from conversation_analytics.documents.views import ViewSpec, report_views, user_views
 
 Index = tuple[tuple[str, int], ...]
 
@@ -22,12 +23,18 @@ class CollectionSpec:
         indexes: fields with 1 (ascending) or -1 (descending), in order.
         arrays: fields that hold an array of text and are found by element.
         rules: JSON Schema of its documents as text (`rules.rules_of`); empty: any document.
+        views: of this collection.
+        dated_by: field with the time by which its documents grow old; empty: they do not.
+        keep_days: days after which a document may go; 0: none goes; None: as it is in the store.
     """
 
     name: str
     indexes: tuple[Index, ...] = ()
     arrays: tuple[str, ...] = ()
     rules: str = ""
+    views: tuple[ViewSpec, ...] = ()
+    dated_by: str = ""
+    keep_days: int | None = None
 
 
 def _ascending(*fields: str) -> Index:
@@ -51,6 +58,7 @@ def conversations(name: str = "conversations") -> CollectionSpec:
         ),
         arrays=("days", "models"),
         rules=rules_of("conversations"),
+        dated_by="last_message_at",
     )
 
 
@@ -65,6 +73,7 @@ def messages(name: str = "messages") -> CollectionSpec:
             partition_index(),
         ),
         rules=rules_of("messages"),
+        dated_by="created_at",
     )
 
 
@@ -78,6 +87,7 @@ def dead_letters(name: str = "dead_letters") -> CollectionSpec:
             partition_index(),
         ),
         rules=rules_of("dead_letters"),
+        dated_by="last_seen",
     )
 
 
@@ -91,6 +101,7 @@ def categories(name: str = "categories") -> CollectionSpec:
             partition_index(),
         ),
         rules=rules_of("categories"),
+        dated_by="day_at",
     )
 
 
@@ -105,6 +116,7 @@ def translations(name: str = "translations") -> CollectionSpec:
             partition_index(),
         ),
         rules=rules_of("translations"),
+        dated_by="created_at",
     )
 
 
@@ -132,6 +144,8 @@ def user_analytics(name: str = "user_analytics") -> CollectionSpec:
             partition_index(),
         ),
         rules=rules_of("user_analytics"),
+        views=user_views(name),
+        dated_by="last_at",
     )
 
 
@@ -145,4 +159,5 @@ def analytics_reports(name: str = "analytics_reports") -> CollectionSpec:
             partition_index(),
         ),
         rules=rules_of("analytics_reports"),
+        views=report_views(name),
     )

@@ -89,6 +89,7 @@ from conversation_analytics.documents.store import (
     check_query,
     refusal,
 )
+from conversation_analytics.documents.views import pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Mapping, Sequence
@@ -98,6 +99,7 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
     from conversation_analytics.core.documents import Document
+    from conversation_analytics.documents.views import ViewSpec
 
     Operation: TypeAlias = InsertOne[Any] | ReplaceOne[Any]
 
@@ -106,6 +108,8 @@ _log = logging.getLogger("conversation_analytics.documents")
 _FIRST_LOOK: Final = 50  # conversations that are read to learn whether anything differs
 _DELETION_BYTES: Final = 200  # of the request and of the log, about
 _EXISTS: Final = 48
+_TTL: Final = "ttl_"
+_DAY_SECONDS: Final = 86_400
 _DENIED: Final = {13: "not authorised", 18: "authentication failed", 8000: "authentication failed"}
 
 
@@ -641,28 +645,74 @@ class MongoStore:
                 self._let_rules_hold(target, json.loads(spec.rules))
             for index in spec.indexes:
                 target.create_index(list(index))
+            if spec.dated_by and spec.keep_days is not None:
+                self._let_documents_go(target, spec.dated_by, spec.keep_days)
+            for view in spec.views:
+                self._make_view(target, view)
         self._indexed.add(spec)
 
-    def _let_rules_hold(self, target: Collection[Document], rules: Document) -> None:
-        validator = {"$jsonSchema": rules}
-        database = target.database
-        there = [*database.list_collections(filter={"name": target.name})]
+    def _there(self, name: str) -> Document | None:
+        """Return the type and the options of a collection or view."""
+        found = [*self._database().list_collections(filter={"name": name})]
+        return dict(found[0]) if found else None
+
+    @contextlib.contextmanager
+    def _rights(self, what: str, actions: str) -> Iterator[None]:
         try:
-            if not there:
-                with contextlib.suppress(CollectionInvalid):  # made by another process since
-                    database.create_collection(target.name, validator=validator)
-                    there = [{"options": {"validator": validator}}]
-            if not there or there[0]["options"].get("validator") != validator:
-                database.command("collMod", target.name, validator=validator)
+            yield
         except OperationFailure as error:
             if error.code not in _DENIED:
                 raise
             raise DocumentError(
-                f"{target.name}: the user of MONGODB_URI may not set the validator of a collection "
-                f"of database {self._config.database!r}: grant it collMod there, as the role in "
-                "docs/documents.md has it, or readWrite and dbAdmin"
+                f"{what}: the user of MONGODB_URI lacks {actions} on database "
+                f"{self._config.database!r}: grant it as the role in docs/documents.md has it, or "
+                "the roles readWrite and dbAdmin"
             ) from None
+
+    def _let_rules_hold(self, target: Collection[Document], rules: Document) -> None:
+        validator = {"$jsonSchema": rules}
+        with self._rights(f"{target.name}, validator", "collMod or createCollection"):
+            there = self._there(target.name)
+            if there is None:
+                with contextlib.suppress(CollectionInvalid):  # made by another process since
+                    target.database.create_collection(target.name, validator=validator)
+                there = self._there(target.name) or {}
+            if there.get("options", {}).get("validator") != validator:
+                target.database.command("collMod", target.name, validator=validator)
         self._rules[target.name] = rules
+
+    def _let_documents_go(self, target: Collection[Document], dated_by: str, days: int) -> None:
+        """Keep an index that lets the server delete documents, or none."""
+        name = f"{_TTL}{dated_by}"
+        seconds = days * _DAY_SECONDS
+        with self._rights(f"{target.name}, MONGODB_TTL_DAYS", "collMod, createIndex or dropIndex"):
+            there = target.index_information()
+            for other in there:
+                if other.startswith(_TTL) and (other != name or not days):
+                    target.drop_index(other)
+            if not days:
+                return
+            if name not in there:
+                target.create_index([(dated_by, 1)], name=name, expireAfterSeconds=seconds)
+            elif there[name].get("expireAfterSeconds") != seconds:
+                changed = {"name": name, "expireAfterSeconds": seconds}
+                target.database.command("collMod", target.name, index=changed)
+
+    def _make_view(self, target: Collection[Document], view: ViewSpec) -> None:
+        wanted: Document = {"viewOn": target.name, "pipeline": pipeline(view)}
+        with self._rights(f"{view.name}, view", "collMod or createCollection"):
+            there = self._there(check_collection(view.name))
+            if there is None:
+                with contextlib.suppress(CollectionInvalid):  # made by another process since
+                    target.database.create_collection(view.name, **wanted)
+                there = self._there(view.name) or {"type": "view", "options": {}}
+            if there["type"] != "view":
+                raise DocumentError(
+                    f"{view.name}: expected the view of {target.name}, got a collection of this "
+                    "name; rename it, or the collection by its setting"
+                )
+            if any(there["options"].get(name) != value for name, value in wanted.items()):
+                target.database.command("collMod", view.name, **wanted)
 
     def _broken_rule(self, collection: str, document: RawBSONDocument) -> str | None:
         """Return which rule of the collection a document breaks that the server may refuse."""

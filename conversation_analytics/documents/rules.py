@@ -140,7 +140,8 @@ def _user_analytics() -> Rule:
 def _categories() -> Rule:
     from conversation_analytics.core.categories import CATEGORIES  # noqa: PLC0415
 
-    return _document({"day": _TEXT, **_columns(CATEGORIES, "text_sha256")})
+    columns = _columns(CATEGORIES, "text_sha256")
+    return _document({"day": _A_DAY, "day_at": _TIME, **columns})
 
 
 def _topics() -> Rule:

@@ -49,11 +49,13 @@ from conversation_analytics.documents.store import (
     check_query,
     refusal,
 )
+from conversation_analytics.documents.views import select
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from conversation_analytics.core.documents import Document
+    from conversation_analytics.documents.views import ViewSpec
 
 _log = logging.getLogger("conversation_analytics.documents")
 
@@ -589,12 +591,28 @@ class SqliteStore:
                     f'CREATE INDEX IF NOT EXISTS "{spec.name} {" ".join(fields)}" '
                     f"ON {table} ({columns})"
                 )
+            if spec.dated_by and spec.keep_days:
+                self._let_documents_go(connection, spec.name, spec.dated_by, spec.keep_days)
+            for view in spec.views:
+                _make_view(connection, view, table)
             for field in spec.arrays:
                 check_fields([field])
                 if field not in self._arrays[spec.name]:
                     self._search_elements(connection, spec.name, field)
         with self._lock:
             self._ensured.add(spec)
+
+    def _let_documents_go(
+        self, connection: sqlite3.Connection, collection: str, dated_by: str, days: int
+    ) -> None:
+        check_fields([dated_by])
+        # Times are text of constant width, so that text order is time order.
+        old = connection.execute(
+            f"""SELECT id FROM {self._table(collection)}
+            WHERE json_extract(body, '$.{dated_by}."$date"') < strftime(?, 'now', ?)""",
+            ("%Y-%m-%dT%H:%M:%fZ", f"-{days} days"),
+        )
+        self._delete(connection, collection, [identifier for (identifier,) in old.fetchall()])
 
     def _search_elements(self, connection: sqlite3.Connection, collection: str, field: str) -> None:
         """Keep the elements of an array field from now on, and those that are there already."""
@@ -621,6 +639,19 @@ class SqliteStore:
                 self._connection.close()
             self._connection = None
             self._forget_tables()
+
+
+def _make_view(connection: sqlite3.Connection, view: ViewSpec, table: str) -> None:
+    name = check_collection(view.name)
+    sql = f'CREATE VIEW "{name}" AS {select(view, table)}'
+    there = connection.execute(
+        "SELECT sql FROM sqlite_schema WHERE type = 'view' AND name = ?", (name,)
+    ).fetchone()
+    if there is not None and there[0] != sql:
+        connection.execute(f'DROP VIEW "{name}"')
+        there = None
+    if there is None:
+        connection.execute(sql)
 
 
 def _rules(connection: sqlite3.Connection, collection: str) -> Document | None:

@@ -102,7 +102,8 @@ def running_mongod(
         data_dir: folder of the data and the log; a restart finds its data again, also on
             another port.
         port: TCP port on 127.0.0.1; a free one where None.
-        test_commands: allow `failCommand`, to cause faults in tests.
+        test_commands: for tests: allow `failCommand`, to cause faults, and look for documents
+            that are too old every second.
         cache_gb: memory for its cache, GB; 0.25 is the least it takes.
 
     Raises:
@@ -126,7 +127,10 @@ def running_mongod(
         "--setParameter=diagnosticDataCollectionEnabled=false",
     ]
     if test_commands:
-        command.append("--setParameter=enableTestCommands=1")
+        command += [
+            "--setParameter=enableTestCommands=1",
+            "--setParameter=ttlMonitorSleepSecs=1",
+        ]
     with running_process(
         "mongod",
         command,
