@@ -49,7 +49,7 @@ _ENTRY_BYTES: Final = 300  # dirty bytes of an index entry beside the document's
 _DUPLICATE_KEY: Final = 11000
 _TOO_LARGE: Final = 388
 _TRANSACTION_ATTEMPTS: Final = 200
-_LARGE_ATTEMPTS: Final = 4
+_LARGE_ATTEMPTS: Final = 3
 # A write conflict, a transaction that the server has given up, a lock, a snapshot, no room.
 _CONFLICTS: Final = frozenset({24, 112, 246, 251, _TOO_LARGE})
 # Step-down, shutdown, network, interruption and time limits, from MongoDB's error_codes.yml.
@@ -297,6 +297,8 @@ class Publication:
                         raise replaced_meanwhile(f"{turn.collection}, {turn.partition}")
                     return work(turn.session)
             except PyMongoError as error:
+                if attempts < _TRANSACTION_ATTEMPTS and _TOO_LARGE in _codes(error):
+                    raise _TooLargeError from None
                 # What the driver does for writes outside of transactions: one more attempt.
                 once_more = attempt == 0 and error.has_error_label("TransientTransactionError")
                 if not (_codes(error) & _CONFLICTS or once_more):
