@@ -396,6 +396,10 @@ SETTINGS: tuple[Setting, ...] = (
             ("TOPICS", "one document per topic shown and week"),
         )
     ),
+    _setting(_DOCS, "MONGODB_TTL_DAYS", "0", "days, 0 to 24800",
+             "age at which conversations, messages and what is told of them leave the document "
+             "store; 0: never. The lake and the reports stay, see docs/documents.md",
+             _integer(0, 24_800)),
     _setting(_DOCS, "SQLITE_PATH", "data/documents.sqlite", "a file path",
              "document store when MONGODB_URI is empty", _path),
     _setting(_DOCS, "BATCH_SIZE", "1000", "1 to 100000",

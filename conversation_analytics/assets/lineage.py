@@ -14,7 +14,7 @@ from conversation_analytics.core.periods import NAMES, Period
 from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
 from conversation_analytics.core.tables import TABLES
 from conversation_analytics.core.zones import DAILY
-from conversation_analytics.io_managers.document_io import inputs_of_documents
+from conversation_analytics.io_managers.document_io import stored_documents
 from conversation_analytics.language.taxonomy_files import read_taxonomy
 
 if TYPE_CHECKING:
@@ -182,9 +182,8 @@ def _stored(
     if name in FILES:
         path = files_inputs_path(FILES[name], key)
         inputs = json.loads(lake.get_report(path)) if lake.has_report(path) else None
-    else:
-        inputs = inputs_of_documents(documents, name, key)
-    return None if inputs is None else StoredPartition(None, inputs)
+        return None if inputs is None else StoredPartition(None, inputs)
+    return stored_documents(documents, name, key)
 
 
 def stale_days(

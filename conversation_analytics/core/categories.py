@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -195,12 +196,14 @@ def category_documents(categories: pl.DataFrame, day: str) -> list[Document]:
 
     Args:
         categories: schema `CATEGORIES`, of one day.
-        day: partition key, kept in the field `day`.
+        day: partition key, kept in the field `day`, and as a time in `day_at`.
     """
+    day_at = dt.datetime.combine(dt.date.fromisoformat(day), dt.time(), dt.UTC)
     return [
         {
             "_id": f"{day}:{clean_text(row['conversation_id'])}:{row['category_type']}",
             "day": day,
+            "day_at": day_at,
             **{name: clean_text(v) if isinstance(v, str) else v for name, v in row.items()},
         }
         for row in categories.drop("text_sha256").iter_rows(named=True)

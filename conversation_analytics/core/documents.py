@@ -4,7 +4,9 @@ Shapes:
     message: `_id`, `day`, then every other column of `schemas.MESSAGES`.
     conversation: `_id`, the header (the other columns of `schemas.CONVERSATIONS`),
         `header_day`, `days`, `message_count`, `first_message_at`, `last_message_at`,
-        `models`, `messages` (each with `id` and `day`).
+        `models`, `messages` (each with `id` and `day`). Of one that is too large for a document
+        the last turns are left out: `messages_truncated` is true, `truncated_days` tells how
+        many of which day, and what is derived counts them all.
     report: `_id`, `period`, `day`, `app_id`, `metrics` as an array of {name, unit, currency,
         value}: names come from data and must never become field names.
 
@@ -42,12 +44,17 @@ _DERIVED: Final = (
     "last_message_at",
     "models",
     "messages",
+    "messages_truncated",
+    "truncated_days",
     "other_headers",
 )
 """Fields of a conversation document that `merge_slice` owns."""
 
 RESERVED_HEADER_FIELDS: Final = frozenset({"_id", *_DERIVED})
 """Names that a header may not use."""
+
+MAX_TURN_BYTES: Final = 15 * 1024 * 1024
+"""Of the turns of a conversation that is too large: 16 MB less room for the rest of it."""
 
 _BEGINNING: Final = dt.datetime.min.replace(tzinfo=dt.UTC)
 
@@ -308,20 +315,109 @@ def _message_order(message: Mapping[str, Any]) -> tuple[dt.datetime, str, str]:
     return (message.get("created_at") or _BEGINNING, message["id"], message["day"])
 
 
-def _derive(messages: Sequence[Mapping[str, Any]], days: Iterable[str]) -> Document:
-    times = [instant for message in messages if (instant := message.get("created_at")) is not None]
-    models = {model for message in messages if (model := message.get("model_id")) is not None}
+def stored_size(value: object) -> int:
+    """Return how many bytes a value takes in a document, at most, whatever the store."""
+    if isinstance(value, str):
+        return len(json.dumps(value, ensure_ascii=False).encode()) + 6
+    if isinstance(value, dict):
+        return 8 + sum(len(name.encode()) + 8 + stored_size(item) for name, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return 8 + sum(8 + stored_size(item) for item in value)
+    return 64
+
+
+def _times(messages: Iterable[Mapping[str, Any]]) -> list[dt.datetime]:
+    return [one for message in messages if (one := message.get("created_at")) is not None]
+
+
+def _models(messages: Iterable[Mapping[str, Any]]) -> set[str]:
+    return {model for message in messages if (model := message.get("model_id")) is not None}
+
+
+def _cut_place(truncated: Mapping[str, Any]) -> tuple[dt.datetime, str, str]:
+    return (
+        truncated["first_message_at"] or _BEGINNING,
+        truncated["first_message_id"],
+        truncated["day"],
+    )
+
+
+def _truncated(
+    day: str, messages: Sequence[Mapping[str, Any]], before: Mapping[str, Any] | None
+) -> Document:
+    """Return what stays of a day's turns (in order) that are left out, and of those before."""
+    times = _times(messages)
+    models = _models(messages)
+    first = {
+        "first_message_id": messages[0]["id"],
+        "first_message_at": messages[0].get("created_at"),
+    }
+    count = len(messages)
+    if before is not None:
+        told = {"day": day, **first}
+        first = {name: min(told, before, key=_cut_place)[name] for name in first}
+        times += [one for one in [before["last_message_at"]] if one is not None]
+        models |= set(before["models"])
+        count += before["message_count"]
     return {
-        "days": sorted({*days, *(message["day"] for message in messages)}),
-        "message_count": len(messages),
-        "first_message_at": min(times, default=None),
+        "day": day,
+        "message_count": count,
+        **first,
         "last_message_at": max(times, default=None),
         "models": sorted(models),
     }
 
 
+def _cut(
+    messages: list[Document], truncated: list[Document]
+) -> tuple[list[Document], list[Document]]:
+    """Return the first turns that fit, and what is told of the others, by day.
+
+    Where turns are missing already nothing that comes after them stays, so that what is there is
+    the beginning of the conversation.
+    """
+    end = min(map(_cut_place, truncated), default=None)
+    size = 0
+    keep = 0
+    for message in messages:
+        size += 8 + stored_size(message)
+        if size > MAX_TURN_BYTES or (end is not None and _message_order(message) > end):
+            break
+        keep += 1
+    left: dict[str, list[Document]] = {}
+    for message in messages[keep:]:
+        left.setdefault(message["day"], []).append(message)
+    before = {one["day"]: one for one in truncated}
+    for day, turns in left.items():
+        before[day] = _truncated(day, turns, before.get(day))
+    return messages[:keep], [before[day] for day in sorted(before)]
+
+
+def _derive(
+    messages: Sequence[Mapping[str, Any]],
+    truncated: Sequence[Mapping[str, Any]],
+    days: Iterable[str],
+) -> Document:
+    times = _times(messages)
+    for one in truncated:
+        ends = (one["first_message_at"], one["last_message_at"])
+        times += [end for end in ends if end is not None]
+    of_days = {*days, *(one["day"] for one in (*messages, *truncated))}
+    return {
+        "days": sorted(of_days),
+        "message_count": len(messages) + sum(one["message_count"] for one in truncated),
+        "first_message_at": min(times, default=None),
+        "last_message_at": max(times, default=None),
+        "models": sorted(_models(messages).union(*(one["models"] for one in truncated))),
+    }
+
+
 def merge_slice(
-    existing: Mapping[str, Any] | None, conversation: ConversationSlice, day: str
+    existing: Mapping[str, Any] | None,
+    conversation: ConversationSlice,
+    day: str,
+    *,
+    cut: bool = False,
 ) -> Document | None:
     """Return a conversation's document after `day` has replaced its own part of it.
 
@@ -329,10 +425,16 @@ def merge_slice(
     claim the header (the time of creation changed at the source), the earlier one shows and the
     other waits in `other_headers`; so withdrawing one never loses the other.
 
+    A conversation that was cut holds its first turns, as many as fit, as long as days only grow:
+    turns that were left out come back when their own day is made again, not when another one
+    shrinks.
+
     Args:
         existing: the document as stored, without the store's own fields; None if there is none.
         conversation: what `day` knows now; no header and no messages withdraws the day.
         day: partition key of the slice.
+        cut: leave out the last turns, so that the others take `MAX_TURN_BYTES` at most. Always done
+            to a conversation that was cut before.
 
     Returns:
         The document, or None if no day knows the conversation any more.
@@ -344,18 +446,23 @@ def merge_slice(
         headers[day] = conversation.header
     messages = [message for message in document.get("messages", ()) if message["day"] != day]
     messages += [{**message, "day": day} for message in conversation.messages]
-    if not headers and not messages:
+    truncated = [one for one in document.get("truncated_days", ()) if one["day"] != day]
+    if not headers and not messages and not truncated:
         return None
     messages.sort(key=_message_order)
+    if cut or document.get("messages_truncated"):
+        messages, truncated = _cut(messages, truncated)
     header_day = min(headers, default=None)
     others = sorted(headers.keys() - {header_day})
     merged: Document = {
         "_id": conversation.conversation_id,
         **({} if header_day is None else headers[header_day]),
         "header_day": header_day,
-        **_derive(messages, headers),
+        **_derive(messages, truncated, headers),
         "messages": messages,
     }
+    if truncated:
+        merged |= {"messages_truncated": True, "truncated_days": truncated}
     if others:
         merged["other_headers"] = [{"day": other, "header": headers[other]} for other in others]
     return merged

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from conversation_analytics.documents.rules import rules_of
+from conversation_analytics.documents.views import ViewSpec, report_views, user_views
+
 Index = tuple[tuple[str, int], ...]
 
 
@@ -19,11 +22,19 @@ class CollectionSpec:
         name: name in the store.
         indexes: fields with 1 (ascending) or -1 (descending), in order.
         arrays: fields that hold an array of text and are found by element.
+        rules: JSON Schema of its documents as text (`rules.rules_of`); empty: any document.
+        views: of this collection.
+        dated_by: field with the time by which its documents grow old; empty: they do not.
+        keep_days: days after which a document may go; 0: none goes; None: as it is in the store.
     """
 
     name: str
     indexes: tuple[Index, ...] = ()
     arrays: tuple[str, ...] = ()
+    rules: str = ""
+    views: tuple[ViewSpec, ...] = ()
+    dated_by: str = ""
+    keep_days: int | None = None
 
 
 def _ascending(*fields: str) -> Index:
@@ -47,6 +58,8 @@ def conversations(name: str = "conversations") -> CollectionSpec:
             _ascending("days"),
         ),
         arrays=("days", "models"),
+        rules=rules_of("conversations"),
+        dated_by="last_message_at",
     )
 
 
@@ -60,6 +73,8 @@ def messages(name: str = "messages") -> CollectionSpec:
             _ascending("model_id", "created_at"),
             partition_index(),
         ),
+        rules=rules_of("messages"),
+        dated_by="created_at",
     )
 
 
@@ -72,6 +87,8 @@ def dead_letters(name: str = "dead_letters") -> CollectionSpec:
             _ascending("table", "landed_at", "last_seen"),
             partition_index(),
         ),
+        rules=rules_of("dead_letters"),
+        dated_by="last_seen",
     )
 
 
@@ -84,6 +101,8 @@ def categories(name: str = "categories") -> CollectionSpec:
             _ascending("category_type", "category_value", "day"),
             partition_index(),
         ),
+        rules=rules_of("categories"),
+        dated_by="day_at",
     )
 
 
@@ -97,6 +116,8 @@ def translations(name: str = "translations") -> CollectionSpec:
             _ascending("status", "created_at"),
             partition_index(),
         ),
+        rules=rules_of("translations"),
+        dated_by="created_at",
     )
 
 
@@ -109,6 +130,7 @@ def topics(name: str = "topics") -> CollectionSpec:
             _ascending("topic_id", "week"),
             partition_index(),
         ),
+        rules=rules_of("topics"),
     )
 
 
@@ -122,6 +144,9 @@ def user_analytics(name: str = "user_analytics") -> CollectionSpec:
             _ascending("app_id", "cohort"),
             partition_index(),
         ),
+        rules=rules_of("user_analytics"),
+        views=user_views(name),
+        dated_by="last_at",
     )
 
 
@@ -134,4 +159,6 @@ def analytics_reports(name: str = "analytics_reports") -> CollectionSpec:
             _ascending("period", "app_id", "day"),
             partition_index(),
         ),
+        rules=rules_of("analytics_reports"),
+        views=report_views(name),
     )

@@ -13,14 +13,19 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from conversation_analytics.core.documents import (
+    MAX_TURN_BYTES,
     RESERVED_HEADER_FIELDS,
     ConversationSlice,
     Document,
     cut_to_milliseconds,
+    merge_slice,
+    stored_size,
 )
+
+E = TypeVar("E")
 
 PARTITION: Final = "_partition"
 HASH: Final = "_hash"
@@ -40,6 +45,14 @@ _DECIMAL128: Final = decimal.Context(
 
 class UnstorableError(ValueError):
     """A value has no place in a document; the text names the kind of problem, never the value."""
+
+
+class OversizeError(UnstorableError):
+    """A document is larger than `MAX_BYTES`."""
+
+    def __init__(self) -> None:
+        """Say so."""
+        super().__init__("document over 16 MB")
 
 
 def _same(value: Any) -> Any:
@@ -160,6 +173,35 @@ def storable_slice(conversation: ConversationSlice) -> ConversationSlice:
     if not all(isinstance(message.get("id"), str) for message in messages):
         raise UnstorableError("message without id")
     return ConversationSlice(_text(conversation.conversation_id), header, messages)
+
+
+def merge_encoded(
+    existing: Mapping[str, Any] | None,
+    conversation: ConversationSlice,
+    day: str,
+    encode: Callable[[Document], E],
+) -> tuple[Document, E] | None:
+    """Return the document of `merge_slice` and its encoding; cut where it is too large.
+
+    Args:
+        existing: the document as stored, without the store's own fields.
+        conversation: of `storable_slice`.
+        day: partition key of the slice.
+        encode: the store's; raises OversizeError.
+
+    Raises:
+        UnstorableError: a single turn, or what is not turns, is too large.
+    """
+    merged = merge_slice(existing, conversation, day)
+    if merged is None:
+        return None
+    try:
+        return merged, encode(merged)
+    except OversizeError:
+        if any(stored_size(message) > MAX_TURN_BYTES for message in conversation.messages):
+            raise
+    merged = merge_slice(existing, conversation, day, cut=True)
+    return None if merged is None else (merged, encode(merged))
 
 
 def instant_text(instant: dt.datetime) -> str:

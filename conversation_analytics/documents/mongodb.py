@@ -1,10 +1,11 @@
 """Documents in MongoDB 6.0 or later.
 
-Every batch is one transaction that first touches the generation of its partition, so that no
-batch of a writer that was overtaken comes through; conversations are guarded by the hash they
-had when they were read, too. A partition is many batches, so that its size has no limit, and
-safe to repeat. A server without transactions (alone, in no replica set) compares the generation
-just before each batch instead.
+Every transaction first touches the generation of its partition, so that nothing of a writer that
+was overtaken comes through; conversations are guarded by the hash they had when they were read,
+too. A partition is one transaction, or several if the server has no room for it
+(`mongo_transactions`), and reads are of one moment (`mongo_snapshots`): so nobody meets half of it.
+A server without transactions (alone, in no replica set) compares the generation just before each
+batch instead, and its readers may meet some documents of the old and some of the new partition.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ import contextlib
 import datetime as dt
 import functools
 import hashlib
+import json
 import logging
 import os
 import struct
 import threading
-import time
-from dataclasses import dataclass, field
+from dataclasses import replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
 import bson
@@ -30,10 +32,9 @@ from bson.errors import InvalidDocument
 from bson.raw_bson import RawBSONDocument
 from pymongo import DeleteOne, InsertOne, MongoClient, ReadPreference, ReplaceOne
 from pymongo.errors import (
-    BulkWriteError,
+    CollectionInvalid,
     ConfigurationError,
     ConnectionFailure,
-    DocumentTooLarge,
     DuplicateKeyError,
     OperationFailure,
     PyMongoError,
@@ -41,7 +42,7 @@ from pymongo.errors import (
 from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 
-from conversation_analytics.core.documents import ConversationSlice, merge_slice
+from conversation_analytics.core.documents import ConversationSlice
 from conversation_analytics.core.errors import (
     AnalyticsError,
     DocumentError,
@@ -57,12 +58,27 @@ from conversation_analytics.documents.encoding import (
     HASH,
     MAX_BYTES,
     PARTITION,
+    OversizeError,
     UnstorableError,
+    merge_encoded,
     storable,
     storable_document,
     storable_slice,
 )
 from conversation_analytics.documents.paging import PageQuery, Segment, check_page, read_page
+from conversation_analytics.documents.mongo_snapshots import REPLACEMENTS, read_whole
+from conversation_analytics.documents.mongo_transactions import (
+    GENERATIONS,
+    SMALLEST_CACHE,
+    Publication,
+    Turn,
+    Write,
+    WriteLimits,
+    Written,
+    is_transient,
+    transaction_bytes,
+)
+from conversation_analytics.documents.rules import broken
 from conversation_analytics.documents.store import (
     MongoConfig,
     ReplaceOutcome,
@@ -75,40 +91,28 @@ from conversation_analytics.documents.store import (
     check_query,
     refusal,
 )
+from conversation_analytics.documents.views import pipeline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
     from pymongo.client_session import ClientSession
     from pymongo.collection import Collection
-    from pymongo.cursor import Cursor
     from pymongo.database import Database
 
     from conversation_analytics.core.documents import Document
+    from conversation_analytics.documents.views import ViewSpec
 
-    Operation: TypeAlias = InsertOne[Any] | ReplaceOne[Any] | DeleteOne
-    T = TypeVar("T")
+    Operation: TypeAlias = InsertOne[Any] | ReplaceOne[Any]
 
 _log = logging.getLogger("conversation_analytics.documents")
 
-_DUPLICATE_KEY: Final = 11000
-_MERGE_ATTEMPTS: Final = 100
-_GENERATIONS: Final = "_partition_generations"
-_TRANSACTION_ATTEMPTS: Final = 200
-_TRANSACTION_BYTES: Final = 32 * 1024 * 1024
 _FIRST_LOOK: Final = 50  # conversations that are read to learn whether anything differs
 _DELETION_BYTES: Final = 200  # of the request and of the log, about
-# A write conflict, a transaction that the server has given up, a lock, a snapshot.
-_CONFLICTS: Final = frozenset({24, 112, 246, 251})
+_EXISTS: Final = 48
+_TTL: Final = "ttl_"
+_DAY_SECONDS: Final = 86_400
 _DENIED: Final = {13: "not authorised", 18: "authentication failed", 8000: "authentication failed"}
-# Step-down, shutdown, network, interruption and time limits, from MongoDB's error_codes.yml.
-_TRANSIENT: Final = frozenset(
-    {6, 7, 24, 50, 64, 89, 91, 112, 134, 189, 202, 225, 246, 251, 262, 317, 358, 384, 9001, 10058,
-     10107, 11600, 11601, 11602, 13435, 13436}
-)  # fmt: skip
-# The server refuses the whole request because of one document in it.
-_ONE_SPOILS_ALL: Final = frozenset({2, 9, 15, 22, 10334, 17280, 17419, 17420})
-_VALIDATION: Final = {121: "the collection's validator", _DUPLICATE_KEY: "a unique index"}
 
 
 class _DecimalCodec(TypeCodec):
@@ -136,66 +140,10 @@ def _decimal(bid: bytes) -> Decimal:
     return Decimal128.from_bid(bid).to_decimal()
 
 
+_RAW: Final = CodecOptions(document_class=RawBSONDocument)
 _CODEC: Final[CodecOptions[Any]] = CodecOptions(
     tz_aware=True, tzinfo=dt.UTC, type_registry=TypeRegistry([_DecimalCodec()])
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Turn:
-    """The right to write a partition: until another writer claims the next generation."""
-
-    collection: str
-    partition: str
-    generation: int
-    session: ClientSession
-
-    @property
-    def key(self) -> str:
-        return f"{self.collection}/{self.partition}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Write:
-    """One document's write, of `size` bytes."""
-
-    identifier: str
-    operation: Operation
-    size: int = 0
-
-
-@dataclass(slots=True)
-class _Written:
-    """What a bulk write did."""
-
-    inserted: int = 0
-    matched: int = 0
-    deleted: int = 0
-    duplicates: list[str] = field(default_factory=list)
-    bad: dict[str, str] = field(default_factory=dict)
-
-    def add(self, other: _Written) -> None:
-        self.inserted += other.inserted
-        self.matched += other.matched
-        self.deleted += other.deleted
-        self.duplicates += other.duplicates
-        self.bad |= other.bad
-
-    def count(self, result: Mapping[str, Any]) -> None:
-        self.inserted += result["nInserted"] + result["nUpserted"]
-        self.matched += result["nMatched"]
-        self.deleted += result["nRemoved"]
-
-    def count_failed(self, error: BulkWriteError, writes: Sequence[_Write]) -> None:
-        self.count(error.details)
-        for failure in error.details["writeErrors"]:
-            identifier = writes[failure["index"]].identifier
-            operation = writes[failure["index"]].operation
-            code = failure["code"]
-            if code == _DUPLICATE_KEY and isinstance(operation, InsertOne):
-                self.duplicates.append(identifier)
-            else:
-                self.bad[identifier] = _VALIDATION.get(code, f"MongoDB error {code}")
 
 
 def _encoded(document: Document) -> bytes:
@@ -204,7 +152,7 @@ def _encoded(document: Document) -> bytes:
     except InvalidDocument:
         raise UnstorableError("not encodable") from None
     if len(raw) > MAX_BYTES:
-        raise UnstorableError("document over 16 MB")
+        raise OversizeError
     return raw
 
 
@@ -239,6 +187,9 @@ class MongoStore:
         self._process = os.getpid()
         self._indexed: set[CollectionSpec] = set()
         self._has_transactions: bool | None = None
+        self._transaction_bytes: int | None = None
+        self._has_markers = False
+        self._rules: dict[str, Document] = {}
 
     # Connection -------------------------------------------------------------------------------
 
@@ -251,7 +202,7 @@ class MongoStore:
             raise
         except OperationFailure as error:
             code = error.code or 0
-            if _is_transient(error):
+            if is_transient(error):
                 raise self._unavailable(doing, f"error {code}") from None
             if code in _DENIED:
                 raise DocumentError(
@@ -271,7 +222,7 @@ class MongoStore:
                 # A connection opened while the member started stays without sessions for good.
                 self._forget_connections()
                 raise self._unavailable(doing, "no primary yet") from None
-            if _is_transient(error):
+            if is_transient(error):
                 raise self._unavailable(doing, type(error).__name__) from None
             raise DocumentError(
                 f"{doing}: the MongoDB driver raises {type(error).__name__}; check MONGODB_URI "
@@ -327,40 +278,52 @@ class MongoStore:
         return int(found["generation"]) if found else 0
 
     def _generations(self) -> Collection[Document]:
-        return self._database().get_collection(_GENERATIONS, write_concern=WriteConcern("majority"))
+        return self._database().get_collection(GENERATIONS, write_concern=WriteConcern("majority"))
 
     @contextlib.contextmanager
-    def _claimed(self, collection: str, partition: str, since: int) -> Iterator[_Turn]:
+    def _claimed(self, collection: str, partition: str, since: int) -> Iterator[Turn]:
         """Make the partition the next generation: from here on no older writer can write."""
+        self._make_marker_collection()
         generations = self._generations()
+        key = f"{collection}/{partition}"
         with self._connected().start_session() as session:
-            turn = _Turn(collection, partition, since + 1, session)
-            before = generations.find_one({"_id": turn.key, "generation": since})
+            before = generations.find_one({"_id": key, "generation": since})
             if before and "session" in before:
                 self._abort(before["session"])
             try:
                 # Of generation 0 there is no document: another writer's makes the insert fail.
                 claimed = generations.update_one(
-                    {"_id": turn.key, "generation": since},
+                    {"_id": key, "generation": since},
                     {"$set": {"generation": since + 1, "session": session.session_id["id"]}},
                     upsert=since == 0,
+                    session=session,
                 )
             except DuplicateKeyError:
                 raise replaced_meanwhile(f"{collection}, {partition}") from None
             if not claimed.matched_count and claimed.upserted_id is None:
                 raise replaced_meanwhile(f"{collection}, {partition}")
-            yield turn
+            yield Turn(collection, partition, since + 1, session, session.operation_time)
             # The session goes back to the driver's pool: from now on it is somebody else's.
             generations.update_one(
-                {"_id": turn.key, "generation": since + 1}, {"$unset": {"session": ""}}
+                {"_id": key, "generation": since + 1}, {"$unset": {"session": ""}}
             )
+
+    def _make_marker_collection(self) -> None:
+        # Before the first moment that is read: a collection cannot be read from before it was made.
+        if not self._has_markers:
+            try:
+                self._database().command("create", REPLACEMENTS)
+            except OperationFailure as error:
+                if error.code != _EXISTS:
+                    raise
+            self._has_markers = True
 
     def _abort(self, session: object) -> None:
         """End what a writer that died or was stopped has open, for which a claim would wait."""
         try:
             self._connected().admin.command("killSessions", [{"id": session}])
         except OperationFailure as error:
-            if _is_transient(error):
+            if is_transient(error):
                 raise
             # Not allowed for this user: the server ends it after transactionLifetimeLimitSeconds.
             _log.info("killSessions refused with error %s: waiting instead", error.code)
@@ -371,94 +334,30 @@ class MongoStore:
             self._has_transactions = "setName" in hello or hello.get("msg") == "isdbgrid"
         return self._has_transactions
 
-    def _in_turn(self, turn: _Turn, work: Callable[[ClientSession | None], T]) -> T:
-        """Do `work` all or not at all, and only while the turn lasts."""
-        generations = self._generations()
-        wanted = {"_id": turn.key, "generation": turn.generation}
-        late = replaced_meanwhile(f"{turn.collection}, {turn.partition}")
+    def _limits(self) -> WriteLimits:
         if not self._transactional():
-            if generations.find_one(wanted) is None:
-                raise late
-            return work(None)
-        for attempt in range(_TRANSACTION_ATTEMPTS):
-            try:
-                with turn.session.start_transaction(write_concern=WriteConcern("majority")):
-                    # A write, not a look: so it conflicts with whoever claims the next turn.
-                    touched = generations.update_one(
-                        wanted, {"$inc": {"batches": 1}}, session=turn.session
-                    )
-                    if not touched.matched_count:
-                        raise late
-                    return work(turn.session)
-            except PyMongoError as error:
-                conflict = isinstance(error, OperationFailure) and error.code in _CONFLICTS
-                # What the driver does for writes outside of transactions: one more attempt.
-                if not (conflict or (attempt == 0 and _may_repeat(error))):
-                    raise
-                time.sleep(min(0.001 * attempt, 0.05))
-        raise DocumentStoreUnavailableError(
-            f"{turn.collection}, {turn.partition}: other writers changed the same documents "
-            f"{_TRANSACTION_ATTEMPTS} times in a row; try again"
-        )
+            return WriteLimits(self._config.batch_size, None)
+        if self._transaction_bytes is None:
+            self._transaction_bytes = transaction_bytes(self._cache_bytes())
+        return WriteLimits(self._config.batch_size, self._transaction_bytes)
 
-    def _write(
-        self, target: Collection[Document], turn: _Turn, writes: Sequence[_Write]
-    ) -> _Written:
-        """Write in transactions of limited size."""
-        written = _Written()
-        some: list[_Write] = []
-        size = 0
-        for write in writes:
-            if some and size + write.size > _TRANSACTION_BYTES:
-                written.add(self._bulk(target, turn, some))
-                some, size = [], 0
-            some.append(write)
-            size += write.size
-        written.add(self._bulk(target, turn, some))
-        return written
-
-    def _bulk(
-        self, target: Collection[Document], turn: _Turn, writes: Sequence[_Write]
-    ) -> _Written:
-        """Write what can be written; halve a request that is refused as a whole."""
-        written = _Written()
-        if not writes:
-            return written
-        operations = [write.operation for write in writes]
+    def _cache_bytes(self) -> int:
         try:
-            result = self._in_turn(
-                turn, lambda session: target.bulk_write(operations, ordered=False, session=session)
-            )
-        except BulkWriteError as error:
-            if _is_transient(error) or error.details["writeConcernErrors"]:
+            status = self._connected().admin.command("serverStatus")
+            return int(status["wiredTiger"]["cache"]["maximum bytes configured"])
+        except OperationFailure as error:
+            if is_transient(error):
                 raise
-            if len(writes) == 1 or not self._transactional():
-                written.count_failed(error, writes)
-            else:
-                self._halve(target, turn, writes, written)
-        except (DocumentTooLarge, InvalidDocument, OperationFailure) as error:
-            code = getattr(error, "code", None)
-            if isinstance(error, OperationFailure) and code not in _ONE_SPOILS_ALL:
-                raise
-            if len(writes) == 1:
-                why = "document over 16 MB" if code is None else f"MongoDB error {code}"
-                written.bad[writes[0].identifier] = why
-            else:
-                self._halve(target, turn, writes, written)
-        else:
-            written.count(result.bulk_api_result)
-        return written
+            # Not allowed for this user.
+            _log.info("serverStatus refused with error %s: taking the smallest", error.code)
+        except KeyError:  # a router of a sharded cluster has no cache
+            pass
+        return SMALLEST_CACHE
 
-    def _halve(
-        self,
-        target: Collection[Document],
-        turn: _Turn,
-        writes: Sequence[_Write],
-        written: _Written,
-    ) -> None:
-        half = len(writes) // 2
-        written.add(self._bulk(target, turn, writes[:half]))
-        written.add(self._bulk(target, turn, writes[half:]))
+    def _is_half_replaced(self, collection: str, partition: str) -> bool:
+        """Whether a writer that was killed left the partition's marker."""
+        marker = {"_id": f"{collection}/{partition}"}
+        return self._database()[REPLACEMENTS].find_one(marker) is not None
 
     def _ids(self, target: Collection[Document], ids: Sequence[str]) -> set[str]:
         found = target.find({"_id": {"$in": list(ids)}}, {"_id": 1})
@@ -478,10 +377,11 @@ class MongoStore:
         with self._errors(f"{collection}, {partition}"):
             target = self._collection(collection)
             done = self._replace(target, partition, documents, ids, None)
-            if done is None:  # something differs: look again when nobody else can write
+            if done is None or self._is_half_replaced(collection, partition):
+                # Something differs: look again when nobody else can write.
                 with self._claimed(collection, partition, since) as turn:
                     done = self._replace(target, partition, documents, ids, turn)
-        total, unchanged = done or (_Written(), 0)
+        total, unchanged = done or (Written(), 0)
         outcome = ReplaceOutcome(total.inserted, total.matched, unchanged, total.deleted)
         _log_outcome("replace_partition", collection, partition, outcome, total.bad)
         if total.bad:
@@ -494,63 +394,55 @@ class MongoStore:
         partition: str,
         documents: Sequence[Document],
         ids: Sequence[str],
-        turn: _Turn | None,
-    ) -> tuple[_Written, int] | None:
+        turn: Turn | None,
+    ) -> tuple[Written, int] | None:
         """Return what was written and how many were unchanged; None where `turn` is needed."""
         own = target.find({PARTITION: {"$eq": partition}}, {"_id": 1, HASH: 1})
         held = {document["_id"]: document.get(HASH) for document in own}
         stale = sorted(held.keys() - set(ids))
         if turn is None and (stale or not held.keys() >= set(ids)):
             return None
-        total = _Written()
+
+        def renew(writes: Sequence[Write]) -> list[Write]:
+            # Inserted by another partition's writer since the probe, or gone since.
+            there = self._ids(target, [one.identifier for one in writes if one.document])
+            return [
+                write
+                if write.document is None
+                else _written_over(write.identifier, write.document, write.identifier in there)
+                for write in writes
+            ]
+
+        publication = None
+        if turn is not None:
+            broken_rule = partial(self._broken_rule, target.name)
+            publication = Publication(
+                target, turn, self._limits(), renew, broken_rule, guarded=False
+            )
+        bad: dict[str, str] = {}
         unchanged = 0
         size = self._config.batch_size
-        # With the last batch, so that no reader ever misses a document that stays, and of a
-        # partition of one batch sees all of the old or all of the new; and only what is still
-        # of this partition, for another one may have taken it over meanwhile.
-        gone = [_deletion(identifier, partition) for identifier in stale]
-        for start in range(0, max(len(documents), 1), size):
+        for start in range(0, len(documents), size):
             batch = documents[start : start + size]
-            changed, bad = _changed(partition, batch, held)
-            unchanged += len(batch) - len(changed) - len(bad)
-            total.bad |= bad
-            if changed and turn is None:
+            changed, unstorable = _changed(partition, batch, held)
+            unchanged += len(batch) - len(changed) - len(unstorable)
+            bad |= unstorable
+            if publication is not None:
+                # Probing and then inserting is twice as fast as upserting blindly.
+                there = held.keys() | self._ids(target, [one for one in changed if one not in held])
+                publication.add(
+                    [_written_over(one, new, one in there) for one, new in changed.items()]
+                )
+            elif changed:
                 return None
-            if turn is not None:
-                last = start + size >= len(documents)
-                leaving = gone[:size] if last else []
-                total.add(self._replace_batch(target, turn, changed, held, leaving))
-        for start in range(size, len(gone), size):
-            if turn is not None:
-                total.add(self._write(target, turn, gone[start : start + size]))
+        if publication is None:
+            return Written(bad=bad), unchanged
+        # Last, so that no reader ever misses a document that stays; and only what is still of
+        # this partition, for another one may have taken it over meanwhile.
+        publication.add([_deletion(identifier, partition) for identifier in stale])
+        total = publication.finish()
+        total.bad |= bad
         return total, unchanged
-
-    def _replace_batch(
-        self,
-        target: Collection[Document],
-        turn: _Turn,
-        changed: Mapping[str, _Encoded],
-        held: Mapping[str, str | None],
-        leaving: Sequence[_Write],
-    ) -> _Written:
-        # Probing and then inserting is twice as fast as upserting blindly.
-        there = self._ids(target, [one for one in changed if one not in held])
-        writes = []
-        for identifier, document in changed.items():
-            known = identifier in held or identifier in there
-            operation: Operation = (
-                _replacement(identifier, document) if known else InsertOne(document)
-            )
-            writes.append(_Write(identifier, operation, len(document.raw)))
-        written = self._write(target, turn, [*writes, *leaving])
-        # Inserted by another partition's writer since the probe.
-        late = [
-            _Write(one, _replacement(one, changed[one]), len(changed[one].raw))
-            for one in written.duplicates
-        ]
-        written.duplicates = []
-        written.add(self._write(target, turn, late))
-        return written
 
     def merge_conversations(
         self,
@@ -561,15 +453,16 @@ class MongoStore:
     ) -> ReplaceOutcome:
         """See `DocumentStore.merge_conversations`."""
         check_ids(collection, day, (piece.conversation_id for piece in slices))
-        self.ensure(conversations(collection))
+        self.ensure(replace(conversations(collection), rules=""))
         since = self.begin(collection, day) if since is None else since
         with self._errors(f"{collection}, {day}"):
             target = self._collection(collection)
             done = self._merge(target, day, slices, None)
-            if done is None:  # something differs: look again when nobody else can write
+            if done is None or self._is_half_replaced(collection, day):
+                # Something differs: look again when nobody else can write.
                 with self._claimed(collection, day, since) as turn:
                     done = self._merge(target, day, slices, turn)
-        total, number = done or (_Written(), 0)
+        total, number = done or (Written(), 0)
         touched = total.inserted + total.matched + total.deleted + len(total.bad)
         outcome = ReplaceOutcome(total.inserted, total.matched, number - touched, total.deleted)
         _log_outcome("merge_conversations", collection, day, outcome, total.bad)
@@ -582,104 +475,123 @@ class MongoStore:
         target: Collection[Document],
         day: str,
         slices: Sequence[ConversationSlice],
-        turn: _Turn | None,
-    ) -> tuple[_Written, int] | None:
+        turn: Turn | None,
+    ) -> tuple[Written, int] | None:
         """Return what was written and the number of slices; None where `turn` is needed."""
         given = {piece.conversation_id for piece in slices}
         owned = {one["_id"] for one in target.find({"days": {"$eq": day}}, {"_id": 1})}
         withdrawn = [ConversationSlice(one, None, []) for one in sorted(owned - given)]
-        pieces = [*slices, *withdrawn]
-        total = _Written()
+        # In one order for all days: so of two that meet one goes on.
+        pieces = sorted([*slices, *withdrawn], key=lambda piece: piece.conversation_id)
+        by_id = {piece.conversation_id: piece for piece in pieces}
+        bad: dict[str, str] = {}
+        seen: dict[str, str | None] = {}
+
+        def merged(batch: Sequence[ConversationSlice]) -> list[Write]:
+            ids = [piece.conversation_id for piece in batch]
+            found = {one["_id"]: one for one in target.find({"_id": {"$in": ids}})}
+            seen.update((one, found[one].get(HASH) if one in found else None) for one in ids)
+            writes = []
+            for piece in batch:
+                try:
+                    write = _merge(found.get(piece.conversation_id), storable_slice(piece), day)
+                except UnstorableError as error:
+                    bad[piece.conversation_id] = str(error)
+                    continue
+                writes += [] if write is None else [write]
+            return writes
+
+        def renew(writes: Sequence[Write]) -> list[Write]:
+            # Of most nothing has changed; their hash says so without their turns being read.
+            ids = [write.identifier for write in writes]
+            found = target.find({"_id": {"$in": ids}}, {"_id": 1, HASH: 1})
+            now = {one["_id"]: one.get(HASH) for one in found}
+            moved = {one for one in ids if now.get(one) != seen[one]}
+            again = {one.identifier: one for one in merged([by_id[one] for one in sorted(moved)])}
+            left = [again.get(one.identifier) if one.identifier in moved else one for one in writes]
+            return [one for one in left if one is not None]
+
+        publication = None
+        if turn is not None:
+            broken_rule = partial(self._broken_rule, target.name)
+            publication = Publication(
+                target, turn, self._limits(), renew, broken_rule, guarded=True
+            )
         # Where something differs, it often does so at once, and all is read once more.
         size = self._config.batch_size if turn else min(self._config.batch_size, _FIRST_LOOK)
         for start in range(0, len(pieces), size):
-            batch = []
-            for piece in pieces[start : start + size]:
-                try:
-                    batch.append(storable_slice(piece))
-                except UnstorableError as error:
-                    total.bad[piece.conversation_id] = str(error)
-            written = self._merge_batch(target, day, batch, turn)
-            if written is None:
+            writes = merged(pieces[start : start + size])
+            if publication is not None:
+                publication.add(writes)
+            elif writes:
                 return None
-            total.add(written)
+        total = Written() if publication is None else publication.finish()
+        total.bad |= bad
         return total, len(pieces)
-
-    def _merge_batch(
-        self,
-        target: Collection[Document],
-        day: str,
-        batch: Sequence[ConversationSlice],
-        turn: _Turn | None,
-    ) -> _Written | None:
-        """Merge until no other writer has come between reading and writing a conversation."""
-        total = _Written()
-        # In one order for all days: so of two that meet one goes on.
-        waiting = sorted(batch, key=lambda piece: piece.conversation_id)
-        for _ in range(_MERGE_ATTEMPTS):
-            ids = [piece.conversation_id for piece in waiting]
-            found = {one["_id"]: one for one in target.find({"_id": {"$in": ids}})}
-            writes: list[_Write] = []
-            for piece in waiting:
-                identifier = piece.conversation_id
-                try:
-                    write = _merge(found.get(identifier), piece, day)
-                except UnstorableError as error:
-                    total.bad[identifier] = str(error)
-                    continue
-                if write is None:
-                    continue
-                if turn is None:
-                    return None
-                writes.append(write)
-            if turn is None:
-                return total
-            written = self._write(target, turn, writes)
-            total.add(written)
-            done = written.inserted + written.matched + written.deleted + len(written.bad)
-            if done == len(writes):
-                return total
-            again = {write.identifier for write in writes} - written.bad.keys()
-            waiting = [piece for piece in waiting if piece.conversation_id in again]
-        raise DocumentStoreUnavailableError(
-            f"{target.name}, {day}: other writers changed the same conversations "
-            f"{_MERGE_ATTEMPTS} times in a row; try again"
-        )
 
     # Reading ----------------------------------------------------------------------------------
 
+    def _read(
+        self,
+        collection: str,
+        command: Document,
+        touches: Callable[[list[Document], Container[str]], bool],
+    ) -> list[Document]:
+        """Return the answer of one moment to a command that opens a cursor."""
+        database = self._database().with_options(codec_options=_RAW)
+
+        def answer(asked: Document, session: ClientSession | None) -> list[Document]:
+            # Decoded here: the driver leaves the decimals inside of a command's answer encoded.
+            cursor = database.cursor_command(asked, session=session, codec_options=_RAW)
+            return [bson.decode(one.raw, codec_options=_CODEC) for one in cursor]
+
+        def read(read_concern: Document, session: ClientSession) -> list[Document]:
+            return answer(command | {"readConcern": read_concern}, session)
+
+        if not self._transactional():
+            return answer(command, None)
+        return read_whole(self._database(), collection, read, touches)
+
     def count(self, collection: str, partition: str) -> int:
         """See `DocumentStore.count`."""
+        check_collection(collection)
         check_partition(collection, partition)
+        pipeline = [{"$match": {PARTITION: {"$eq": partition}}}, {"$count": "documents"}]
+        command = {"aggregate": collection, "pipeline": pipeline, "cursor": {}}
         with self._errors(f"{collection}, {partition}"):
-            return self._collection(collection).count_documents({PARTITION: {"$eq": partition}})
+            counts = self._read(collection, command, lambda _, halves: partition in halves)
+        return int(counts[0]["documents"]) if counts else 0
 
     def count_slice(self, collection: str, day: str) -> tuple[int, int]:
         """See `DocumentStore.count_slice`."""
+        check_collection(collection)
         check_partition(collection, day)
         of_day = {"$literal": day}
 
         def owned(array: str) -> Document:
             elements = {"$ifNull": [f"${array}", []]}
             condition = {"$eq": ["$$element.day", of_day]}
-            return {"$size": {"$filter": {"input": elements, "as": "element", "cond": condition}}}
+            return {"$filter": {"input": elements, "as": "element", "cond": condition}}
 
+        left_out = {"$sum": {"$map": {"input": owned("truncated_days"), "as": "one",
+                                      "in": "$$one.message_count"}}}  # fmt: skip
         header = {"$cond": [{"$eq": ["$header_day", of_day]}, 1, 0]}
+        headers = {"$add": [header, {"$size": owned("other_headers")}]}
+        pipeline = [
+            {"$match": {"days": {"$eq": day}}},
+            {
+                "$group": {
+                    "_id": None,
+                    "headers": {"$sum": headers},
+                    "messages": {"$sum": {"$add": [{"$size": owned("messages")}, left_out]}},
+                }
+            },
+        ]
+        command = {"aggregate": collection, "pipeline": pipeline, "cursor": {}}
         with self._errors(f"{collection}, {day}"):
-            (counts,) = [
-                *self._collection(collection).aggregate(
-                    [
-                        {"$match": {"days": {"$eq": day}}},
-                        {
-                            "$group": {
-                                "_id": None,
-                                "headers": {"$sum": {"$add": [header, owned("other_headers")]}},
-                                "messages": {"$sum": owned("messages")},
-                            }
-                        },
-                    ]
-                )
-            ] or [{"headers": 0, "messages": 0}]
+            (counts,) = self._read(collection, command, lambda _, halves: day in halves) or [
+                {"headers": 0, "messages": 0}
+            ]
         return int(counts["headers"]), int(counts["messages"])
 
     def get(self, collection: str, identifier: str) -> Document | None:
@@ -689,13 +601,17 @@ class MongoStore:
             document = self._collection(collection).find_one({"_id": {"$eq": identifier}})
         return None if document is None else _without_own(document)
 
-    def _cursor(
+    def _find_command(
         self, collection: str, equals: Mapping[str, Scalar], sort: Sort, limit: int | None
-    ) -> Cursor[Document]:
-        query = {name: {"$eq": storable(value)} for name, value in equals.items()}
+    ) -> Document:
         last = sort[-1][1] if sort else 1
         keys = [*sort] if any(name == "_id" for name, _ in sort) else [*sort, ("_id", last)]
-        return self._collection(collection).find(query).sort(keys).limit(limit or 0)
+        return {
+            "find": check_collection(collection),
+            "filter": {name: {"$eq": storable(value)} for name, value in equals.items()},
+            "sort": dict(keys),
+            **({"limit": limit} if limit else {}),
+        }
 
     def find(
         self,
@@ -707,34 +623,40 @@ class MongoStore:
     ) -> list[Document]:
         """See `DocumentStore.find`."""
         check_query(collection, equals, sort, limit)
+        command = self._find_command(collection, equals, sort, limit)
         if limit == 0:
             return []
         with self._errors(collection):
-            return [_without_own(one) for one in self._cursor(collection, equals, sort, limit)]
+            found = self._read(collection, command, _touches)
+        return [_without_own(one) for one in found]
 
     def get_many(
         self, collection: str, identifiers: Sequence[str], without: Sequence[str] = ()
     ) -> list[Document]:
         """See `DocumentStore.get_many`."""
         check_many(collection, identifiers, without)
+        command = {
+            "find": collection,
+            "filter": {"_id": {"$in": list(identifiers)}},
+            "sort": {"_id": 1},
+            "projection": dict.fromkeys(without, 0),
+        }
         with self._errors(collection):
-            found = self._collection(collection).find(
-                {"_id": {"$in": list(identifiers)}}, _left_out(without)
-            )
-            return [_without_own(one) for one in found.sort("_id", 1)]
+            found = self._read(collection, command, _touches)
+        return [_without_own(one) for one in found]
 
     def page(self, collection: str, query: PageQuery) -> list[Document]:
         """See `DocumentStore.page`."""
         check_page(collection, query)
 
         def read(segment: Segment, limit: int) -> list[Document]:
-            cursor = self._segment(collection, query, segment).limit(limit)
-            return [_without_own(one) for one in cursor]
+            command = self._page_command(collection, query, segment) | {"limit": limit}
+            return [_without_own(one) for one in self._read(collection, command, _touches)]
 
         with self._errors(collection):
             return read_page(query, read)
 
-    def _segment(self, collection: str, query: PageQuery, segment: Segment) -> Cursor[Document]:
+    def _page_command(self, collection: str, query: PageQuery, segment: Segment) -> Document:
         direction = -1 if query.descending else 1
         # `$eq` null is two ranges of an index, null and undefined, which would have to be sorted.
         conditions: list[Document] = [
@@ -747,8 +669,12 @@ class MongoStore:
         ]
         if segment.beyond is not None:
             conditions.append({"_id": {"$lt" if query.descending else "$gt": segment.beyond}})
-        found = self._collection(collection).find({"$and": conditions}, _left_out(query.without))
-        return found.sort([(query.sort, direction), ("_id", direction)])
+        return {
+            "find": collection,
+            "filter": {"$and": conditions} if conditions else {},
+            "sort": {query.sort: direction, "_id": direction},
+            "projection": dict.fromkeys(query.without, 0),
+        }
 
     # The store itself -------------------------------------------------------------------------
 
@@ -763,9 +689,83 @@ class MongoStore:
             return
         with self._errors(f"{spec.name}, indexes"):
             target = self._collection(spec.name)
+            if spec.rules:
+                self._let_rules_hold(target, json.loads(spec.rules))
             for index in spec.indexes:
                 target.create_index(list(index))
+            if spec.dated_by and spec.keep_days is not None:
+                self._let_documents_go(target, spec.dated_by, spec.keep_days)
+            for view in spec.views:
+                self._make_view(target, view)
         self._indexed.add(spec)
+
+    def _there(self, name: str) -> Document | None:
+        """Return the type and the options of a collection or view."""
+        found = [*self._database().list_collections(filter={"name": name})]
+        return dict(found[0]) if found else None
+
+    @contextlib.contextmanager
+    def _rights(self, what: str, actions: str) -> Iterator[None]:
+        try:
+            yield
+        except OperationFailure as error:
+            if error.code not in _DENIED:
+                raise
+            raise DocumentError(
+                f"{what}: the user of MONGODB_URI lacks {actions} on database "
+                f"{self._config.database!r}: grant it as the role in docs/documents.md has it, or "
+                "the roles readWrite and dbAdmin"
+            ) from None
+
+    def _let_rules_hold(self, target: Collection[Document], rules: Document) -> None:
+        validator = {"$jsonSchema": rules}
+        with self._rights(f"{target.name}, validator", "collMod or createCollection"):
+            there = self._there(target.name)
+            if there is None:
+                with contextlib.suppress(CollectionInvalid):  # made by another process since
+                    target.database.create_collection(target.name, validator=validator)
+                there = self._there(target.name) or {}
+            if there.get("options", {}).get("validator") != validator:
+                target.database.command("collMod", target.name, validator=validator)
+        self._rules[target.name] = rules
+
+    def _let_documents_go(self, target: Collection[Document], dated_by: str, days: int) -> None:
+        """Keep an index that lets the server delete documents, or none."""
+        name = f"{_TTL}{dated_by}"
+        seconds = days * _DAY_SECONDS
+        with self._rights(f"{target.name}, MONGODB_TTL_DAYS", "collMod, createIndex or dropIndex"):
+            there = target.index_information()
+            for other in there:
+                if other.startswith(_TTL) and (other != name or not days):
+                    target.drop_index(other)
+            if not days:
+                return
+            if name not in there:
+                target.create_index([(dated_by, 1)], name=name, expireAfterSeconds=seconds)
+            elif there[name].get("expireAfterSeconds") != seconds:
+                changed = {"name": name, "expireAfterSeconds": seconds}
+                target.database.command("collMod", target.name, index=changed)
+
+    def _make_view(self, target: Collection[Document], view: ViewSpec) -> None:
+        wanted: Document = {"viewOn": target.name, "pipeline": pipeline(view)}
+        with self._rights(f"{view.name}, view", "collMod or createCollection"):
+            there = self._there(check_collection(view.name))
+            if there is None:
+                with contextlib.suppress(CollectionInvalid):  # made by another process since
+                    target.database.create_collection(view.name, **wanted)
+                there = self._there(view.name) or {"type": "view", "options": {}}
+            if there["type"] != "view":
+                raise DocumentError(
+                    f"{view.name}: expected the view of {target.name}, got a collection of this "
+                    "name; rename it, or the collection by its setting"
+                )
+            if any(there["options"].get(name) != value for name, value in wanted.items()):
+                target.database.command("collMod", view.name, **wanted)
+
+    def _broken_rule(self, collection: str, document: RawBSONDocument) -> str | None:
+        """Return which rule of the collection a document breaks that the server may refuse."""
+        rules = self._rules.get(collection)
+        return None if rules is None else broken(bson.decode(document.raw, _CODEC), rules)
 
     def describe(self) -> dict[str, str]:
         """See `DocumentStore.describe`."""
@@ -785,10 +785,6 @@ class MongoStore:
             self._client = None
 
 
-def _left_out(fields: Sequence[str]) -> dict[str, int] | None:
-    return dict.fromkeys(fields, 0) or None
-
-
 def _hosts(uri: str) -> str:
     try:
         if uri.startswith("mongodb+srv://"):  # parsing this one would ask the name servers
@@ -798,31 +794,29 @@ def _hosts(uri: str) -> str:
         return "unknown"
 
 
-def _is_transient(error: PyMongoError) -> bool:
-    if isinstance(error, BulkWriteError):
-        details = error.details
-        failures = [*details.get("writeErrors", ()), *details.get("writeConcernErrors", ())]
-        if any(failure.get("code") in _TRANSIENT for failure in failures):
-            return True
-    return error.timeout or (
-        isinstance(error, OperationFailure)
-        and (error.code in _TRANSIENT or error.has_error_label("RetryableWriteError"))
-    )
-
-
 def _is_without_sessions(error: PyMongoError) -> bool:
     # The driver has no type of its own for it.
     return isinstance(error, ConfigurationError) and "Sessions are not supported" in str(error)
 
 
-def _replacement(identifier: str, document: _Encoded) -> ReplaceOne[Any]:
+def _touches(found: Sequence[Document], partitions: Container[str]) -> bool:
+    return any(
+        one.get(PARTITION) in partitions or any(day in partitions for day in one.get("days") or ())
+        for one in found
+    )
+
+
+def _written_over(identifier: str, document: RawBSONDocument, there: bool) -> Write:  # noqa: FBT001
     # Ids are text (`check_ids`), so none is an operator; with `$eq` it takes half as long again.
-    return ReplaceOne({"_id": identifier}, document, upsert=True)
+    operation: Operation = (
+        ReplaceOne({"_id": identifier}, document, upsert=True) if there else InsertOne(document)
+    )
+    return Write(identifier, operation, len(document.raw), document)
 
 
-def _deletion(identifier: str, partition: str) -> _Write:
+def _deletion(identifier: str, partition: str) -> Write:
     wanted = {"_id": identifier, PARTITION: partition}
-    return _Write(identifier, DeleteOne(wanted), len(identifier) + _DELETION_BYTES)
+    return Write(identifier, DeleteOne(wanted), len(identifier) + _DELETION_BYTES)
 
 
 def _changed(
@@ -844,24 +838,22 @@ def _changed(
     return changed, bad
 
 
-def _may_repeat(error: PyMongoError) -> bool:
-    return error.has_error_label("TransientTransactionError")
-
-
-def _merge(found: Document | None, piece: ConversationSlice, day: str) -> _Write | None:
+def _merge(found: Document | None, piece: ConversationSlice, day: str) -> Write | None:
     """Return the write that merges `piece` into what was found, None if nothing changes."""
+    identifier = piece.conversation_id
     before = None if found is None else found.get(HASH)
-    guard = {"_id": piece.conversation_id, HASH: before}
-    merged = merge_slice(None if found is None else _without_own(found), piece, day)
+    guard = {"_id": identifier, HASH: before}
+    existing = None if found is None else _without_own(found)
+    merged = merge_encoded(existing, piece, day, _encoded)
     if merged is None:
-        return None if found is None else _Write(piece.conversation_id, DeleteOne(guard))
-    raw = _encoded(merged)
+        return None if found is None else Write(identifier, DeleteOne(guard), _DELETION_BYTES)
+    raw = merged[1]
     digest = hashlib.sha256(raw).hexdigest()
     if digest == before:
         return None
     document = _stored(raw, {HASH: digest})
     operation: Operation = InsertOne(document) if found is None else ReplaceOne(guard, document)
-    return _Write(piece.conversation_id, operation, len(document.raw))
+    return Write(identifier, operation, len(document.raw), document)
 
 
 def _log_outcome(

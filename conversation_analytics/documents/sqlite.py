@@ -15,9 +15,11 @@ import os
 import sqlite3
 import threading
 import time
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from conversation_analytics.core.documents import ConversationSlice, merge_slice
+from conversation_analytics.core.documents import ConversationSlice
 from conversation_analytics.core.errors import DocumentError, DocumentStoreUnavailableError
 from conversation_analytics.core.partitions import replaced_meanwhile
 from conversation_analytics.documents.collections import CollectionSpec, conversations
@@ -25,14 +27,17 @@ from conversation_analytics.documents.encoding import (
     HASH,
     MAX_BYTES,
     PARTITION,
+    OversizeError,
     UnstorableError,
     from_json_text,
     instant_text,
     json_text,
+    merge_encoded,
     storable_document,
     storable_slice,
 )
 from conversation_analytics.documents.paging import PageQuery, Segment, check_page, read_page
+from conversation_analytics.documents.rules import broken
 from conversation_analytics.documents.store import (
     ReplaceOutcome,
     Scalar,
@@ -46,16 +51,19 @@ from conversation_analytics.documents.store import (
     check_query,
     refusal,
 )
+from conversation_analytics.documents.views import select
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from conversation_analytics.core.documents import Document
+    from conversation_analytics.documents.views import ViewSpec
 
 _log = logging.getLogger("conversation_analytics.documents")
 
 _CHUNK: Final = 500  # SQLite before 3.32 takes 999 values a statement
 _COLUMNS: Final = {"_id": "id", PARTITION: "partition", HASH: "hash"}
+_TABLES_KNOWN: Final = 2  # files of before the rules have only one of them
 _BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _PRIMARY_CODE: Final = 0xFF
 _SIGNS: Final = {"eq": "=", "ne": "<>", "gt": ">", "gte": ">=", "lt": "<"}
@@ -73,13 +81,20 @@ def _body(document: Document) -> tuple[str, str]:
     body = json_text({name: value for name, value in document.items() if name != "_id"})
     encoded = body.encode()
     if len(encoded) > MAX_BYTES:
-        raise UnstorableError("document over 16 MB")
+        raise OversizeError
     return body, hashlib.sha256(encoded).hexdigest()
 
 
 def _read(identifier: str, body: str, without: Sequence[str]) -> Document:
     document = {"_id": identifier, **from_json_text(body)}
     return {name: value for name, value in document.items() if name not in without}
+
+
+def _checked(rules: Document | None, document: Document) -> tuple[str, str]:
+    """Return the body and the digest of a document that keeps the collection's rules."""
+    if rules is not None and (why := broken(document, rules)) is not None:
+        raise UnstorableError(why)
+    return _body(document)
 
 
 def _expression(field: str) -> str:
@@ -233,9 +248,11 @@ class SqliteStore:
             connection = self._connected()
             table = f'"documents {collection}"'
             # Made only where missing, so that a reader does not wait for a writer.
-            if not connection.execute(
-                "SELECT 1 FROM sqlite_schema WHERE name = ?", (f"partition {collection}",)
-            ).fetchone():
+            (made,) = connection.execute(
+                "SELECT count(*) FROM sqlite_schema WHERE name IN (?, 'collection rules')",
+                (f"partition {collection}",),
+            ).fetchone()
+            if made < _TABLES_KNOWN:
                 self._make_tables(connection, collection, table)
             self._arrays[collection] = tuple(
                 field
@@ -251,6 +268,10 @@ class SqliteStore:
             (
                 'CREATE TABLE IF NOT EXISTS "array fields" (collection TEXT NOT NULL, '
                 "field TEXT NOT NULL, PRIMARY KEY (collection, field)) WITHOUT ROWID"
+            ),
+            (
+                'CREATE TABLE IF NOT EXISTS "collection rules" '
+                "(collection TEXT PRIMARY KEY NOT NULL, rules TEXT NOT NULL) WITHOUT ROWID"
             ),
             (
                 f'CREATE TABLE IF NOT EXISTS "elements {collection}" (field TEXT NOT NULL, '
@@ -325,6 +346,7 @@ class SqliteStore:
         inserted = replaced = unchanged = 0
         with self._writing(f"{collection}, {partition}") as connection:
             table = self._table(collection)
+            encode = partial(_checked, _rules(connection, collection))
             _require_generation(connection, collection, partition, since)
             held = dict(
                 connection.execute(
@@ -343,7 +365,7 @@ class SqliteStore:
                 identifier = given["_id"]
                 try:
                     document = storable_document(given)
-                    body, digest = _body(document)
+                    body, digest = encode(document)
                 except UnstorableError as error:
                     bad[identifier] = str(error)
                     continue
@@ -377,7 +399,7 @@ class SqliteStore:
     ) -> ReplaceOutcome:
         """See `DocumentStore.merge_conversations`."""
         check_ids(collection, day, (piece.conversation_id for piece in slices))
-        self.ensure(conversations(collection))
+        self.ensure(replace(conversations(collection), rules=""))
         bad: dict[str, str] = {}
         counts = {"inserted": 0, "replaced": 0, "unchanged": 0, "deleted": 0}
         with self._writing(f"{collection}, {day}") as connection:
@@ -424,22 +446,23 @@ class SqliteStore:
                 f"SELECT id, hash, body FROM {self._table(collection)} WHERE id IN {marks}", chunk
             ):
                 stored[identifier] = (digest, body)
+        encode = partial(_checked, _rules(connection, collection))
         rows = []
         gone = []
         for piece in batch:
             identifier = piece.conversation_id
             before, text = stored.get(identifier, (None, None))
             existing = None if text is None else {"_id": identifier, **from_json_text(text)}
-            merged = merge_slice(existing, piece, day)
-            if merged is None:
-                counts["deleted" if existing is not None else "unchanged"] += 1
-                gone += [identifier] if existing is not None else []
-                continue
             try:
-                body, digest = _body(merged)
+                merging = merge_encoded(existing, piece, day, encode)
             except UnstorableError as error:
                 bad[identifier] = str(error)
                 continue
+            if merging is None:
+                counts["deleted" if existing is not None else "unchanged"] += 1
+                gone += [identifier] if existing is not None else []
+                continue
+            merged, (body, digest) = merging
             if digest == before:
                 counts["unchanged"] += 1
                 continue
@@ -472,7 +495,10 @@ class SqliteStore:
                       WHERE json_extract(h.value, '$.day') = :day)), 0),
                   coalesce(sum((
                       SELECT count(*) FROM json_each(body, '$.messages') AS m
-                      WHERE json_extract(m.value, '$.day') = :day)), 0)
+                      WHERE json_extract(m.value, '$.day') = :day) + (
+                      SELECT coalesce(sum(json_extract(t.value, '$.message_count')), 0)
+                      FROM json_each(body, '$.truncated_days') AS t
+                      WHERE json_extract(t.value, '$.day') = :day)), 0)
                 FROM {self._table(collection)} WHERE id IN (
                   SELECT id FROM "elements {collection}" WHERE field = 'days' AND value = :day)
                 """,
@@ -614,6 +640,12 @@ class SqliteStore:
                 return
         with self._writing(f"{spec.name}, indexes") as connection:
             table = self._table(spec.name)
+            if spec.rules:
+                connection.execute(
+                    'INSERT INTO "collection rules" VALUES (?, ?) '
+                    "ON CONFLICT DO UPDATE SET rules = excluded.rules",
+                    (spec.name, spec.rules),
+                )
             for index in spec.indexes:
                 fields = [field for field, _ in index]
                 check_fields(fields)
@@ -627,12 +659,28 @@ class SqliteStore:
                     f'CREATE INDEX IF NOT EXISTS "{spec.name} {" ".join(fields)}" '
                     f"ON {table} ({columns})"
                 )
+            if spec.dated_by and spec.keep_days:
+                self._let_documents_go(connection, spec.name, spec.dated_by, spec.keep_days)
+            for view in spec.views:
+                _make_view(connection, view, table)
             for field in spec.arrays:
                 check_fields([field])
                 if field not in self._arrays[spec.name]:
                     self._search_elements(connection, spec.name, field)
         with self._lock:
             self._ensured.add(spec)
+
+    def _let_documents_go(
+        self, connection: sqlite3.Connection, collection: str, dated_by: str, days: int
+    ) -> None:
+        check_fields([dated_by])
+        # Times are text of constant width, so that text order is time order.
+        old = connection.execute(
+            f"""SELECT id FROM {self._table(collection)}
+            WHERE json_extract(body, '$.{dated_by}."$date"') < strftime(?, 'now', ?)""",
+            ("%Y-%m-%dT%H:%M:%fZ", f"-{days} days"),
+        )
+        self._delete(connection, collection, [identifier for (identifier,) in old.fetchall()])
 
     def _search_elements(self, connection: sqlite3.Connection, collection: str, field: str) -> None:
         """Keep the elements of an array field from now on, and those that are there already."""
@@ -659,6 +707,26 @@ class SqliteStore:
                 self._connection.close()
             self._connection = None
             self._forget_tables()
+
+
+def _make_view(connection: sqlite3.Connection, view: ViewSpec, table: str) -> None:
+    name = check_collection(view.name)
+    sql = f'CREATE VIEW "{name}" AS {select(view, table)}'
+    there = connection.execute(
+        "SELECT sql FROM sqlite_schema WHERE type = 'view' AND name = ?", (name,)
+    ).fetchone()
+    if there is not None and there[0] != sql:
+        connection.execute(f'DROP VIEW "{name}"')
+        there = None
+    if there is None:
+        connection.execute(sql)
+
+
+def _rules(connection: sqlite3.Connection, collection: str) -> Document | None:
+    found = connection.execute(
+        'SELECT rules FROM "collection rules" WHERE collection = ?', (collection,)
+    ).fetchone()
+    return json.loads(found[0]) if found else None
 
 
 def _generation(connection: sqlite3.Connection, collection: str, partition: str) -> int:

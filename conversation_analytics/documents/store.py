@@ -135,7 +135,12 @@ class DocumentStore(Protocol):
         """Return if the store answers."""
 
     def ensure(self, spec: CollectionSpec) -> None:
-        """Create the collection's indexes where they are missing."""
+        """Create the collection's indexes where they are missing, and let its rules hold.
+
+        From then on a document that breaks them is refused, whoever writes it. Documents that are
+        there stay as they are. Its views are made, and documents older than `keep_days` go: in
+        MongoDB all the time, in SQLite now.
+        """
 
     def describe(self) -> dict[str, str]:
         """Return what the operator may know about this store: no credentials."""

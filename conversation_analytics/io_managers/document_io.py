@@ -6,6 +6,8 @@ from typing import Any
 
 import dagster as dg
 
+from conversation_analytics.core.document_versions import document_version
+from conversation_analytics.core.staleness import StoredPartition
 from conversation_analytics.documents.collections import CollectionSpec
 from conversation_analytics.documents.store import DocumentStore
 from conversation_analytics.io_managers.partition_metadata import add_partition_metadata
@@ -17,14 +19,17 @@ MADE_FROM = "document_partitions"
 """The collection that says of which lake partitions each partition of documents was made."""
 
 
-def inputs_of_documents(store: DocumentStore, asset: str, key: str) -> Mapping[str, str] | None:
-    """Return the digests that partition `key` of a document asset was made of.
+def stored_documents(store: DocumentStore, asset: str, key: str) -> StoredPartition | None:
+    """Return what partition `key` of a document asset was made of, by lake table.
 
     Returns:
-        Digest by lake table; None where the partition has not been made.
+        None where the partition has not been made. Documents of another version are outdated.
     """
     document = store.get(MADE_FROM, _name(asset, key))
-    return None if document is None else document["inputs"]
+    if document is None:
+        return None
+    outdated = document.get("version", 1) != document_version(asset)
+    return StoredPartition(None, document["inputs"], outdated=outdated)
 
 
 def _name(asset: str, key: str) -> str:
@@ -103,6 +108,7 @@ class DocumentIOManager(dg.IOManager):
                     "_id": name,
                     "asset": asset,
                     "partition": key,
+                    "version": document_version(asset),
                     "inputs": self._reads.inputs(attempt_of(context.step_context), partition),
                 }
             ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from conversation_analytics.core.errors import SettingsError
@@ -323,10 +324,10 @@ def open_topic_namer(settings: Settings) -> ChatNamer | None:
 
 
 def collection_specs(settings: Settings) -> tuple[CollectionSpec, ...]:
-    """Return the collections this version writes, with their indexes."""
+    """Return the collections this version writes, with their indexes, rules and views."""
     from conversation_analytics.documents import collections  # noqa: PLC0415 - import budget
 
-    return (
+    specs = (
         collections.conversations(settings.mongodb_conversations_collection),
         collections.messages(settings.mongodb_messages_collection),
         collections.analytics_reports(settings.mongodb_analytics_reports_collection),
@@ -336,3 +337,4 @@ def collection_specs(settings: Settings) -> tuple[CollectionSpec, ...]:
         collections.translations(settings.mongodb_translations_collection),
         collections.topics(settings.mongodb_topics_collection),
     )
+    return tuple(replace(spec, keep_days=settings.mongodb_ttl_days) for spec in specs)

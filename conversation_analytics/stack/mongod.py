@@ -90,7 +90,11 @@ def _is_writable_primary(port: int) -> bool:
 
 @contextlib.contextmanager
 def running_mongod(
-    data_dir: Path, port: int | None = None, *, test_commands: bool = False
+    data_dir: Path,
+    port: int | None = None,
+    *,
+    test_commands: bool = False,
+    cache_gb: float = 0.25,
 ) -> Iterator[MongodServer]:
     """Run mongod on `data_dir` (made if absent, kept afterwards) until the block ends.
 
@@ -98,7 +102,9 @@ def running_mongod(
         data_dir: folder of the data and the log; a restart finds its data again, also on
             another port.
         port: TCP port on 127.0.0.1; a free one where None.
-        test_commands: allow `failCommand`, to cause faults in tests.
+        test_commands: for tests: allow `failCommand`, to cause faults, and look for documents
+            that are too old every second.
+        cache_gb: memory for its cache, GB; 0.25 is the least it takes.
 
     Raises:
         StackUnavailableError: mongod is not installed.
@@ -115,13 +121,16 @@ def running_mongod(
         f"--port={chosen}",
         f"--replSet={REPLICA_SET}",
         "--oplogSize=64",
-        "--wiredTigerCacheSizeGB=0.25",
+        f"--wiredTigerCacheSizeGB={cache_gb}",
         "--nounixsocket",
         "--wiredTigerEngineConfigString=log=(prealloc=false,file_max=16MB)",
         "--setParameter=diagnosticDataCollectionEnabled=false",
     ]
     if test_commands:
-        command.append("--setParameter=enableTestCommands=1")
+        command += [
+            "--setParameter=enableTestCommands=1",
+            "--setParameter=ttlMonitorSleepSecs=1",
+        ]
     with running_process(
         "mongod",
         command,

@@ -17,6 +17,7 @@ from conversation_analytics.assets.checks import (
     counted_to_agree,
     daily_checks,
     dead_letters_result,
+    may_expire,
     newest_message,
     plausible_values,
     prices_recompute,
@@ -521,3 +522,23 @@ def test_a_raw_zone_without_messages_is_told(tmp_path: Path) -> None:
     lake = open_store(tmp_path)
     result = newest_message(lake, dt.timedelta(hours=1), dt.datetime.now(dt.UTC))
     assert (result.passed, result.description) == (False, "no message is held")
+
+
+def test_documents_that_are_too_old_are_not_compared(zones: Zones) -> None:
+    zones.store.replace_partition("messages", KEY, [])
+    compared = reconcile(zones.lake, zones.store, KEY, COLLECTIONS)
+    assert [line.split(":")[1] for line in compared.differences()] == [
+        " curated messages = message documents"
+    ]
+    old = reconcile(zones.lake, zones.store, KEY, COLLECTIONS, documents_expire=True)
+    assert old.differences() == []
+
+
+@pytest.mark.parametrize(
+    ("age", "days", "expected"),
+    [(400, 0, False), (28, 30, False), (29, 30, True), (400, 30, True), (0, 1, True)],
+)
+def test_a_day_may_expire_a_day_early(age: int, days: int, expected: bool) -> None:  # noqa: FBT001
+    today = dt.date(2026, 11, 30)
+    key = (today - dt.timedelta(days=age)).isoformat()
+    assert may_expire(key, today, days) is expected

@@ -100,6 +100,22 @@ def test_documents_that_are_lost_are_made_again_alone(made: Settings) -> None:
     assert stale(made) == {DAYS[1]: {"message_documents": "missing"}}
 
 
+def test_documents_of_another_version_are_made_again(
+    made: Settings, instance: dg.DagsterInstance
+) -> None:
+    name = f"category_documents/{DAYS[1]}"
+    documents = open_documents(made)
+    record = documents.get(MADE_FROM, name)
+    assert record is not None
+    assert record["version"] == 2
+    del record["version"]  # as it was written before there were versions: 1
+    documents.replace_partition(MADE_FROM, name, [record])
+    assert stale(made) == {DAYS[1]: {"category_documents": "made by another version"}}
+    run_job(made, "daily", DAYS[1], instance=instance)
+    assert stale(made) == {}
+    documents.close()
+
+
 def test_another_time_zone_makes_every_day_stale(made: Settings, tmp_path: Path) -> None:
     folder = tmp_path / "x"
     zone = settings_in(folder, ANALYTICS_TIMEZONE="Asia/Bangkok", PARQUET_BASE_DIR=str(

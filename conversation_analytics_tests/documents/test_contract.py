@@ -10,15 +10,17 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from conversation_analytics.core import documents as core_documents
 from conversation_analytics.core.documents import ConversationSlice, Document, merge_slice
 from conversation_analytics.core.errors import DocumentError
-from conversation_analytics.documents import collections
+from conversation_analytics.documents import collections, encoding, mongodb, sqlite
 from conversation_analytics.documents.store import (
     DocumentStore,
     MongoConfig,
@@ -52,6 +54,11 @@ def header(user: str = "u1", minutes: int = 0) -> Document:
         "name": "title",
         "created_at": NOON + dt.timedelta(minutes=minutes),
     }
+
+
+def unchecked(spec: collections.CollectionSpec) -> collections.CollectionSpec:
+    """Return it without rules: what is stored here is shorter than real documents."""
+    return replace(spec, rules="")
 
 
 def contents(store: DocumentStore, collection: str) -> list[Document]:
@@ -175,7 +182,7 @@ def test_a_bad_document_never_takes_good_ones_with_it(
 
 
 def test_ids_and_values_with_nul_are_like_any_other(store: DocumentStore) -> None:
-    store.ensure(collections.messages())
+    store.ensure(unchecked(collections.messages()))
     document = {"_id": "a\0b", "user_id": "u\0v"}
     store.replace_partition("messages", "d1", [document, {"_id": "a", "user_id": "u"}])
     assert store.find("messages", {"user_id": "u\0v"}) == [document]
@@ -359,7 +366,7 @@ def test_elements_are_found_by_a_store_that_wrote_nothing(
 ) -> None:
     document = {"_id": "c0", "days": [DAYS[0], DAYS[1]], "messages": []}
     store.replace_partition("conversations", "d1", [document])
-    store.ensure(collections.conversations())
+    store.ensure(unchecked(collections.conversations()))
     store.merge_conversations(
         "conversations", DAYS[1], [ConversationSlice("c1", header(), []),
                                    ConversationSlice("c0", None, [turn("m1")])]
@@ -504,6 +511,70 @@ def test_a_bad_conversation_stays_as_it_was(store: DocumentStore) -> None:
     assert [(one["_id"], one["user_id"]) for one in kept] == [("c1", "u1"), ("c5", "u1")]
 
 
+def large(day: int, count: int, size: int) -> list[Document]:
+    """Turns of a day that take so much together, with text that JSON and BSON write differently."""
+    text = "Zeile\n" * (size // count // 6)
+    return [
+        {**turn(f"m{day}-{n:02}", day * 1440 + n, f"model-{day}"), "answer": text}
+        for n in range(count)
+    ]
+
+
+def test_a_conversation_over_16_mb_keeps_its_beginning_and_tells_of_the_rest(
+    store: DocumentStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As a document of 16 MB, only a hundred times as small; test_mongodb.py has a large one.
+    for module in (core_documents, encoding):
+        monkeypatch.setattr(module, "MAX_TURN_BYTES", 150_000)
+    for module in (mongodb, sqlite):
+        monkeypatch.setattr(module, "MAX_BYTES", 160_000)
+    turns = [large(day, 10, 90_000) for day in range(3)]
+
+    def merge(collection: str, day: int, messages: list[Document]) -> None:
+        piece = ConversationSlice("c1", header() if day == 0 else None, messages)
+        store.merge_conversations(collection, DAYS[day], [piece])
+
+    for day in (0, 1):
+        merge("conversations", day, turns[day])
+    (found,) = contents(store, "conversations")
+    kept = [one["id"] for one in found["messages"]]
+    every = [one["id"] for day in turns for one in day]
+    assert kept == every[: len(kept)]
+    assert 10 < len(kept) < 20
+    assert found["messages_truncated"] is True
+    (left,) = found["truncated_days"]
+    assert (left["day"], left["message_count"]) == (DAYS[1], 20 - len(kept))
+    assert left["first_message_id"] == every[len(kept)]
+    assert found["message_count"] == 20
+
+    merge("conversations", 2, turns[2])  # a later day, of which no turn fits
+    (found,) = contents(store, "conversations")
+    assert [one["id"] for one in found["messages"]] == kept
+    assert found["message_count"] == 30
+    assert found["days"] == list(DAYS)
+    assert found["models"] == ["model-0", "model-1", "model-2"]
+    assert found["last_message_at"] == turns[2][-1]["created_at"]
+    assert [store.count_slice("conversations", day) for day in DAYS] == [(1, 10), (0, 10), (0, 10)]
+
+    for day in (2, 0, 1):  # in any order the same
+        merge("other", day, turns[day])
+    assert contents(store, "other") == [found]
+    piece = ConversationSlice("c1", None, turns[2])
+    again = store.merge_conversations("conversations", DAYS[2], [piece])
+    assert again == ReplaceOutcome(unchanged=1)
+
+    merge("conversations", 1, turns[1][:1])  # what its own day leaves out does not come back
+    (found,) = contents(store, "conversations")
+    assert [one["id"] for one in found["messages"]] == every[:11]
+    merge("conversations", 2, [])
+    (found,) = contents(store, "conversations")
+    assert "messages_truncated" not in found
+    assert found["message_count"] == 11
+    merge("conversations", 1, [])
+    merge("conversations", 0, [])
+    assert contents(store, "conversations")[0]["message_count"] == 0
+
+
 def test_a_conversation_comes_once_a_day(store: DocumentStore) -> None:
     with pytest.raises(DocumentError, match="'c1'"):
         store.merge_conversations(
@@ -518,7 +589,7 @@ def test_ensure_ping_close_and_use_again(store: DocumentStore) -> None:
     store.ping()
     for spec in (
         collections.conversations(),
-        collections.messages(),
+        unchecked(collections.messages()),
         collections.analytics_reports(),
     ):
         store.ensure(spec)
@@ -531,7 +602,7 @@ def test_ensure_ping_close_and_use_again(store: DocumentStore) -> None:
 
 
 def test_fields_that_are_searched_may_hold_anything(store: DocumentStore) -> None:
-    store.ensure(collections.messages())
+    store.ensure(unchecked(collections.messages()))
     documents: Sequence[Document] = [
         {"_id": "1", "user_id": None, "created_at": None, "conversation_id": "x" * 5000},
         {"_id": "2", "user_id": 7, "created_at": NOON},

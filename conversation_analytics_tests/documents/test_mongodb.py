@@ -127,7 +127,10 @@ def stages(plan: Any) -> set[str]:
 @pytest.mark.mongodb
 @pytest.mark.parametrize(("spec", "equals"), QUERIES)
 def test_documented_queries_use_an_index(
-    mongo_store: MongoStore, spec: collections.CollectionSpec, equals: dict[str, Any]
+    mongo_store: MongoStore,
+    database: Database[Document],
+    spec: collections.CollectionSpec,
+    equals: dict[str, Any],
 ) -> None:
     mongo_store.ensure(spec)
     sort: list[tuple[str, Any]] = [] if spec.name == "analytics_reports" else [("created_at", -1)]
@@ -136,7 +139,8 @@ def test_documented_queries_use_an_index(
         if {"user_id", "app_id", "conversation_id", "model_id", "models"} & equals.keys()
         else []
     )
-    plan = mongo_store._cursor(spec.name, equals, by_time, 10).explain()["queryPlanner"]
+    command = mongo_store._find_command(spec.name, equals, by_time, 10)
+    plan = database.command("explain", command)["queryPlanner"]
     used = stages(plan["winningPlan"])
     assert used & {"IXSCAN", "IDHACK"}
     assert "COLLSCAN" not in used
@@ -330,7 +334,38 @@ def test_an_id_that_appears_between_probe_and_insert_is_taken_over(
     mongo_store: MongoStore, database: Database[Document], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database["messages"].insert_one({"_id": "a", "_partition": "other", "_hash": "h"})
-    monkeypatch.setattr(mongo_store, "_ids", lambda *_: set())  # the probe came too early
+    ids = mongo_store._ids
+    probes: list[int] = []
+
+    def too_early(*arguments: Any) -> set[str]:
+        probes.append(1)
+        return set() if len(probes) == 1 else ids(*arguments)
+
+    monkeypatch.setattr(mongo_store, "_ids", too_early)
     outcome = mongo_store.replace_partition("messages", "d1", [{"_id": "a"}, {"_id": "b"}])
     assert outcome == ReplaceOutcome(inserted=1, replaced=1)
     assert mongo_store.count("messages", "d1") == 2
+
+
+@pytest.mark.mongodb
+def test_no_turn_of_a_conversation_over_16_mb_is_lost(mongo_store: MongoStore) -> None:
+    text = "0123456789" * 90_000
+    every = []
+    for day in range(3):
+        turns: list[Document] = [
+            {"id": f"m{day}-{n}", "created_at": NOON + dt.timedelta(days=day, minutes=n),
+             "answer": text}
+            for n in range(10)
+        ]  # fmt: skip
+        piece = ConversationSlice("c", {"user_id": "u"} if day == 0 else None, turns)
+        mongo_store.merge_conversations("conversations", f"d{day}", [piece])
+        documents = [{"_id": one["id"], "conversation_id": "c", "answer": text} for one in turns]
+        mongo_store.replace_partition("messages", f"d{day}", documents)
+        every += [one["id"] for one in turns]
+    conversation = mongo_store.get("conversations", "c")
+    assert conversation is not None
+    assert [one["id"] for one in conversation["messages"]] == every[:17]
+    assert (conversation["messages_truncated"], conversation["message_count"]) == (True, 30)
+    assert [one["message_count"] for one in conversation["truncated_days"]] == [3, 10]
+    found = mongo_store.find("messages", {"conversation_id": "c"})
+    assert [(one["_id"], one["answer"]) for one in found] == [(one, text) for one in every]

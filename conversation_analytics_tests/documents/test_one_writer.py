@@ -16,6 +16,7 @@ import pytest
 from conversation_analytics.core.documents import ConversationSlice, Document
 from conversation_analytics.core.errors import DocumentStoreUnavailableError
 from conversation_analytics.core.partitions import PartitionReplacedError
+from conversation_analytics.documents.mongo_transactions import Publication, Write
 from conversation_analytics.documents.mongodb import MongoStore
 from conversation_analytics.documents.sqlite import SqliteStore
 from conversation_analytics.documents.store import (
@@ -27,6 +28,7 @@ from conversation_analytics.documents.store import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 DAY = "2026-11-22"
@@ -123,6 +125,8 @@ else:
         return commit(self)
     Collection.bulk_write, ClientSession.commit_transaction = bulk_write, commit_transaction
 store = open_store(config)
+if int(stop_at) > 2:
+    store._transaction_bytes = 5_000  # several transactions
 since = store.begin(collection, "2026-11-22")
 try:
     if collection == "messages":
@@ -175,16 +179,16 @@ def test_without_transactions_the_generation_is_compared_before_each_batch(
     for one in (store, other):
         monkeypatch.setattr(one, "_has_transactions", False)
     write(store, "old", None, collection)
-    bulk = store._bulk
+    plainly = Publication._write_plainly
     calls: list[int] = []
 
-    def bulk_and_be_overtaken(*arguments: Any) -> Any:
+    def write_and_be_overtaken(publication: Publication, writes: Sequence[Write]) -> Any:
         calls.append(1)
         if len(calls) == 2:
             write(other, "new", None, collection)
-        return bulk(*arguments)
+        return plainly(publication, writes)
 
-    monkeypatch.setattr(store, "_bulk", bulk_and_be_overtaken)
+    monkeypatch.setattr(Publication, "_write_plainly", write_and_be_overtaken)
     with pytest.raises(PartitionReplacedError):
         write(store, "late", None, collection)
     assert versions(store, collection) == ["new"] * 30

@@ -182,7 +182,8 @@ def test_mongodb_reads_pages_off_the_index(mongo_config: MongoConfig, query: Pag
     store = MongoStore(mongo_config)
     store.ensure(collections.messages())
     for segment in segments(query):
-        plan = store._segment("messages", query, segment).explain()["queryPlanner"]
+        command = store._page_command("messages", query, segment)
+        plan = store._database().command("explain", command)["queryPlanner"]
         used = stages(plan["winningPlan"])
         assert "IXSCAN" in used
         assert used.isdisjoint({"COLLSCAN", "SORT"})
