@@ -65,7 +65,6 @@ from conversation_analytics.documents.encoding import (
     storable_document,
     storable_slice,
 )
-from conversation_analytics.documents.paging import PageQuery, Segment, check_page, read_page
 from conversation_analytics.documents.mongo_snapshots import REPLACEMENTS, read_whole
 from conversation_analytics.documents.mongo_transactions import (
     GENERATIONS,
@@ -78,6 +77,7 @@ from conversation_analytics.documents.mongo_transactions import (
     is_transient,
     transaction_bytes,
 )
+from conversation_analytics.documents.paging import PageQuery, Segment, check_page, read_page
 from conversation_analytics.documents.rules import broken
 from conversation_analytics.documents.store import (
     MongoConfig,

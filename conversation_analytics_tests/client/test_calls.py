@@ -94,7 +94,8 @@ def test_every_call_comes_off_an_index_in_order(indexed: MongoStore, call: Any, 
     name = collection_names(parse_settings({}))[kind]
     for one in (query, replace(query, after=(key, "id"))):
         for segment in segments(one):
-            plan = indexed._segment(name, one, segment).explain()["queryPlanner"]
+            command = indexed._page_command(name, one, segment)
+            plan = indexed._database().command("explain", command)["queryPlanner"]
             used = stages(plan["winningPlan"])
             assert "IXSCAN" in used or used == {"EOF"}, used  # EOF: a text that is null, too
             assert used.isdisjoint({"COLLSCAN", "SORT"}), used

@@ -16,6 +16,7 @@ from conversation_analytics.documents.mongodb import MongoStore
 from conversation_analytics.documents.paging import PageQuery, Segment, read_page, segments
 from conversation_analytics.documents.sqlite import SqliteStore
 from conversation_analytics.documents.store import DocumentStore, MongoConfig, SqliteConfig
+from conversation_analytics_tests.documents.test_contract import unchecked
 from conversation_analytics_tests.documents.test_mongodb import stages
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ DOCUMENTS: list[Document] = [
 
 @pytest.fixture
 def filled(store: DocumentStore) -> DocumentStore:
-    store.ensure(collections.messages())
+    store.ensure(unchecked(collections.messages()))
     store.replace_partition("messages", "2026-11-22", DOCUMENTS)
     return store
 
