@@ -92,12 +92,13 @@ def read_whole(
             with database.client.start_session(causal_consistency=False) as session:
                 return _read_whole(database, collection, session, read, touches)
         except OperationFailure as error:
-            if error.code != _NOT_YET:
+            if error.code not in {_NOT_YET, _TOO_OLD}:
                 raise
         time.sleep(_PAUSE_S)
     raise DocumentStoreUnavailableError(
         f"{collection}: MongoDB has no moment to read from for "
-        f"{_NOT_YET_ATTEMPTS * _PAUSE_S:.0f} s: its indexes have just changed; read again"
+        f"{_NOT_YET_ATTEMPTS * _PAUSE_S:.0f} s: its indexes have just changed, or it keeps none "
+        "(minSnapshotHistoryWindowInSeconds); read again"
     )
 
 
