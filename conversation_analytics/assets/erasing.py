@@ -14,10 +14,11 @@ import datetime as dt
 import json
 import logging
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from conversation_analytics.assets.erasing_day import (
     DayWork,
+    RowIds,
     files_of_day,
     has_files,
     look_at_day,
@@ -49,6 +50,7 @@ from conversation_analytics.assets.lineage import files_inputs_path
 from conversation_analytics.assets.users import days_digest
 from conversation_analytics.core.errors import LakeError
 from conversation_analytics.core.partitions import PartitionReplacedError
+from conversation_analytics.core.source import SourceTable
 from conversation_analytics.core.zones import DAILY, UNDATED
 from conversation_analytics.lake.search import search_lake
 from conversation_analytics.lake.store import Lake
@@ -56,9 +58,6 @@ from conversation_analytics.lake.suppressions import add_suppressions
 from conversation_analytics.lake.user_index import conversation_mark, take_from_index, user_mark
 from conversation_analytics.resources.connections import pseudonyms_of
 from conversation_analytics.settings import Settings
-
-if TYPE_CHECKING:
-    from conversation_analytics.core.source import SourceTable
 
 PROOFS: Final = "erasures/proofs"
 _TRIES: Final = 5
@@ -217,7 +216,7 @@ def _erase_day(work: Erasing, name: str, found: Found, key: str | None, tally: T
         already = 0 if before is None else before["tables"].get(table, {}).get("rows", 0)
         tally.add(tally.rows, table, one["rows"] - already)
     follow = digests_by_input(noted)
-    removed = erase_day_documents(lake, work.documents, work.settings, day, follow, rows)
+    removed = erase_day_documents(lake, work.documents, work.settings, day, follow)
     for collection, count in removed.items():
         tally.add(tally.documents, collection, count)
     work.on_step(f"documents {entry_of(key)}")
@@ -239,10 +238,18 @@ def _rewrite_day(
         before = read_note(lake, name, entry_of(key))
         for schema in outdated(lake, key):
             lake.remove(schema, key)
-        kept = None if before is None else bool(before["kept"])
-        day = look_at_day(lake, work.settings, found.subject, key, rows, kept=kept)
+        kept, known, touched = _known(rows, before)
+        day = look_at_day(
+            lake, work.settings, found.subject, key, known, kept=kept, touched=touched
+        )
         noted = _noted_tables(day, lake, before)
-        write_note(lake, name, entry_of(key), {"kept": day.kept, "tables": noted})
+        told = {
+            "kept": day.kept,
+            "tables": noted,
+            "rows": {str(table): sorted(ids) for table, ids in day.rows.items()},
+            "touched": sorted(day.touched),
+        }
+        write_note(lake, name, entry_of(key), told)
         work.on_step(f"journal {entry_of(key)}")
         try:
             _write_day(work, day, digests_by_input(noted), tally)
@@ -252,6 +259,19 @@ def _rewrite_day(
                 raise
         else:
             return day, noted
+
+
+def _known(
+    rows: RowIds, before: Mapping[str, Any] | None
+) -> tuple[bool | None, RowIds, frozenset[str]]:
+    """Return what an attempt before has noted of a day: some tables lack the rows already."""
+    if before is None:
+        return None, rows, frozenset()
+    known = {
+        table: rows.get(table, frozenset()) | frozenset(before["rows"].get(table, ()))
+        for table in SourceTable
+    }
+    return bool(before["kept"]), known, frozenset(before["touched"])
 
 
 def _noted_tables(

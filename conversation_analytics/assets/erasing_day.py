@@ -8,7 +8,7 @@ by the erasure alone, the record follows, so that nothing is stale afterwards th
 
 import datetime as dt
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -73,6 +73,7 @@ class Rewritten:
         after: without the person.
         sha256: digest of `before`.
         inputs: what it was made of.
+        own: rows of the person; None: all that are gone.
     """
 
     schema: TableSchema
@@ -81,11 +82,12 @@ class Rewritten:
     after: pl.DataFrame
     sha256: str
     inputs: Mapping[str, str]
+    own: int | None = None
 
     @property
     def gone(self) -> int:
         """Rows of the person."""
-        return self.before.height - self.after.height
+        return self.before.height - self.after.height if self.own is None else self.own
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +98,17 @@ class DayWork:
         key: of the day; None: the rows without a time.
         tables: what is stored of it, upstream first, by name.
         kept: whether the aggregates stay as they are.
-        shared: conversations of others in which the person had a turn.
+        rows: ids of the person's rows.
+        touched: conversations that lost a turn.
+        shared: of them, those in which others have turns.
     """
 
     key: str | None
     tables: Mapping[str, Rewritten]
     kept: bool
-    shared: frozenset[str]
+    rows: RowIds
+    touched: frozenset[str] = frozenset()
+    shared: frozenset[str] = frozenset()
 
 
 def look_at_day(
@@ -113,6 +119,7 @@ def look_at_day(
     rows: RowIds,
     *,
     kept: bool | None = None,
+    touched: frozenset[str] = frozenset(),
 ) -> DayWork:
     """Return what is stored of a day, with and without the person; nothing is written.
 
@@ -125,6 +132,7 @@ def look_at_day(
         key: of the day; None: the rows without a time.
         rows: ids of the person's rows in the raw zone of this day.
         kept: whether aggregates stay as they are; None: to be decided.
+        touched: conversations that are known to lose a turn, though it is gone already.
 
     Raises:
         LakeError: a partition cannot be read.
@@ -146,19 +154,20 @@ def look_at_day(
         ):  # fmt: skip
             _drop(stored, schema, column, gone[table])
     if key is None:
-        return DayWork(key, stored, kept=True, shared=frozenset())
-    left, touched = _conversations(stored, gone[SourceTable.MESSAGES])
+        return DayWork(key, stored, kept=True, rows=gone)
+    left, losing = _conversations(stored, gone[SourceTable.MESSAGES])
+    touched |= losing
     for schema, column in ((MESSAGE_LANGUAGE, "id"), (TRANSLATIONS, "message_id")):
         _drop(stored, schema, column, gone[SourceTable.MESSAGES])
     _drop(stored, CATEGORIES, "conversation_id", touched)
-    if stored.get(MESSAGES.name, _NONE).gone:
+    if gone[SourceTable.MESSAGES] and MESSAGES.name in stored:
         _forget_translations(stored, settings)
     if kept is None:
         least = _fewest_others(stored, subject)
         kept = least is None or least >= settings.erasure_min_users
     _partials(stored, settings, subject, touched - left, kept=kept, key=key)
     shared = (touched & left) - subject.conversations
-    return DayWork(key, stored, kept, shared)
+    return DayWork(key, stored, kept, gone, touched, shared)
 
 
 def outdated(lake: Lake, key: str | None) -> list[TableSchema]:
@@ -247,11 +256,10 @@ def _stored(lake: Lake, schema: TableSchema, key: str | None) -> Rewritten | Non
     return Rewritten(schema, since, frame, frame, info.sha256, info.inputs)
 
 
-def _changed(stored: dict[str, Rewritten], schema: TableSchema, after: pl.DataFrame) -> None:
-    one = stored[schema.name]
-    stored[schema.name] = Rewritten(
-        schema, one.since, one.before, schema.conform(after), one.sha256, one.inputs
-    )
+def _changed(
+    stored: dict[str, Rewritten], schema: TableSchema, after: pl.DataFrame, own: int | None = None
+) -> None:
+    stored[schema.name] = replace(stored[schema.name], after=schema.conform(after), own=own)
 
 
 def _drop(
@@ -353,11 +361,11 @@ def _partials(
     if DAILY_PARTIALS.name in stored:
         left = stored[DAILY_PARTIALS.name].after
         frame = _daily_partials(stored, settings, day) if computed else _withheld(left)
-        _changed(stored, DAILY_PARTIALS, frame)
+        _changed(stored, DAILY_PARTIALS, frame, stored[DAILY_PARTIALS.name].gone)
     if CATEGORY_PARTIALS.name in stored:
         left = stored[CATEGORY_PARTIALS.name].after
         frame = _category_partials(stored) if computed else _withheld(left)
-        _changed(stored, CATEGORY_PARTIALS, frame)
+        _changed(stored, CATEGORY_PARTIALS, frame, 0)
     if DAILY_PARTIALS.name not in stored:
         return
     partials = stored[DAILY_PARTIALS.name].after.lazy()
@@ -366,7 +374,7 @@ def _partials(
     )  # fmt: skip
     for schema, report in reports:
         if schema.name in stored:
-            _changed(stored, schema, report(partials, day))
+            _changed(stored, schema, report(partials, day), 0)
 
 
 def _daily_partials(

@@ -38,7 +38,6 @@ def erase_day_documents(
     settings: Settings,
     day: DayWork,
     follow: _Follow,
-    rows: RowIds,
 ) -> dict[str, int]:
     """Replace the documents of a day that has been rewritten in the lake.
 
@@ -50,7 +49,6 @@ def erase_day_documents(
         settings: of this process.
         day: what was made of it.
         follow: by input, the digest it has now by each that it had before.
-        rows: ids of the person's rows.
 
     Returns:
         Documents removed or rewritten, by collection.
@@ -77,7 +75,8 @@ def erase_day_documents(
         if not all(lake.exists(table, day.key) for table in tables):
             return
         outcome = write(since, [lake.read(table, day.key) for table in tables])
-        if changed := outcome.deleted + outcome.replaced:
+        # A report that was computed again is no document of the person.
+        if (changed := outcome.deleted + outcome.replaced) and asset != "report_documents":
             told[collection] = told.get(collection, 0) + changed
         follow_documents(store, asset, key, follow)
 
@@ -112,7 +111,7 @@ def erase_day_documents(
             return store.replace_partition(collection, key, build(frames[0], key), since)
 
         replace(asset, collection, (table,), write)
-    _ledger(store, settings.mongodb_dead_letters_collection, key, rows, told)
+    _ledger(store, settings.mongodb_dead_letters_collection, key, day.rows, told)
     follow_documents(store, f"{prefix}dead_letter_documents", key, follow)
     return told
 
