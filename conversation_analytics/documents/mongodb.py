@@ -733,7 +733,9 @@ class MongoStore:
                     continue
                 options = CodecOptions(document_class=RawBSONDocument)
                 every = database[name].with_options(codec_options=options).find()
-                count = sum(any(one in document.raw for one in wanted) for document in every)
+                # Some are views of memory, in which `in` looks for a single byte.
+                texts_of_all = (bytes(document.raw) for document in every)
+                count = sum(any(one in text for one in wanted) for text in texts_of_all)
                 if count:
                     found[name] = count
         return found

@@ -26,6 +26,9 @@ def test_a_text_is_found_in_any_field_of_any_collection(store: DocumentStore) ->
     store.replace_partition("messages", "a", [hidden, {"_id": "2", "user_id": "u2"}])
     store.replace_partition("topics", "a", [{"_id": 'Zoë "u1"'}])
     store.replace_partition("reports", "a", [{"_id": "3", "user_id": "Zoe"}])
+    large = [{"_id": str(n), "text": f"long {n} " * 2000, "last": "u-large"} for n in range(60)]
+    store.replace_partition("large", "a", large)
+    assert store.holding(["u-large"]) == {"large": 60}
     assert store.holding(['Zoë "u1"', "absent"]) == {"messages": 1, "topics": 1}
     assert store.holding(["u2"]) == {"messages": 1}
     assert store.holding(["absent"]) == {}
