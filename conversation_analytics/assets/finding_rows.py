@@ -1,5 +1,6 @@
 """Where rows of a person are: through the index of users, without reading any other partition."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -47,34 +48,45 @@ class Found:
 
 
 class _Reader:
-    """Raw partitions by what the index has of them, each read once."""
+    """Raw partitions by what the index has of them."""
 
     def __init__(self, lake: Lake, settings: Settings) -> None:
         self._lake = lake
         self._settings = settings
-        self._frames: dict[tuple[str, str | None], pl.DataFrame] = {}
 
     def index_all(self) -> None:
         """Make the index of partitions that were written before there was one."""
         for schema, key in not_indexed(self._lake):
-            add_to_index(self._lake, schema, key, self._owners(schema.name, (schema, key)))
+            add_to_index(self._lake, schema, key, self._owners((schema, key), None))
 
-    def look(self, marks: Iterable[bytes]) -> list[tuple[SourceTable, str | None, pl.DataFrame]]:
-        """Return table, day and `row_owners` of the partitions that may have one of the marks."""
-        found = []
-        for schema, key in places_of(self._lake, marks):
-            name = (schema.name, key)
-            if name not in self._frames:
-                self._frames[name] = self._owners(schema.name, (schema, key))
-            found.append((TABLES_OF[schema.name], key, self._frames[name]))
-        return found
+    def look(
+        self, user: str, conversations: Iterable[str] = ()
+    ) -> list[tuple[SourceTable, str | None, pl.DataFrame]]:
+        """Return table, day and `row_owners` where the user or one of the conversations may be."""
+        talks = sorted(conversations)
+        marks = [user_mark(user), *map(conversation_mark, talks)]
+        spelled = {text for one in (user, *talks) for text in _spellings(one)}
+        return [
+            (TABLES_OF[schema.name], key, self._owners((schema, key), sorted(spelled)))
+            for schema, key in places_of(self._lake, marks)
+        ]
 
-    def _owners(self, name: str, place: Place) -> pl.DataFrame:
+    def _owners(self, place: Place, wanted: list[str] | None) -> pl.DataFrame:
+        """Return the owners of the rows that may hold one of the texts; None: of all rows."""
         lake, settings = self._lake, self._settings
         rows = lake.scan(*place)[0] if lake.exists(*place) else _NOTHING.lazy()
+        if wanted is not None:
+            # Most rows are of others, and taking JSON apart takes long. What is written with
+            # escapes may be spelled in any way: it is taken apart in any case.
+            may_hold = pl.col("payload").str.contains_any([*wanted, "\\u", "\\/"])
+            rows = rows.filter(may_hold)
         contract, more = column_contract(settings), settings.pseudonym_columns
-        names = row_names(contract, TABLES_OF[name], more)
+        names = row_names(contract, TABLES_OF[place[0].name], more)
         return row_owners(rows.select("id", "payload").collect(), names)
+
+
+def _spellings(text: str) -> tuple[str, str]:
+    return json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]
 
 
 def find_rows(lake: Lake, settings: Settings, user: str, known: Iterable[str] = ()) -> Found:
@@ -96,10 +108,10 @@ def find_rows(lake: Lake, settings: Settings, user: str, known: Iterable[str] = 
     reader.index_all()
     own = pl.col("users").list.contains(user)
     theirs = set(known)
-    for table, _, owners in reader.look([user_mark(user)]):
+    for table, _, owners in reader.look(user):
         if table is not SourceTable.FEEDBACKS:
             theirs.update(owners.filter(own)["conversation"].drop_nulls())
-    shown = reader.look([user_mark(user), *map(conversation_mark, theirs)])
+    shown = reader.look(user, theirs)
     whole = frozenset(theirs) - _spoken_in_by_others(shown, own)
     inside = pl.col("conversation").is_in(_values(whole)).fill_null(value=False)
     nobodys = pl.col("users").list.len() == 0
