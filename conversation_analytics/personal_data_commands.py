@@ -114,7 +114,7 @@ def _tell(work: Erasing, proof: dict[str, Any]) -> None:
     from rich.console import Console  # noqa: PLC0415 - import budget
     from rich.table import Table  # noqa: PLC0415
 
-    from conversation_analytics.assets.erasing import PROOFS  # noqa: PLC0415
+    from conversation_analytics.assets.erasing import proof_path  # noqa: PLC0415
 
     table = Table("table or collection", "before", "after")
     for part in ("rows", "documents"):
@@ -138,8 +138,7 @@ def _tell(work: Erasing, proof: dict[str, Any]) -> None:
         click.echo(f"  left in {path}", err=True)
     for name, count in search["documents_holding"].items():
         click.echo(f"  left in {count} documents of {name}", err=True)
-    path = f"{PROOFS}/{proof['erasure']}.json"
-    click.echo(f"proof {work.lake.objects.uri(path)}")
+    click.echo(f"proof {work.lake.objects.uri(proof_path(proof))}")
 
 
 @click.command("export-user")

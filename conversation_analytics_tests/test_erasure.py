@@ -13,9 +13,9 @@ import polars as pl
 import pytest
 
 from conversation_analytics.assets.erasing import (
-    PROOFS,
     carry_out,
     pending,
+    proof_path,
     request_erasure,
     rows_held,
     stored_id,
@@ -28,7 +28,7 @@ from conversation_analytics.core.changes import Cursor
 from conversation_analytics.core.languages import MESSAGE_LANGUAGE
 from conversation_analytics.core.source import SourceTable
 from conversation_analytics.core.tables import TABLES
-from conversation_analytics.core.translation_tables import TRANSLATIONS
+from conversation_analytics.core.translation_tables import TRANSLATION_MEMORY, TRANSLATIONS
 from conversation_analytics.definitions import daily_graph
 from conversation_analytics.lake.store import Lake, PartitionInfo
 from conversation_analytics.materialize import (
@@ -122,8 +122,54 @@ def test_no_byte_of_the_person_is_left_and_nothing_becomes_stale(
     assert stale(settings) == []
     assert user not in json.dumps(proof)
     assert pending(lake) == []
-    name = proof["erasure"]
-    assert json.loads(lake.objects.get(f"{PROOFS}/{name}.json") or b"") == proof
+    assert all(count["after"] == 0 < count["before"] for count in proof["rows"].values())
+    assert {"raw_messages", "messages", "message_language", "categories"} <= proof["rows"].keys()
+    assert json.loads(lake.objects.get(proof_path(proof)) or b"") == proof
+
+
+def test_rows_without_a_time_go_too(made_lake: Path, tmp_path: Path) -> None:
+    folder = copied(made_lake, tmp_path)
+    settings = settings_in(folder)
+    lake = open_lake(settings)
+    undated = lake.read(schemas.UNDATED_MESSAGES, None)
+    user = str(undated["user_id"].drop_nulls()[0])
+    proof = erase(settings, user)
+    assert proof["rows"]["undated_messages"]["before"] == undated.height > 0
+    assert lake.row_count(schemas.UNDATED_MESSAGES, None) == 0
+    assert holding(folder, user) == []
+    with closing(open_documents(settings)) as documents:
+        assert documents.count("messages", "undated") == 0
+        assert documents.count_slice("conversations", "undated") == (0, 0)
+
+
+def test_the_memory_of_translations_forgets_what_nobody_else_said(
+    made_lake: Path, tmp_path: Path
+) -> None:
+    folder = copied(made_lake, tmp_path)
+    settings = settings_in(folder)
+    lake = open_lake(settings)
+    turns = pl.concat(lake.read(schemas.MESSAGES, day) for day in DAYS)
+    rows = pl.concat(lake.read(TRANSLATIONS, day) for day in DAYS).join(
+        turns.select(message_id="id", user="user_id"), on="message_id"
+    )
+    told = rows.filter(pl.col("status") == "translated")
+    user = told.group_by("user").len().drop_nulls().sort("len", "user")["user"][-1]
+    theirs, others = told.filter(pl.col("user") == user), told.filter(pl.col("user") != user)
+    alone = set(theirs["translated"]) - set(others["translated"])
+    before = remembered(lake)
+    assert alone & before
+    erase(settings, user)
+    after = remembered(lake)
+    assert not alone & after
+    assert set(others["translated"]) & before <= after
+    with closing(open_documents(settings)) as documents:
+        held = {one["translated"] for one in documents.find("translations", {})}
+    assert not alone & held
+
+
+def remembered(lake: Lake) -> set[str]:
+    days = lake.keys(TRANSLATION_MEMORY)
+    return set(pl.concat(lake.read(TRANSLATION_MEMORY, day) for day in days)["translated"])
 
 
 def test_aggregates_of_too_few_people_are_computed_again_as_the_chain_would(

@@ -19,6 +19,7 @@ from typing import Any, Final
 from conversation_analytics.assets.erasing_day import (
     DayWork,
     RowIds,
+    Subject,
     files_of_day,
     has_files,
     look_at_day,
@@ -45,7 +46,7 @@ from conversation_analytics.assets.erasing_weeks import (
     erase_users,
     follow_periods,
 )
-from conversation_analytics.assets.finding_rows import TABLES_OF, Found, find_rows
+from conversation_analytics.assets.finding_rows import Found, find_rows
 from conversation_analytics.assets.lineage import files_inputs_path
 from conversation_analytics.assets.users import days_digest
 from conversation_analytics.core.errors import LakeError
@@ -165,11 +166,13 @@ def carry_out(
     follow_periods(work, days, tally)
     erase_users(work, user, str(request["users_were"]), tally)
     work.documents.wipe()
-    proof = _proof(work, name, user, plain, tally, request["attempts"]) | {
+    subject = find_rows(lake, work.settings, user, theirs).subject
+    proof = _proof(work, name, subject, plain, tally) | {
+        "attempts": request["attempts"],
         "begun": begun.isoformat(timespec="seconds"),
         "finished": now().isoformat(timespec="seconds"),
     }
-    lake.objects.put(f"{PROOFS}/{name}.json", (json.dumps(proof, indent=1) + "\n").encode())
+    lake.objects.put(proof_path(proof), (json.dumps(proof, indent=1) + "\n").encode())
     for info in lake.objects.list(f"{PENDING}/{name}"):
         if not info.path.endswith(f"/{REQUEST}.json"):
             lake.objects.delete(info.path)
@@ -328,26 +331,25 @@ def _journal(lake: Lake, name: str) -> dict[str, dict[str, Any]]:
     return found
 
 
+def proof_path(proof: Mapping[str, Any]) -> str:
+    """Return where a proof is stored: one of each erasure, should a person be erased again."""
+    finished = dt.datetime.fromisoformat(proof["finished"])
+    return f"{PROOFS}/{proof['erasure']}/{finished:%Y%m%dT%H%M%SZ}.json"
+
+
 def _proof(
-    work: Erasing, name: str, user: str, plain: str | None, tally: Tally, attempts: int
+    work: Erasing, name: str, subject: Subject, plain: str | None, tally: Tally
 ) -> dict[str, Any]:
-    texts = sorted({user, *([plain] if plain else [])})
-    found = find_rows(work.lake, work.settings, user)
+    texts = sorted({subject.user, *([plain] if plain else [])})
     lake = search_lake(work.lake, texts, f"{PENDING}/{name}/")
     documents = work.documents.holding(texts)
-    left = {
-        schema_name: sum(len(tables.get(table, ())) for tables in found.days.values())
-        for schema_name, table in TABLES_OF.items()
-    }
-    tables = sorted({*tally.rows, *TABLES_OF})
+    left = _rows_left(work, name, subject)
     return {
         "format": 1,
         "erasure": name,
-        "attempts": attempts,
         "rows": {
             table: {"before": tally.rows.get(table, 0), "after": left.get(table, 0)}
-            for table in tables
-            if tally.rows.get(table, 0) or left.get(table, 0)
+            for table in sorted({*tally.rows, *left})
         },
         "documents": {
             one: {"before": count, "after": documents.get(one, 0)}
@@ -361,7 +363,7 @@ def _proof(
         "search": {
             "for": [
                 "the id as stored",
-                *(["the id as given"] if plain not in (None, user) else []),
+                *(["the id as given"] if plain not in (None, subject.user) else []),
             ],
             "objects": lake.objects,
             "bytes": lake.size_bytes,
@@ -370,6 +372,23 @@ def _proof(
             "found": len(lake.holding) + sum(documents.values()),
         },
     }
+
+
+def _rows_left(work: Erasing, name: str, subject: Subject) -> dict[str, int]:
+    """Count the rows that are left of the person in the days that were rewritten, by table."""
+    left: dict[str, int] = {}
+    for info in work.lake.objects.list(f"{PENDING}/{name}"):
+        entry = info.path.rpartition("/")[2].removesuffix(".json")
+        noted = read_note(work.lake, name, entry)
+        if noted is None or "touched" not in noted:
+            continue
+        key = None if entry == entry_of(None) else entry
+        _, rows, touched = _known({}, noted)
+        day = look_at_day(work.lake, work.settings, subject, key, rows, kept=True, touched=touched)
+        for table, one in day.tables.items():
+            if one.gone:
+                left[table] = left.get(table, 0) + one.gone
+    return left
 
 
 def _counts(tally: Tally) -> dict[str, Any]:
