@@ -160,7 +160,9 @@ def carry_out(
         found = find_rows(lake, work.settings, user, request["conversations"])
         if not found.days:
             break
-    days, theirs = _journal(lake, name), frozenset(request["conversations"])
+    journal, theirs = _journal(lake, name), frozenset(request["conversations"])
+    _count_days(journal, tally)
+    days = {key: noted for key, noted in journal.items() if key != entry_of(None)}
     erase_topics(work, name, theirs, days, tally)
     erase_corrections(work, theirs, tally)
     follow_periods(work, days, tally)
@@ -212,12 +214,6 @@ def _erase_day(work: Erasing, name: str, found: Found, key: str | None, tally: T
     if not rows and before is None:
         return  # another person's eight bytes, or turns of others in a shared conversation
     day, noted = _rewrite_day(work, name, found, key, tally)
-    if before is None:
-        tally.days += 1
-        tally.recomputed += not day.kept
-    for table, one in noted.items():
-        already = 0 if before is None else before["tables"].get(table, {}).get("rows", 0)
-        tally.add(tally.rows, table, one["rows"] - already)
     follow = digests_by_input(noted)
     removed = erase_day_documents(lake, work.documents, work.settings, day, follow)
     for collection, count in removed.items():
@@ -320,15 +316,23 @@ def _write_files(work: Erasing, key: str, follow: Mapping[str, Mapping[str, str]
 
 
 def _journal(lake: Lake, name: str) -> dict[str, dict[str, Any]]:
-    """Return what the request has noted of each day, by its key."""
+    """Return what the request has noted of each day, by the name of the note."""
     found: dict[str, dict[str, Any]] = {}
     for info in lake.objects.list(f"{PENDING}/{name}"):
         entry = info.path.rpartition("/")[2].removesuffix(".json")
-        if entry[:1].isdigit():
-            noted = read_note(lake, name, entry)
-            if noted is not None:
-                found[entry] = noted
+        noted = read_note(lake, name, entry)
+        if noted is not None and "touched" in noted:
+            found[entry] = noted
     return found
+
+
+def _count_days(journal: Mapping[str, Mapping[str, Any]], tally: Tally) -> None:
+    """Count what all attempts together took out of the days."""
+    for noted in journal.values():
+        tally.days += 1
+        tally.recomputed += not noted["kept"]
+        for table, one in noted["tables"].items():
+            tally.add(tally.rows, table, one["rows"])
 
 
 def proof_path(proof: Mapping[str, Any]) -> str:
@@ -377,11 +381,7 @@ def _proof(
 def _rows_left(work: Erasing, name: str, subject: Subject) -> dict[str, int]:
     """Count the rows that are left of the person in the days that were rewritten, by table."""
     left: dict[str, int] = {}
-    for info in work.lake.objects.list(f"{PENDING}/{name}"):
-        entry = info.path.rpartition("/")[2].removesuffix(".json")
-        noted = read_note(work.lake, name, entry)
-        if noted is None or "touched" not in noted:
-            continue
+    for entry, noted in _journal(work.lake, name).items():
         key = None if entry == entry_of(None) else entry
         _, rows, touched = _known({}, noted)
         day = look_at_day(work.lake, work.settings, subject, key, rows, kept=True, touched=touched)
