@@ -22,6 +22,7 @@ from conversation_analytics.core.errors import AnalyticsError, SettingsError
 from conversation_analytics.core.windows import days_between
 from conversation_analytics.exports.command import export
 from conversation_analytics.logs import configure_logs
+from conversation_analytics.personal_data_commands import COMMANDS as PERSONAL_DATA_COMMANDS
 from conversation_analytics.settings import Settings, load_settings, unknown_settings
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ def cli() -> None:
 
 
 cli.add_command(export)
+for _command in PERSONAL_DATA_COMMANDS:
+    cli.add_command(_command)
 
 
 def main() -> None:
@@ -164,10 +167,12 @@ def repair(first: dt.date | None, last: dt.date | None, *, dry_run: bool) -> Non
     """
     from conversation_analytics import materialize  # noqa: PLC0415 - import budget
     from conversation_analytics.assets.lineage import days_held  # noqa: PLC0415
+    from conversation_analytics.assets.retention import whole_days  # noqa: PLC0415
     from conversation_analytics.resources.connections import open_lake  # noqa: PLC0415
 
     settings = _settings()
-    keys = _between(days_held(open_lake(settings)), first, last)
+    held = whole_days(settings, _today(settings), days_held(open_lake(settings)))
+    keys = _between(held, first, last)
     days = [dt.date.fromisoformat(key) for key in keys]
     stale = materialize.look_for_stale_days(settings, keys)
     for day in stale:
@@ -226,18 +231,19 @@ def replay(first: dt.date | None, last: dt.date | None) -> None:
     asked of the source. Example: conversation-analytics replay 2026-11-01 2026-11-21
     """
     from conversation_analytics.assets import lineage  # noqa: PLC0415 - import budget
+    from conversation_analytics.assets.retention import whole_days  # noqa: PLC0415
     from conversation_analytics.core import zones  # noqa: PLC0415
     from conversation_analytics.definitions import daily_graph, daily_steps  # noqa: PLC0415
     from conversation_analytics.materialize import runs_of  # noqa: PLC0415
     from conversation_analytics.resources.connections import open_lake  # noqa: PLC0415
 
     settings = _settings()
-    lake = open_lake(settings)
+    lake, today = open_lake(settings), _today(settings)
     tables = [zones.DAILY[table].dead_letters for table in settings.source_tables]
     dead = {
         (table.name, key): rows
         for table in tables
-        for key in _between(lake.keys(table), first, last)
+        for key in _between(whole_days(settings, today, lake.keys(table)), first, last)
         if (rows := lake.row_count(table, key))
     }
     click.echo(f"{sum(dead.values())} dead letters on {len({key for _, key in dead})} days")
@@ -387,9 +393,16 @@ def _check_days(settings: Settings, first: dt.date, last: dt.date) -> None:
 def _run_range(settings: Settings, first: dt.date, last: dt.date) -> None:
     _check_days(settings, first, last)
     from conversation_analytics.assets.lineage import ranges_to_make  # noqa: PLC0415
+    from conversation_analytics.assets.retention import first_whole  # noqa: PLC0415
     from conversation_analytics.definitions import daily_graph  # noqa: PLC0415
     from conversation_analytics.materialize import CORRECTIONS, UNDATED, runs_of  # noqa: PLC0415
 
+    kept = first_whole(settings, _today(settings))
+    if kept is not None and first < kept:
+        raise click.UsageError(
+            f"{first} is older than RETENTION_..._DAYS keep days: {kept} is the first that can be "
+            "made whole; give a later day, or set these to more days"
+        )
     days, every = list(days_between(first, last)), tuple(daily_graph(settings))
     ranges = ranges_to_make({day.isoformat(): every for day in days})
     corrections = [CORRECTIONS] if settings.nocodb_corrections_table else []

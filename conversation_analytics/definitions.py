@@ -20,6 +20,7 @@ from conversation_analytics.assets.languages import language_assets
 from conversation_analytics.assets.lineage import made_from, steps_of
 from conversation_analytics.assets.partitions import DailyChain, daily_chain
 from conversation_analytics.assets.periods import period_assets
+from conversation_analytics.assets.personal_data_jobs import erase_users_job, retention_job
 from conversation_analytics.assets.raw import raw_assets
 from conversation_analytics.assets.reports import report_assets
 from conversation_analytics.assets.results import JOB as RESULTS_JOB
@@ -50,6 +51,7 @@ from conversation_analytics.resources.connections import (
     open_translator,
 )
 from conversation_analytics.schedules.daily_close import daily_close
+from conversation_analytics.schedules.personal_data import finish_erasures, retain
 from conversation_analytics.schedules.refresh_users import refresh_users
 from conversation_analytics.sensors.changed_corrections import changed_corrections
 from conversation_analytics.sensors.finished_reports import finished_reports
@@ -130,6 +132,7 @@ def build_definitions(
         for period, of_period in merged.items()
     }
     of_reports = _webhook(settings, "REPORT")
+    erasures_job, old_days_job = erase_users_job(settings), retention_job(settings)
     definitions = dg.Definitions(
         assets=[
             *assets,
@@ -153,8 +156,15 @@ def build_definitions(
             topics_job,
             corrections_job,
             *results_jobs,
+            erasures_job,
+            old_days_job,
         ],
-        schedules=[daily_close(daily_job, settings), refresh_users(users_job, settings)],
+        schedules=[
+            daily_close(daily_job, settings),
+            refresh_users(users_job, settings),
+            finish_erasures(erasures_job, settings),
+            retain(old_days_job, settings),
+        ],
         sensors=[
             nocodb_changes(daily_job, undated_job, settings),
             repair_stale(

@@ -84,6 +84,14 @@ def _integer(low: int, high: int) -> Parser:
     return parse
 
 
+def _retention(value: str) -> int:
+    # The sensors look at the last 35 days, and at weeks that reach into them.
+    days = int(_integer(0, 36_500)(value))
+    if 0 < days < _SHORTEST_RETENTION:
+        raise _BadValueError
+    return days
+
+
 def _seconds(low: float, high: float) -> Parser:
     def parse(value: str) -> float:
         if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", value) or not low <= float(value) <= high:
@@ -257,6 +265,7 @@ def _optional_path(value: str) -> Path | None:
 
 _LONGEST_TEXT = 255
 _LONGEST_LIST = 2000
+_SHORTEST_RETENTION = 60  # days
 _DISTINCT_IN_KEY = 10  # characters of a key that somebody chose at random
 _REPORTED_ANYWAY = frozenset({"model", "provider", "language", "answer_language"})
 _LONGEST_PATH = 4000
@@ -377,6 +386,20 @@ SETTINGS: tuple[Setting, ...] = (
     _setting(_SOURCE, "SENSOR_MAX_RUNS", "10", "1 to 100",
              "runs the change sensor may start in one look; the rest follows in the next",
              _integer(1, 100)),
+    _setting(_SOURCE, "ERASURE_MIN_USERS", "5", "0 to 1000000",
+             "aggregates of a day stay as they are when somebody is erased, if at least so many "
+             "others were there in each app of theirs; else they are computed again",
+             _integer(0, 10**6)),
+    *(
+        _setting(_SOURCE, f"RETENTION_{zone}_DAYS", "0", "0, or 60 to 36500",
+                 f"{what} of days older than that are removed by `conversation-analytics retain` "
+                 "and each night; 0: kept", _retention)
+        for zone, what in (
+            ("RAW", "rows as served"),
+            ("CURATED", "typed rows, languages, translations, categories, dead letters"),
+            ("DOCUMENTS", "documents of conversations, messages, categories, translations"),
+        )
+    ),
     _setting(_DOCS, "MONGODB_URI", "", "mongodb://... or mongodb+srv://...",
              "MongoDB; empty: documents go to SQLite beside the lake",
              _mongodb_uri, secret=True),
@@ -721,6 +744,7 @@ def _contradictions(settings: Settings) -> list[str]:
             f"TRANSLATOR_CHARACTERS_PER_RUN is less than TRANSLATOR_BATCH_CHARACTERS, {batch}: a "
             "text of that length would wait for ever; raise the one or lower the other"
         )
+    problems += _retention_problems(settings)
     tables = tuple(
         name
         for name in _BY_NAME
@@ -729,6 +753,25 @@ def _contradictions(settings: Settings) -> list[str]:
     problems += _same_twice(settings, tables, "table")
     collections = tuple(name for name in _BY_NAME if name.endswith("_COLLECTION"))
     return problems + _same_twice(settings, collections, "collection")
+
+
+def _retention_problems(settings: Settings) -> list[str]:
+    """Find ages that would bring removed days back, or keep copies of what is gone."""
+    endless = 10**9
+    curated = settings.retention_curated_days or endless
+    problems = []
+    if (settings.retention_documents_days or endless) > curated:
+        problems.append(
+            f"RETENTION_CURATED_DAYS is {curated}, but RETENTION_DOCUMENTS_DAYS keeps documents "
+            "longer: they are copies of the curated zone, give them as many days or fewer"
+        )
+    oldest = max(settings.reread_days, default=0)
+    return problems + [
+        f"REREAD_DAYS reads days of age {oldest} again, which {name} removes: lower the one or "
+        "raise the other"
+        for name in ("RETENTION_RAW_DAYS", "RETENTION_CURATED_DAYS", "RETENTION_DOCUMENTS_DAYS")
+        if 0 < settings.values[name] <= oldest
+    ]
 
 
 def _same_twice(settings: Settings, names: tuple[str, ...], what: str) -> list[str]:

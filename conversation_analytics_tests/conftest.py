@@ -37,6 +37,7 @@ from conversation_analytics.stack.seaweedfs import S3Server, running_seaweedfs, 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 _INSTALL_SECONDS = 1500
 
@@ -94,6 +95,19 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     folder = tmp_path_factory.mktemp("seaweedfs")
     with running_seaweedfs(folder, access_key="test-key", secret_key="test-secret") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def made_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake of three days with every table, its documents and reports: see `erased`."""
+    from conversation_analytics_tests.erased import (  # noqa: PLC0415 - for those who ask
+        make_everything,
+        settings_in,
+    )
+
+    folder = tmp_path_factory.mktemp("made")
+    make_everything(settings_in(folder))
+    return folder
 
 
 @pytest.fixture

@@ -37,6 +37,11 @@ COMMANDS = {
     "replay": "test_cli.py::test_replay_lands_dead_letters_once_the_contract_fits",
     "query": "test_query.py",
     "export": "exports/test_command.py::test_a_table_is_exported_once",
+    "erase-user": "test_personal_data_commands.py::"
+    "test_erase_user_tells_what_it_would_do_then_does_it",
+    "export-user": "test_personal_data_commands.py::"
+    "test_the_export_has_every_row_that_a_plain_scan_finds",
+    "retain": "test_personal_data_commands.py::test_the_command_says_what_it_removes",
 }
 
 
@@ -67,7 +72,7 @@ def test_every_make_target_of_the_readme_is_run_by_a_test_or_by_ci() -> None:
 
 
 def test_every_command_of_the_readme_and_operations_is_run_by_a_test() -> None:
-    named = set(re.findall(r"conversation-analytics ([a-z]+)", README + OPERATIONS))
+    named = set(re.findall(r"conversation-analytics ([a-z]+(?:-[a-z]+)*)", README + OPERATIONS))
     assert named <= set(COMMANDS)
     shown = {name for name, command in cli.commands.items() if not command.hidden}
     assert shown == set(COMMANDS), "a command without a test, or one that is gone"

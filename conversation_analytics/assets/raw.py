@@ -13,12 +13,14 @@ from conversation_analytics.assets.partitions import UNDATED_GROUP, DailyChain, 
 from conversation_analytics.core.landing import GonePolicy, land
 from conversation_analytics.core.partitions import Described, Partitioned
 from conversation_analytics.core.source import Source, SourceTable
+from conversation_analytics.core.suppression import row_names, row_owners
 from conversation_analytics.core.windows import day_window, local_day
 from conversation_analytics.core.zones import DAILY, UNDATED
 from conversation_analytics.io_managers.lake_io import column_schema
 from conversation_analytics.io_managers.retries import retry_if_transient
 from conversation_analytics.lake.store import Lake
-from conversation_analytics.resources.connections import pseudonyms_of
+from conversation_analytics.lake.user_index import add_to_index
+from conversation_analytics.resources.connections import column_contract, pseudonyms_of
 from conversation_analytics.resources.pseudonym_marker import require_one_key
 
 _GROUP = "raw"
@@ -67,6 +69,7 @@ def _daily(chain: DailyChain, table: SourceTable) -> dg.AssetsDefinition:
                 find=partial(source.read_ids, table),
                 held_elsewhere=partial(_held_elsewhere, lake, table, zone),
             )
+            _index(chain, lake, table, key, landing.frame)
             return Described(landing.frame, landing.facts(), origin(chain.settings, key))
 
         return Partitioned(tuple(sorted(context.partition_keys)), read)
@@ -103,6 +106,7 @@ def _undated(chain: DailyChain, table: SourceTable) -> dg.AssetsDefinition:
                     _held_elsewhere, lake, table, chain.settings.analytics_timezone
                 ),
             )
+            _index(chain, lake, table, None, landing.frame)
             return Described(landing.frame, landing.facts())
 
         # The IO manager calls it, once it has noted what it is to replace.
@@ -114,6 +118,17 @@ def _undated(chain: DailyChain, table: SourceTable) -> dg.AssetsDefinition:
 def _require_one_key(chain: DailyChain, lake: Lake) -> None:
     with retry_if_transient():
         require_one_key(lake, pseudonyms_of(chain.settings))
+
+
+def _index(
+    chain: DailyChain, lake: Lake, table: SourceTable, key: str | None, rows: pl.DataFrame
+) -> None:
+    """Note whose rows the partition will hold, so that an erasure need not look for them."""
+    settings = chain.settings
+    names = row_names(column_contract(settings), table, settings.pseudonym_columns)
+    schema = (UNDATED if key is None else DAILY)[table].raw
+    with retry_if_transient():
+        add_to_index(lake, schema, key, row_owners(rows, names))
 
 
 def _policy(chain: DailyChain, table: SourceTable) -> GonePolicy:

@@ -59,30 +59,51 @@ def daily_report_files(chain: DailyChain) -> dg.AssetsDefinition:
         category_partials: Partitioned[pl.DataFrame],
         model_performance: Partitioned[pl.DataFrame],
     ) -> None:
-        from conversation_analytics.reports import conversations, daily  # noqa: PLC0415 - import budget
-
         with _written(context, lake, reads, "daily") as write:
             for key in daily_report:
-                report, partials = daily_report[key], daily_partials[key]
-                talks = partials.filter(pl.col("kind") == "conversations")
-                both = pl.concat([partials, category_partials[key]])
-                labels = dimension_values(both.lazy()).collect()
-                page = daily.daily_html(
-                    report, generated_for=dt.date.fromisoformat(key),
-                    hourly=hourly_turns(partials), models=model_performance[key],
-                    labels=labels, conversations=talks, zone=zone,
-                )  # fmt: skip
                 write(
                     key,
-                    {
-                        "html": page,
-                        "md": daily.daily_markdown(report),
-                        "csv": daily.daily_csv(report),
-                        "conversations.csv": conversations.conversations_csv(talks),
-                    },
-                )
+                    texts_of_day(
+                        key, daily_report[key], daily_partials[key], category_partials[key],
+                        model_performance[key], zone,
+                    ),
+                )  # fmt: skip
 
     return files
+
+
+def texts_of_day(
+    key: str,
+    report: pl.DataFrame,
+    partials: pl.DataFrame,
+    categories: pl.DataFrame,
+    models: pl.DataFrame,
+    zone: str,
+) -> dict[str, str]:
+    """Return the files of a day, by the endings of their names.
+
+    Args:
+        key: of the day.
+        report: its `daily_report`.
+        partials: its `daily_partials`.
+        categories: its `category_partials`.
+        models: its `model_performance`.
+        zone: IANA name of the analytics time zone.
+    """
+    from conversation_analytics.reports import conversations, daily  # noqa: PLC0415 - import budget
+
+    talks = partials.filter(pl.col("kind") == "conversations")
+    labels = dimension_values(pl.concat([partials, categories]).lazy()).collect()
+    page = daily.daily_html(
+        report, generated_for=dt.date.fromisoformat(key), hourly=hourly_turns(partials),
+        models=models, labels=labels, conversations=talks, zone=zone,
+    )  # fmt: skip
+    return {
+        "html": page,
+        "md": daily.daily_markdown(report),
+        "csv": daily.daily_csv(report),
+        "conversations.csv": conversations.conversations_csv(talks),
+    }
 
 
 def period_report_files(

@@ -98,7 +98,7 @@ def translation_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
             LakeTranslationMemory(lake),
             options,
             budget,
-            _personal,
+            personal_spans,
             detect,
         )
 
@@ -132,7 +132,8 @@ def translation_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
     return [translations, documents]
 
 
-def _personal(text: str) -> Iterator[tuple[int, int]]:
+def personal_spans(text: str) -> Iterator[tuple[int, int]]:
+    """Yield where personal data stands in a text that is to be sent."""
     from conversation_analytics.core.personal_data import find  # noqa: PLC0415 - import budget
 
     return ((span.start, span.end) for span in find(text))

@@ -124,7 +124,7 @@ def stale_users(lake: Lake, documents: DocumentStore) -> tuple[StaleAsset, ...]:
     keys = sorted(lake.keys(DAILY_PARTIALS))
     if not keys:
         return ()
-    digest = _digest([(key, lake.stat(DAILY_PARTIALS, key).sha256) for key in keys])
+    digest = days_digest(lake)
     stored: dict[str, StoredPartition | None] = {
         DAILY_PARTIALS.name: StoredPartition(digest, {}),
         **stored_day([table.name for table in _TABLES], lake, documents, None),
@@ -132,6 +132,17 @@ def stale_users(lake: Lake, documents: DocumentStore) -> tuple[StaleAsset, ...]:
         **stored_day([USER_FILES], lake, documents, USERS_PAGE),
     }
     return stale_assets(stored, _GRAPH, {table.name: _MADE_BY for table in _TABLES})
+
+
+def days_digest(lake: Lake) -> str:
+    """Return what users record of the partials of all days, as these are held now.
+
+    Raises:
+        LakeError: partials cannot be read, or are of another version.
+        LakeUnavailableError: the storage does not answer.
+    """
+    keys = sorted(lake.keys(DAILY_PARTIALS))
+    return _digest([(key, lake.stat(DAILY_PARTIALS, key).sha256) for key in keys])
 
 
 def _described(table: pl.DataFrame) -> Described[pl.DataFrame]:

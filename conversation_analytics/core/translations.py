@@ -266,6 +266,27 @@ def _outcomes(
     return pl.DataFrame(rows, schema=_OUTCOMES, orient="row")
 
 
+def memory_keys(
+    texts: pl.DataFrame, memory: pl.DataFrame, characters: int, find: FindSpans | None
+) -> frozenset[str]:
+    """Return the keys under which texts may be remembered.
+
+    Args:
+        texts: of `texts_of`.
+        memory: schema TRANSLATION_MEMORY: its engines, models and targets are tried.
+        characters: longest text that the engine takes.
+        find: as of `Road`.
+    """
+    engines = memory.select("engine", "model", "target").unique().rows()
+    return frozenset(
+        memory_key(piece.masked.render(), source, target, engine or "", model or "")
+        for text, source in texts.select("text", "source").unique().iter_rows()
+        for piece in cut(mask(normalise(text), find), characters)
+        if piece.masked.has_words
+        for engine, model, target in engines
+    )
+
+
 def _text(text: str, source: str, road: Road) -> _Text:
     translator, limits = road.translator, road.translator.limits
     pieces = tuple(cut(mask(normalise(text), road.find), limits.characters))

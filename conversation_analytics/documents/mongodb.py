@@ -676,6 +676,39 @@ class MongoStore:
             "projection": dict.fromkeys(query.without, 0),
         }
 
+    # Erasure ----------------------------------------------------------------------------------
+
+    def discard(self, collection: str, ids: Sequence[str]) -> int:
+        """See `DocumentStore.discard`."""
+        with self._errors(collection):
+            target = self._collection(collection)
+            size = self._config.batch_size
+            return sum(
+                target.delete_many({"_id": {"$in": list(ids[at : at + size])}}).deleted_count
+                for at in range(0, len(ids), size)
+            )
+
+    def holding(self, texts: Sequence[str]) -> dict[str, int]:
+        """See `DocumentStore.holding`: the encoded documents are searched, text is UTF-8 there."""
+        wanted = [text.encode("utf-8", "surrogatepass") for text in texts]
+        found: dict[str, int] = {}
+        with self._errors("search"):
+            database = self._database()
+            for name in database.list_collection_names(filter={"type": "collection"}):
+                if name.startswith("system."):
+                    continue
+                options = CodecOptions(document_class=RawBSONDocument)
+                every = database[name].with_options(codec_options=options).find()
+                # Some are views of memory, in which `in` looks for a single byte.
+                texts_of_all = (bytes(document.raw) for document in every)
+                count = sum(any(one in text for one in wanted) for text in texts_of_all)
+                if count:
+                    found[name] = count
+        return found
+
+    def wipe(self) -> None:
+        """See `DocumentStore.wipe`: the server's files are its own, this does nothing."""
+
     # The store itself -------------------------------------------------------------------------
 
     def ping(self) -> None:

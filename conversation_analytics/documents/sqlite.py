@@ -626,6 +626,46 @@ class SqliteStore:
         by = f"id {order}" if tied else f"{field} {order}, id {order}"
         return f"{sql} ORDER BY {by}", values
 
+    # Erasure ----------------------------------------------------------------------------------
+
+    def discard(self, collection: str, ids: Sequence[str]) -> int:
+        """See `DocumentStore.discard`."""
+        with self._writing(f"{collection}, removal") as connection:
+            table = self._table(collection)
+            there = [
+                identifier
+                for marks, chunk in _chunks(one for one in ids if _encodable(one))
+                for (identifier,) in connection.execute(
+                    f"SELECT id FROM {table} WHERE id IN {marks}", chunk
+                )
+            ]
+            self._delete(connection, collection, there)
+        return len(there)
+
+    def holding(self, texts: Sequence[str]) -> dict[str, int]:
+        """See `DocumentStore.holding`."""
+        wanted = [(text, json_text(text)[1:-1]) for text in texts if _encodable(text)]
+        found: dict[str, int] = {}
+        with self._reading("search") as connection:
+            tables = connection.execute(
+                "SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE 'documents %'"
+            ).fetchall()
+            for (table,) in tables:
+                for identifier, partition, body in connection.execute(
+                    f'SELECT id, partition, body FROM "{table}"'
+                ):
+                    text = f"{identifier}\0{partition or ''}"
+                    if any(one in text or inside in body for one, inside in wanted):
+                        name = table.removeprefix("documents ")
+                        found[name] = found.get(name, 0) + 1
+        return found
+
+    def wipe(self) -> None:
+        """See `DocumentStore.wipe`: the file is written anew, and its log cut to nothing."""
+        with self._reading("wipe") as connection:
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
     # The store itself -------------------------------------------------------------------------
 
     def ping(self) -> None:

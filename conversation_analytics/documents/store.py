@@ -131,6 +131,19 @@ class DocumentStore(Protocol):
         the fields of `equals`, the sort field and `_id`, the store may scan and sort.
         """
 
+    def discard(self, collection: str, ids: Sequence[str]) -> int:
+        """Remove documents by id, whatever partition they are of; return how many there were."""
+
+    def holding(self, texts: Sequence[str]) -> dict[str, int]:
+        """Return how many documents hold one of the texts in any field, by collection.
+
+        Every collection of the database is read whole, those of other programs too. Collections
+        without such a document are not in it.
+        """
+
+    def wipe(self) -> None:
+        """Overwrite what removed documents leave in the store's files, where that is possible."""
+
     def ping(self) -> None:
         """Return if the store answers."""
 

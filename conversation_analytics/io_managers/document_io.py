@@ -32,6 +32,18 @@ def stored_documents(store: DocumentStore, asset: str, key: str) -> StoredPartit
     return StoredPartition(None, document["inputs"], outdated=outdated)
 
 
+def record_inputs(
+    store: DocumentStore, asset: str, key: str, inputs: Mapping[str, str] | None
+) -> None:
+    """Record what partition `key` of a document asset was made of; None: that it is not made."""
+    name = _name(asset, key)
+    told = {
+        "_id": name, "asset": asset, "partition": key, "version": document_version(asset),
+        "inputs": inputs,
+    }  # fmt: skip
+    store.replace_partition(MADE_FROM, name, [] if inputs is None else [told])
+
+
 def _name(asset: str, key: str) -> str:
     return f"{asset}/{key}"
 
@@ -98,21 +110,9 @@ class DocumentIOManager(dg.IOManager):
             outcome = self._store.replace_partition(collection, target, value, since)
         asset = context.asset_key.path[-1]
         partition = key if context.has_asset_partitions else None
-        name = _name(asset, key)
         # After the documents: a run that dies in between is made again, not taken for done.
-        self._store.replace_partition(
-            MADE_FROM,
-            name,
-            [
-                {
-                    "_id": name,
-                    "asset": asset,
-                    "partition": key,
-                    "version": document_version(asset),
-                    "inputs": self._reads.inputs(attempt_of(context.step_context), partition),
-                }
-            ],
-        )
+        made_of = self._reads.inputs(attempt_of(context.step_context), partition)
+        record_inputs(self._store, asset, key, made_of)
         self._on_partition(asset, partition)
         return {
             "documents": len(value),

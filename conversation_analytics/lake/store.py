@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from conversation_analytics.core.schemas import TableSchema
+    from conversation_analytics.lake.objects import ObjectInfo
 
 PartitionBy = Literal["day", "date"]
 
@@ -237,6 +238,43 @@ class Lake:
             self._folder(schema, key), "all parts of one write", str(mixed)
         ) from mixed
 
+    def remove(self, schema: TableSchema, key: str | None) -> int:
+        """Remove a partition with all its objects, leftovers too; return their bytes.
+
+        The first object goes first: from then on the partition is missing, and who writes what
+        was made of it begins again.
+
+        Raises:
+            LakeError: the key is no date, or the storage refuses.
+            LakeUnavailableError: the storage does not answer.
+        """
+        found = self._objects_of(schema, key)
+        for info in found:
+            self.objects.delete(info.path)
+        return sum(info.size for info in found)
+
+    def tidy(self, schema: TableSchema, key: str | None) -> None:
+        """Remove the objects that other generations of a partition left in its folder.
+
+        Raises:
+            LakeError: the partition is missing or torn, or the storage refuses.
+            LakeUnavailableError: the storage does not answer.
+        """
+        found = self._objects_of(schema, key)
+        if len(found) <= 1:
+            return
+        path = _part_path(self._folder(schema, key), 0)
+        version = self.objects.version(path)
+        stat = self.stat(schema, key)
+        own = {_part_path(self._folder(schema, key), n, stat.sha256) for n in range(stat.parts)}
+        leftovers = [info.path for info in found if info.path not in own]
+        if leftovers and version is not None:
+            self.objects.delete_while(leftovers, path, version)
+
+    def size_bytes(self, schema: TableSchema, key: str | None) -> int:
+        """Return the bytes of all objects of a partition, leftovers too; errors as `remove`."""
+        return sum(info.size for info in self._objects_of(schema, key))
+
     def exists(self, schema: TableSchema, key: str | None) -> bool:
         """Say whether the partition has been written."""
         return self.objects.size(_part_path(self._folder(schema, key), 0)) is not None
@@ -351,6 +389,15 @@ class Lake:
             "compression": self.options.compression,
             "row_group_size": str(self.options.row_group_size),
         }
+
+    def _objects_of(self, schema: TableSchema, key: str | None) -> list[ObjectInfo]:
+        folder = self._folder(schema, key)
+        return [
+            info
+            for info in self.objects.list(folder)
+            if info.path.rpartition("/")[0] == folder
+            and _PARTITION_PATH.fullmatch(info.path.removeprefix(f"{folder}/"))
+        ]
 
     def _replace(self, folder: str, encoded: EncodedPartition, since: Generation) -> bool:
         """Make the folder hold exactly `encoded`; say if anything had to be done."""

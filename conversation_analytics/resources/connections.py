@@ -32,8 +32,20 @@ if TYPE_CHECKING:
 def open_source(settings: Settings) -> Source:
     """Return the configured source; nothing is asked of it yet.
 
-    With PSEUDONYM_KEY its rows hold pseudonyms: whatever stores rows has to take them from here.
+    With PSEUDONYM_KEY its rows hold pseudonyms, and rows of users who were erased are not among
+    them: whatever stores rows has to take them from here.
     """
+    from conversation_analytics.resources.suppressed_source import (  # noqa: PLC0415
+        SuppressedSource,
+    )
+
+    return SuppressedSource(
+        _open_unsuppressed(settings), open_lake(settings), column_contract(settings),
+        settings.pseudonym_key, settings.pseudonym_columns,
+    )  # fmt: skip
+
+
+def _open_unsuppressed(settings: Settings) -> Source:
     plain = open_nocodb(settings) if settings.source_kind == "nocodb" else _open_sample(settings)
     pseudonyms = pseudonyms_of(settings)
     if pseudonyms is None:

@@ -11,6 +11,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
     UnresolvedAssetJobDefinition,
 )
 
+from conversation_analytics.assets.retention import first_whole
 from conversation_analytics.core.changes import (
     Cursor,
     SeenRow,
@@ -51,13 +52,16 @@ def _look(
     settled_before = now - dt.timedelta(seconds=settings.sensor_settle)
     shown, different, same = [], set[SeenRow](), set[SeenRow]()
     ahead = 0
+    today = local_day(now, settings.analytics_timezone)
+    # Older days are removed by age: a row of theirs that moves is not asked for again.
+    first_day = max(settings.analytics_start_date, first_whole(settings, today) or dt.date.min)
     for table in settings.source_tables:
         held = partial(held_rows.rows, lake, table)
         listed = source.changes_since(table, cursor.watermark - lag)
         found = suspects(
             table, listed, held,
             same=cursor.same, zone=settings.analytics_timezone,
-            first_day=settings.analytics_start_date, settled_before=settled_before, now=now,
+            first_day=first_day, settled_before=settled_before, now=now,
         )  # fmt: skip
         doubtful = {row.name: row for row in found.doubtful}
         if table is SourceTable.MESSAGES:

@@ -1,0 +1,395 @@
+"""Erasing a person: from the request, which outlives a kill, to the proof.
+
+1. The person is put on the suppression list: from now on no read brings rows of them.
+2. The request is noted in `erasures/pending/` with the id as the lake has it, as the lake itself
+   has until the end: so whoever comes next can finish it without being told the id again.
+3. The index names the raw partitions; each day that has rows is rewritten, then its documents.
+   What each partition was and is goes into the journal of the request first: after a kill, what
+   was made of it still follows. The day leaves the index last.
+4. Topics, weeks and months, and users follow.
+5. Every object and every document is searched; the proof is stored, the request removed.
+"""
+
+import datetime as dt
+import json
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from conversation_analytics.assets.erasing_day import (
+    DayWork,
+    RowIds,
+    Subject,
+    files_of_day,
+    has_files,
+    look_at_day,
+    outdated,
+    recorded,
+)
+from conversation_analytics.assets.erasing_documents import erase_day_documents
+from conversation_analytics.assets.erasing_notes import (
+    PENDING,
+    REQUEST,
+    Erasing,
+    Tally,
+    digests_by_input,
+    entry_of,
+    follow_file,
+    note_path,
+    read_note,
+    write_note,
+    write_partition,
+)
+from conversation_analytics.assets.erasing_weeks import (
+    erase_corrections,
+    erase_topics,
+    erase_users,
+    follow_periods,
+)
+from conversation_analytics.assets.finding_rows import Found, find_rows
+from conversation_analytics.assets.lineage import files_inputs_path
+from conversation_analytics.assets.users import days_digest
+from conversation_analytics.core.errors import LakeError
+from conversation_analytics.core.partitions import PartitionReplacedError
+from conversation_analytics.core.source import SourceTable
+from conversation_analytics.core.zones import DAILY, UNDATED
+from conversation_analytics.lake.search import search_lake
+from conversation_analytics.lake.store import Lake
+from conversation_analytics.lake.suppressions import add_suppressions
+from conversation_analytics.lake.user_index import conversation_mark, take_from_index, user_mark
+from conversation_analytics.resources.connections import pseudonyms_of
+from conversation_analytics.settings import Settings
+
+PROOFS: Final = "erasures/proofs"
+_TRIES: Final = 5
+_ROUNDS: Final = 3
+_logger = logging.getLogger("conversation_analytics.erasure")
+
+
+def stored_id(settings: Settings, user_id: str) -> str:
+    """Return what the lake calls a user: with PSEUDONYM_KEY their pseudonym."""
+    pseudonyms = pseudonyms_of(settings)
+    return user_id if pseudonyms is None else pseudonyms.pseudonym(user_id)
+
+
+def request_erasure(work: Erasing, user_id: str) -> str:
+    """Put a user on the suppression list, and note that they are to be erased.
+
+    Args:
+        work: where.
+        user_id: as the source has it.
+
+    Returns:
+        The name of the request: a digest that is the same for the same user.
+
+    Raises:
+        AnalyticsError: a storage refuses or does not answer.
+    """
+    lake, key = work.lake, work.settings.pseudonym_key
+    user = stored_id(work.settings, user_id)
+    held = add_suppressions(lake, key, lambda one: one.with_user(user))
+    name = held.user(user)
+    if read_note(lake, name, REQUEST) is None:
+        write_note(lake, name, REQUEST, {
+            "user": user, "conversations": [], "users_were": days_digest(lake),
+            "attempts": 0, "tally": {},
+        })  # fmt: skip
+    return name
+
+
+def pending(lake: Lake) -> list[str]:
+    """Return the names of the requests that are not done."""
+    found = lake.objects.list(PENDING)
+    return [info.path.split("/")[2] for info in found if info.path.endswith(f"/{REQUEST}.json")]
+
+
+def rows_held(work: Erasing, user: str) -> tuple[int, dict[str, int]]:
+    """Return on how many days there are rows of a user, and how many in each table.
+
+    Args:
+        work: where.
+        user: as the lake has it.
+
+    Raises:
+        AnalyticsError: a storage refuses or does not answer.
+    """
+    found = find_rows(work.lake, work.settings, user)
+    rows: dict[str, int] = {}
+    for key, ids in found.days.items():
+        day = look_at_day(work.lake, work.settings, found.subject, key, ids, kept=True)
+        for table, one in day.tables.items():
+            if one.gone:
+                rows[table] = rows.get(table, 0) + one.gone
+    return len(found.days), rows
+
+
+def carry_out(
+    work: Erasing, name: str, now: Callable[[], dt.datetime], plain: str | None = None
+) -> dict[str, Any]:
+    """Do what a request asks for, or what is left of it; return the proof.
+
+    Args:
+        work: where.
+        name: of the request.
+        now: the time, for the proof.
+        plain: the id as the source has it, which is searched for, too; None: not known.
+
+    Raises:
+        AnalyticsError: a storage refuses or does not answer; the same again goes on from there.
+        LakeError: there is no such request.
+    """
+    lake = work.lake
+    request = read_note(lake, name, REQUEST)
+    if request is None:
+        raise LakeError(f"no erasure {name} is asked for: ask with `conversation-analytics "
+                        "erase-user`")  # fmt: skip
+    begun = now()
+    tally = Tally(**request["tally"])
+    request["attempts"] += 1
+    user = request["user"]
+    found = find_rows(lake, work.settings, user, request["conversations"])
+    for _ in range(_ROUNDS):
+        request["conversations"] = sorted({*request["conversations"], *found.conversations})
+        write_note(lake, name, REQUEST, request)
+        _suppress(work, found)
+        for key in sorted(found.days.keys() | found.keys, key=lambda one: one or ""):
+            _erase_day(work, name, found, key, tally)
+            request["tally"] = _counts(tally)
+            write_note(lake, name, REQUEST, request)
+        # A read that was under way when the erasure began may have stored rows since.
+        found = find_rows(lake, work.settings, user, request["conversations"])
+        if not found.days:
+            break
+    journal, theirs = _journal(lake, name), frozenset(request["conversations"])
+    _count_days(journal, tally)
+    days = {key: noted for key, noted in journal.items() if key != entry_of(None)}
+    erase_topics(work, name, theirs, days, tally)
+    erase_corrections(work, theirs, tally)
+    follow_periods(work, days, tally)
+    erase_users(work, user, str(request["users_were"]), tally)
+    work.documents.wipe()
+    subject = find_rows(lake, work.settings, user, theirs).subject
+    proof = _proof(work, name, subject, plain, tally) | {
+        "attempts": request["attempts"],
+        "begun": begun.isoformat(timespec="seconds"),
+        "finished": now().isoformat(timespec="seconds"),
+    }
+    lake.objects.put(proof_path(proof), (json.dumps(proof, indent=1) + "\n").encode())
+    for info in lake.objects.list(f"{PENDING}/{name}"):
+        if not info.path.endswith(f"/{REQUEST}.json"):
+            lake.objects.delete(info.path)
+    lake.objects.delete(note_path(name, REQUEST))
+    _logger.info(
+        "erased request=%s days=%d partitions=%d rows=%d documents=%d touched_bytes=%d "
+        "written_bytes=%d found_after=%d",
+        name, tally.days, tally.partitions, sum(tally.rows.values()),
+        sum(tally.documents.values()), tally.touched_bytes, tally.written_bytes,
+        proof["search"]["found"],
+    )  # fmt: skip
+    return proof
+
+
+def _suppress(work: Erasing, found: Found) -> None:
+    key = work.settings.pseudonym_key
+    rows: dict[SourceTable, frozenset[str]] = {}
+    for tables in found.days.values():
+        for table, ids in tables.items():
+            rows[table] = rows.get(table, frozenset()) | ids
+    held = add_suppressions(
+        work.lake, key, lambda one: one.with_conversations(found.subject.conversations)
+    )
+    for table, ids in rows.items():
+        if not held.left_out(table, ids).all():
+            add_suppressions(
+                work.lake,
+                key,
+                lambda one, t=table, i=ids: one.with_rows(t, i),  # type: ignore[misc]
+            )
+    work.on_step("suppressed")
+
+
+def _erase_day(work: Erasing, name: str, found: Found, key: str | None, tally: Tally) -> None:
+    lake, rows = work.lake, found.days.get(key, {})
+    before = read_note(lake, name, entry_of(key))
+    if not rows and before is None:
+        return  # another person's eight bytes, or turns of others in a shared conversation
+    day, noted = _rewrite_day(work, name, found, key, tally)
+    follow = digests_by_input(noted)
+    removed = erase_day_documents(lake, work.documents, work.settings, day, follow)
+    for collection, count in removed.items():
+        tally.add(tally.documents, collection, count)
+    work.on_step(f"documents {entry_of(key)}")
+    if key is not None and has_files(lake, key):
+        _write_files(work, key, follow)
+    gone = [user_mark(found.subject.user), *map(conversation_mark, found.subject.conversations)]
+    for zone in (UNDATED if key is None else DAILY).values():
+        take_from_index(lake, zone.raw, key, gone)
+    work.on_step(f"index {entry_of(key)}")
+
+
+def _rewrite_day(
+    work: Erasing, name: str, found: Found, key: str | None, tally: Tally
+) -> tuple[DayWork, dict[str, dict[str, Any]]]:
+    """Rewrite the partitions of a day; begin again where another run was faster."""
+    lake, rows = work.lake, found.days.get(key, {})
+    tries = 0
+    while True:
+        before = read_note(lake, name, entry_of(key))
+        for schema in outdated(lake, key):
+            lake.remove(schema, key)
+        kept, known, touched = _known(rows, before)
+        day = look_at_day(
+            lake, work.settings, found.subject, key, known, kept=kept, touched=touched
+        )
+        noted = _noted_tables(day, lake, before)
+        told = {
+            "kept": day.kept,
+            "tables": noted,
+            "rows": {str(table): sorted(ids) for table, ids in day.rows.items()},
+            "touched": sorted(day.touched),
+        }
+        write_note(lake, name, entry_of(key), told)
+        work.on_step(f"journal {entry_of(key)}")
+        try:
+            _write_day(work, day, digests_by_input(noted), tally)
+        except PartitionReplacedError:
+            tries += 1
+            if tries == _TRIES:
+                raise
+        else:
+            return day, noted
+
+
+def _known(
+    rows: RowIds, before: Mapping[str, Any] | None
+) -> tuple[bool | None, RowIds, frozenset[str]]:
+    """Return what an attempt before has noted of a day: some tables lack the rows already."""
+    if before is None:
+        return None, rows, frozenset()
+    known = {
+        table: rows.get(table, frozenset()) | frozenset(before["rows"].get(table, ()))
+        for table in SourceTable
+    }
+    return bool(before["kept"]), known, frozenset(before["touched"])
+
+
+def _noted_tables(
+    day: DayWork, lake: Lake, before: Mapping[str, Any] | None
+) -> dict[str, dict[str, Any]]:
+    held = {} if before is None else before["tables"]
+    return {
+        table: {
+            "was": sorted({*held.get(table, {}).get("was", ()), one.sha256}),
+            "now": lake.digest(one.schema, one.after) if one.gone or not day.kept else one.sha256,
+            "rows": max(held.get(table, {}).get("rows", 0), one.gone),
+        }
+        for table, one in day.tables.items()
+    }
+
+
+def _write_day(
+    work: Erasing, day: DayWork, follow: Mapping[str, Mapping[str, str]], tally: Tally
+) -> None:
+    for one in day.tables.values():
+        inputs = recorded(one, follow, work.settings, day)
+        if one.after.equals(one.before) and inputs == dict(one.inputs):
+            # Leftovers of other generations go, too: they may hold what the partition does not.
+            work.lake.tidy(one.schema, day.key)
+            continue
+        write_partition(work, one, day.key, inputs, tally)
+
+
+def _write_files(work: Erasing, key: str, follow: Mapping[str, Mapping[str, str]]) -> None:
+    """Render the files of a day again: they list conversations."""
+    lake = work.lake
+    texts = files_of_day(lake, key, work.settings.analytics_timezone.key)
+    path = files_inputs_path("daily", key)
+    if texts is None:  # `repair` makes them once the tables are there
+        for info in lake.objects.list("reports/daily"):
+            if info.path.startswith(f"reports/daily/{key}."):
+                lake.objects.delete(info.path)
+        return
+    for ending, text in texts.items():
+        lake.put_report(f"daily/{key}.{ending}", text.encode())
+    follow_file(lake, path, follow)
+    work.on_step(f"files {key}")
+
+
+def _journal(lake: Lake, name: str) -> dict[str, dict[str, Any]]:
+    """Return what the request has noted of each day, by the name of the note."""
+    found: dict[str, dict[str, Any]] = {}
+    for info in lake.objects.list(f"{PENDING}/{name}"):
+        entry = info.path.rpartition("/")[2].removesuffix(".json")
+        noted = read_note(lake, name, entry)
+        if noted is not None and "touched" in noted:
+            found[entry] = noted
+    return found
+
+
+def _count_days(journal: Mapping[str, Mapping[str, Any]], tally: Tally) -> None:
+    """Count what all attempts together took out of the days."""
+    for noted in journal.values():
+        tally.days += 1
+        tally.recomputed += not noted["kept"]
+        for table, one in noted["tables"].items():
+            tally.add(tally.rows, table, one["rows"])
+
+
+def proof_path(proof: Mapping[str, Any]) -> str:
+    """Return where a proof is stored: one of each erasure, should a person be erased again."""
+    finished = dt.datetime.fromisoformat(proof["finished"])
+    return f"{PROOFS}/{proof['erasure']}/{finished:%Y%m%dT%H%M%SZ}.json"
+
+
+def _proof(
+    work: Erasing, name: str, subject: Subject, plain: str | None, tally: Tally
+) -> dict[str, Any]:
+    texts = sorted({subject.user, *([plain] if plain else [])})
+    lake = search_lake(work.lake, texts, f"{PENDING}/{name}/")
+    documents = work.documents.holding(texts)
+    left = _rows_left(work, name, subject)
+    return {
+        "format": 1,
+        "erasure": name,
+        "rows": {
+            table: {"before": tally.rows.get(table, 0), "after": left.get(table, 0)}
+            for table in sorted({*tally.rows, *left})
+        },
+        "documents": {
+            one: {"before": count, "after": documents.get(one, 0)}
+            for one, count in sorted(tally.documents.items())
+        },
+        "days": tally.days,
+        "days_recomputed": tally.recomputed,
+        "partitions_rewritten": tally.partitions,
+        "bytes_touched": tally.touched_bytes,
+        "bytes_written": tally.written_bytes,
+        "search": {
+            "for": [
+                "the id as stored",
+                *(["the id as given"] if plain not in (None, subject.user) else []),
+            ],
+            "objects": lake.objects,
+            "bytes": lake.size_bytes,
+            "objects_holding": list(lake.holding),
+            "documents_holding": documents,
+            "found": len(lake.holding) + sum(documents.values()),
+        },
+    }
+
+
+def _rows_left(work: Erasing, name: str, subject: Subject) -> dict[str, int]:
+    """Count the rows that are left of the person in the days that were rewritten, by table."""
+    left: dict[str, int] = {}
+    for entry, noted in _journal(work.lake, name).items():
+        key = None if entry == entry_of(None) else entry
+        _, rows, touched = _known({}, noted)
+        day = look_at_day(work.lake, work.settings, subject, key, rows, kept=True, touched=touched)
+        for table, one in day.tables.items():
+            if one.gone:
+                left[table] = left.get(table, 0) + one.gone
+    return left
+
+
+def _counts(tally: Tally) -> dict[str, Any]:
+    return {name: getattr(tally, name) for name in Tally.__dataclass_fields__}

@@ -1,0 +1,234 @@
+"""What follows the erased days: topics of weeks, weeks and months, corrections, users."""
+
+import datetime as dt
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from conversation_analytics.assets.day_partials import input_name
+from conversation_analytics.assets.erasing_day import Rewritten
+from conversation_analytics.assets.erasing_documents import follow_documents
+from conversation_analytics.assets.erasing_notes import (
+    Erasing,
+    Tally,
+    digests_by_input,
+    follow_file,
+    followed,
+    read_note,
+    write_note,
+    write_partition,
+)
+from conversation_analytics.assets.lineage import FILES, USER_FILES, USERS_PAGE, files_inputs_path
+from conversation_analytics.assets.users import USERS, days_digest
+from conversation_analytics.core.cohorts import USER_COHORTS, USER_GROWTH
+from conversation_analytics.core.corrections import CORRECTIONS
+from conversation_analytics.core.errors import OutdatedPartitionError
+from conversation_analytics.core.period_report import PERIOD_REPORTS
+from conversation_analytics.core.periods import NAMES, Period
+from conversation_analytics.core.schemas import (
+    CATEGORY_PARTIALS,
+    DAILY_PARTIALS,
+    MESSAGES,
+    TableSchema,
+)
+from conversation_analytics.core.topic_tables import CONVERSATION_TOPICS, TOPICS
+from conversation_analytics.core.user_analytics import USER_ANALYTICS
+from conversation_analytics.lake.store import Lake
+
+
+def erase_topics(
+    work: Erasing,
+    name: str,
+    theirs: frozenset[str],
+    days: Mapping[str, Mapping[str, Any]],
+    tally: Tally,
+) -> None:
+    """Take conversations out of the topics of weeks, and topics that nobody else spoke of."""
+    lake = work.lake
+    touched = {Period.WEEK.start_of(dt.date.fromisoformat(day)).isoformat() for day in days}
+    follow: dict[str, dict[str, str]] = {
+        input_name(MESSAGES, day): digests_by_input(noted["tables"]).get(MESSAGES.name, {})
+        for day, noted in days.items()
+    }
+    weeks: dict[str, dict[str, str]] = {}
+    gone: set[str] = set()
+    for key in lake.keys(TOPICS):
+        reached = key in touched or input_name(TOPICS, _week_before(key)) in weeks
+        if not (reached or gone) or _is_old(lake, TOPICS, key):
+            continue
+        week = _look_at_week(lake, key, theirs, gone)
+        entry = f"topics-{key}"
+        before = read_note(lake, name, entry) or {"gone": [], "was": []}
+        gone |= {*before["gone"], *week.gone}
+        week = _look_at_week(lake, key, theirs, gone)
+        was = sorted({*before["was"], week.tables[0].sha256})
+        write_note(lake, name, entry, {"gone": sorted(gone), "was": was})
+        now = lake.digest(TOPICS, week.tables[0].after)
+        weeks[input_name(TOPICS, key)] = dict.fromkeys(was, now)
+        follow |= weeks
+        for one in week.tables:
+            inputs = followed(one.inputs, follow)
+            if not one.after.equals(one.before) or inputs != dict(one.inputs):
+                write_partition(work, one, key, inputs, tally)
+                tally.add(tally.rows, one.schema.name, one.gone)
+        _erase_topic_documents(
+            work, key, theirs, frozenset(week.tables[0].after["topic_id"]), tally
+        )
+        work.on_step(f"topics {key}")
+    told = {name.partition("/")[2] for name in weeks}
+    for key in sorted(
+        told | {Period.WEEK.after(dt.date.fromisoformat(k)).isoformat() for k in told}
+    ):
+        follow_documents(work.documents, "topic_documents", key, weeks)
+        path = files_inputs_path(NAMES[Period.WEEK], key)
+        if lake.has_report(path):
+            follow_file(lake, path, weeks)
+
+
+@dataclass(frozen=True, slots=True)
+class _Week:
+    """Topics of a week, and of its conversations, with and without the person.
+
+    Attributes:
+        tables: `TOPICS`, then `CONVERSATION_TOPICS`.
+        gone: topics of which nobody else spoke.
+    """
+
+    tables: tuple[Rewritten, Rewritten]
+    gone: frozenset[str]
+
+
+def _look_at_week(lake: Lake, key: str, theirs: frozenset[str], gone: Iterable[str]) -> _Week:
+    since = [lake.begin(table, key) for table in (TOPICS, CONVERSATION_TOPICS)]
+    topics, info = lake.read_with_info(TOPICS, key)
+    rows, of_rows = lake.read_with_info(CONVERSATION_TOPICS, key)
+    left = rows.filter(~pl.col("conversation_id").is_in(_values(theirs)))
+    alone = frozenset(rows["topic_id"]) - frozenset(left["topic_id"])
+    # What has come to rest is carried on from week to week, with the centre of what was said.
+    leaving = pl.col("topic_id").is_in(_values({*gone, *alone})) & ~pl.col("topic_id").is_in(
+        _values(left["topic_id"])
+    )
+    kept = topics.filter(~leaving)
+    kept = kept.with_columns(examples=_without(kept["examples"], theirs))
+    return _Week(
+        (
+            Rewritten(TOPICS, since[0], topics, kept, info.sha256, info.inputs),
+            Rewritten(CONVERSATION_TOPICS, since[1], rows, left, of_rows.sha256, of_rows.inputs),
+        ),
+        alone,
+    )
+
+
+def _erase_topic_documents(
+    work: Erasing, key: str, theirs: frozenset[str], left: frozenset[str], tally: Tally
+) -> None:
+    collection, partition = work.settings.mongodb_topics_collection, f"topics/{key}"
+    since = work.documents.begin(collection, partition)
+    held = work.documents.find(collection, {"_partition": partition})
+    changed = [
+        one | {"examples": [talk for talk in one["examples"] if talk not in theirs]}
+        for one in held
+        if one["topic_id"] in left
+    ]
+    if changed != held:
+        outcome = work.documents.replace_partition(collection, partition, changed, since)
+        tally.add(tally.documents, collection, outcome.deleted + outcome.replaced)
+
+
+def _week_before(key: str) -> str:
+    return Period.WEEK.before(dt.date.fromisoformat(key)).isoformat()
+
+
+def _without(examples: pl.Series, conversations: frozenset[str]) -> pl.Series:
+    told = []
+    for text in examples:
+        ids = [] if text is None else json.loads(text)
+        left = [one for one in ids if one not in conversations]
+        told.append(text if left == ids else json.dumps(left))
+    return pl.Series(told, dtype=pl.String)
+
+
+def erase_corrections(work: Erasing, theirs: frozenset[str], tally: Tally) -> None:
+    """Take corrections of the person's conversations out of the table; NocoDB keeps its own."""
+    since = work.lake.begin(CORRECTIONS, None)
+    if since.version is None:
+        return
+    rows, info = work.lake.read_with_info(CORRECTIONS, None)
+    of_theirs = pl.col("conversation_id").is_in(_values(theirs)).fill_null(value=False)
+    one = Rewritten(CORRECTIONS, since, rows, rows.filter(~of_theirs), info.sha256, info.inputs)
+    if one.gone:
+        write_partition(work, one, None, info.inputs, tally)
+        tally.add(tally.rows, CORRECTIONS.name, one.gone)
+
+
+def follow_periods(work: Erasing, days: Mapping[str, Mapping[str, Any]], tally: Tally) -> None:
+    """Let weeks and months follow whose days kept their aggregates; others are merged again."""
+    lake = work.lake
+    follow: dict[str, dict[str, str]] = {}
+    for day, noted in days.items():
+        tables = digests_by_input(noted["tables"])
+        for table in (DAILY_PARTIALS, CATEGORY_PARTIALS):
+            if noted["kept"] and table.name in tables:
+                follow[input_name(table, day)] = tables[table.name]
+    for period, schema in PERIOD_REPORTS.items():
+        starts: set[dt.date] = set()
+        for day in days:
+            start = period.start_of(dt.date.fromisoformat(day))
+            starts |= {start, period.after(start)}
+        for key in sorted(start.isoformat() for start in starts):
+            since = lake.begin(schema, key)
+            if since.version is None or _is_old(lake, schema, key):
+                continue
+            frame, info = lake.read_with_info(schema, key)
+            inputs = followed(info.inputs, follow)
+            if inputs != dict(info.inputs):
+                one = Rewritten(schema, since, frame, frame, info.sha256, info.inputs)
+                write_partition(work, one, key, inputs, tally)
+            path = files_inputs_path(NAMES[period], key)
+            if lake.has_report(path):
+                follow_file(lake, path, follow)
+
+
+def _is_old(lake: Lake, schema: TableSchema, key: str | None) -> bool:
+    """Say whether an earlier version wrote a partition: it is made again as a whole."""
+    try:
+        lake.stat(schema, key)
+    except OutdatedPartitionError:
+        return True
+    return False
+
+
+def erase_users(work: Erasing, user: str, users_were: str, tally: Tally) -> None:
+    """Take the person out of the table of users, and let growth and cohorts follow."""
+    lake, store = work.lake, work.documents
+    follow = {DAILY_PARTIALS.name: {users_were: days_digest(lake)}}
+    for schema in (USER_ANALYTICS, USER_GROWTH, USER_COHORTS):
+        since = lake.begin(schema, None)
+        if since.version is None:
+            continue
+        if _is_old(lake, schema, None):
+            lake.remove(schema, None)  # made again whole
+            continue
+        frame, info = lake.read_with_info(schema, None)
+        own = pl.col("user_id") == user if schema is USER_ANALYTICS else pl.lit(value=False)
+        one = Rewritten(schema, since, frame, frame.filter(~own), info.sha256, info.inputs)
+        inputs = followed(info.inputs, follow)
+        if one.gone or inputs != dict(info.inputs):
+            follow[schema.name] = {info.sha256: write_partition(work, one, None, inputs, tally)}
+            tally.add(tally.rows, schema.name, one.gone)
+    path = files_inputs_path(FILES[USER_FILES], USERS_PAGE)
+    if lake.has_report(path):
+        follow_file(lake, path, follow)
+    collection = work.settings.mongodb_user_analytics_collection
+    ids = [one["_id"] for one in store.find(collection, {"user_id": user})]
+    if ids:
+        tally.add(tally.documents, collection, store.discard(collection, ids))
+    follow_documents(store, "user_analytics_documents", USERS, follow)
+    work.on_step("users")
+
+
+def _values(ids: Iterable[str]) -> pl.Series:
+    return pl.Series(sorted(set(ids)), dtype=pl.String).implode()

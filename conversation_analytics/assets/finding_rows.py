@@ -1,0 +1,139 @@
+"""Where rows of a person are: through the index of users, without reading any other partition."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from conversation_analytics.assets.erasing_day import RowIds, Subject
+from conversation_analytics.core.source import SourceTable
+from conversation_analytics.core.suppression import row_names, row_owners
+from conversation_analytics.core.zones import DAILY, UNDATED
+from conversation_analytics.lake.store import Lake
+from conversation_analytics.lake.user_index import (
+    Place,
+    add_to_index,
+    conversation_mark,
+    not_indexed,
+    places_of,
+    user_mark,
+)
+from conversation_analytics.resources.connections import column_contract
+from conversation_analytics.settings import Settings
+
+TABLES_OF: Final[Mapping[str, SourceTable]] = {
+    zones.raw.name: table for of in (DAILY, UNDATED) for table, zones in of.items()
+}
+"""The table of the source by the name of the raw one."""
+_NOTHING: Final = pl.DataFrame(schema={"id": pl.String, "payload": pl.String})
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Where rows of a user are.
+
+    Attributes:
+        subject: the user, with the conversations in which nobody else has a turn.
+        conversations: in which the user has a turn, or that are theirs.
+        days: ids of their rows in the raw zone by day (None: without a time) and table.
+        keys: days that were looked at, these among them.
+    """
+
+    subject: Subject
+    conversations: frozenset[str]
+    days: Mapping[str | None, RowIds]
+    keys: frozenset[str | None]
+
+
+class _Reader:
+    """Raw partitions by what the index has of them."""
+
+    def __init__(self, lake: Lake, settings: Settings) -> None:
+        self._lake = lake
+        self._settings = settings
+
+    def index_all(self) -> None:
+        """Make the index of partitions that were written before there was one."""
+        for schema, key in not_indexed(self._lake):
+            add_to_index(self._lake, schema, key, self._owners((schema, key), None))
+
+    def look(
+        self, user: str, conversations: Iterable[str] = ()
+    ) -> list[tuple[SourceTable, str | None, pl.DataFrame]]:
+        """Return table, day and `row_owners` where the user or one of the conversations may be."""
+        talks = sorted(conversations)
+        marks = [user_mark(user), *map(conversation_mark, talks)]
+        spelled = {text for one in (user, *talks) for text in _spellings(one)}
+        return [
+            (TABLES_OF[schema.name], key, self._owners((schema, key), sorted(spelled)))
+            for schema, key in places_of(self._lake, marks)
+        ]
+
+    def _owners(self, place: Place, wanted: list[str] | None) -> pl.DataFrame:
+        """Return the owners of the rows that may hold one of the texts; None: of all rows."""
+        lake, settings = self._lake, self._settings
+        rows = lake.scan(*place)[0] if lake.exists(*place) else _NOTHING.lazy()
+        if wanted is not None:
+            # Most rows are of others, and taking JSON apart takes long. What is written with
+            # escapes may be spelled in any way: it is taken apart in any case.
+            may_hold = pl.col("payload").str.contains_any([*wanted, "\\u", "\\/"])
+            rows = rows.filter(may_hold)
+        contract, more = column_contract(settings), settings.pseudonym_columns
+        names = row_names(contract, TABLES_OF[place[0].name], more)
+        return row_owners(rows.select("id", "payload").collect(), names)
+
+
+def _spellings(text: str) -> tuple[str, str]:
+    return json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]
+
+
+def find_rows(lake: Lake, settings: Settings, user: str, known: Iterable[str] = ()) -> Found:
+    """Return where rows of a user are; nothing is written but an index that is missing.
+
+    Theirs are the rows that name them; and rows without a user, and ratings, in conversations in
+    which nobody else has a turn.
+
+    Args:
+        lake: the lake.
+        settings: of this process.
+        user: as the lake has it.
+        known: conversations that were found to be theirs before.
+
+    Raises:
+        AnalyticsError: a storage refuses or does not answer.
+    """
+    reader = _Reader(lake, settings)
+    reader.index_all()
+    own = pl.col("users").list.contains(user)
+    theirs = set(known)
+    for table, _, owners in reader.look(user):
+        if table is not SourceTable.FEEDBACKS:
+            theirs.update(owners.filter(own)["conversation"].drop_nulls())
+    shown = reader.look(user, theirs)
+    whole = frozenset(theirs) - _spoken_in_by_others(shown, own)
+    inside = pl.col("conversation").is_in(_values(whole)).fill_null(value=False)
+    nobodys = pl.col("users").list.len() == 0
+    days: dict[str | None, dict[SourceTable, frozenset[str]]] = {}
+    for table, key, owners in shown:
+        loose = inside if table is SourceTable.FEEDBACKS else nobodys & inside
+        if ids := frozenset(owners.filter(own | loose)["id"]):
+            days.setdefault(key, {})[table] = ids
+    keys = frozenset(key for _, key, _ in shown)
+    return Found(Subject(user, whole), frozenset(theirs), days, keys)
+
+
+def _spoken_in_by_others(
+    shown: Sequence[tuple[SourceTable, str | None, pl.DataFrame]], own: pl.Expr
+) -> set[str]:
+    others: set[str] = set()
+    for table, _, owners in shown:
+        if table is not SourceTable.FEEDBACKS:
+            told = owners.filter((pl.col("users").list.len() > 0) & ~own)
+            others.update(told["conversation"].drop_nulls())
+    return others
+
+
+def _values(ids: Iterable[str]) -> pl.Series:
+    return pl.Series(sorted(ids), dtype=pl.String).implode()

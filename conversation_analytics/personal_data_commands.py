@@ -1,0 +1,211 @@
+"""The commands `erase-user`, `export-user` and `retain`."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from conversation_analytics.logs import configure_logs
+from conversation_analytics.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conversation_analytics.assets.erasing_notes import Erasing
+
+_ENV_FILE = Path(".env")
+_EXIT_FAILED = 1
+_OWNER_ONLY = 0o600
+
+
+def _settings() -> Settings:
+    settings = load_settings(os.environ, _ENV_FILE)
+    configure_logs(settings)
+    return settings
+
+
+@contextlib.contextmanager
+def _opened(settings: Settings) -> Iterator[Erasing]:
+    from conversation_analytics.assets.erasing_notes import Erasing  # noqa: PLC0415 - import budget
+    from conversation_analytics.resources.connections import (  # noqa: PLC0415
+        open_documents,
+        open_lake,
+        pseudonyms_of,
+    )
+    from conversation_analytics.resources.pseudonym_marker import require_one_key  # noqa: PLC0415
+
+    lake = open_lake(settings)
+    require_one_key(lake, pseudonyms_of(settings))  # with another key nobody would be found
+    with contextlib.closing(open_documents(settings)) as documents:
+        yield Erasing(lake, documents, settings)
+
+
+def _typed_id(user_id: str | None) -> str:
+    """Return the id, from standard input where it is not given: it stays out of the history."""
+    if user_id is None or user_id == "-":
+        if sys.stdin.isatty():
+            user_id = click.prompt("id of the user", hide_input=True, err=True)
+        else:
+            user_id = sys.stdin.readline()
+    if not (user_id := str(user_id).strip()):
+        raise click.UsageError("no id: give ID, or one line on standard input")
+    return user_id
+
+
+@click.command("erase-user")
+@click.argument("user_id", metavar="[ID]", required=False)
+@click.option("--dry-run", is_flag=True, help="Say what would be erased, and change nothing.")
+@click.option("--later", is_flag=True, help="Only note it: the job erase_users carries it out.")
+@click.option("--pending", "finish", is_flag=True, help="Finish what was noted or interrupted.")
+def erase_user(user_id: str | None, *, dry_run: bool, later: bool, finish: bool) -> None:
+    """Erase a person everywhere: lake, documents, report files; then search for them everywhere.
+
+    ID is the user's id as the source has it; without ID, or with -, one line of standard input.
+    From then on no read brings rows of them back. The proof is stored in the lake's
+    erasures/proofs/. Interrupted: the same command again, or --pending, does the rest.
+    Exit code 1: something of them is left, and where.
+
+    Example: conversation-analytics erase-user < id.txt
+    """
+    if finish and (user_id or dry_run or later):
+        raise click.UsageError("--pending takes no ID and no other option")
+    if dry_run and later:
+        raise click.UsageError("--dry-run changes nothing, --later notes: give one of them")
+    settings = _settings()
+    with _opened(settings) as work:
+        from conversation_analytics.assets import erasing  # noqa: PLC0415 - import budget
+
+        if finish:
+            names = erasing.pending(work.lake)
+            click.echo(f"{len(names)} erasures wait")
+            proofs = [erasing.carry_out(work, name, _now) for name in names]
+        else:
+            user = _typed_id(user_id)
+            if dry_run:
+                _tell_what_is_held(work, user)
+                return
+            name = erasing.request_erasure(work, user)
+            if later:
+                click.echo(f"noted as {name}: the job erase_users carries it out within the hour")
+                return
+            proofs = [erasing.carry_out(work, name, _now, user)]
+        for proof in proofs:
+            _tell(work, proof)
+    if any(proof["search"]["found"] for proof in proofs):
+        sys.exit(_EXIT_FAILED)
+
+
+def _tell_what_is_held(work: Erasing, user: str) -> None:
+    from conversation_analytics.assets.erasing import rows_held, stored_id  # noqa: PLC0415
+
+    days, rows = rows_held(work, stored_id(work.settings, user))
+    click.echo(f"{days} days hold rows of this user; nothing was changed")
+    for table, count in rows.items():
+        click.echo(f"{table}: {count:,} rows")
+
+
+def _tell(work: Erasing, proof: dict[str, Any]) -> None:
+    from rich.console import Console  # noqa: PLC0415 - import budget
+    from rich.table import Table  # noqa: PLC0415
+
+    from conversation_analytics.assets.erasing import proof_path  # noqa: PLC0415
+
+    table = Table("table or collection", "before", "after")
+    for part in ("rows", "documents"):
+        for name, count in proof[part].items():
+            table.add_row(name, f"{count['before']:,}", f"{count['after']:,}")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    Console().print(table)
+    search = proof["search"]
+    click.echo(
+        f"{proof['days']} days, {proof['partitions_rewritten']} partitions rewritten; aggregates "
+        f"of {proof['days_recomputed']} days computed again"
+    )
+    if proof["days_recomputed"]:
+        click.echo("weeks and months of these days follow: conversation-analytics repair")
+    click.echo(
+        f"searched {search['objects']:,} objects ({search['bytes']:,} bytes) and every document: "
+        f"found {search['found']}"
+    )
+    for path in search["objects_holding"]:
+        click.echo(f"  left in {path}", err=True)
+    for name, count in search["documents_holding"].items():
+        click.echo(f"  left in {count} documents of {name}", err=True)
+    click.echo(f"proof {work.lake.objects.uri(proof_path(proof))}")
+
+
+@click.command("export-user")
+@click.argument("user_id", metavar="[ID]", required=False)
+@click.option(
+    "--out",
+    "-o",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="Write this file, whole or not at all; only its owner may read it.",
+)
+def export_user(user_id: str | None, out: Path) -> None:
+    """Write all that is held of a person into one JSON file.
+
+    ID as of erase-user. Conversations with their turns, ratings, languages and translations,
+    categories, topics, counts by day, analytics, and the rows as the source served them.
+
+    Example: conversation-analytics export-user --out person.json < id.txt
+    """
+    with _opened(_settings()) as work:
+        from conversation_analytics.assets.erasing import stored_id  # noqa: PLC0415
+        from conversation_analytics.assets.user_export import export_text  # noqa: PLC0415
+        from conversation_analytics.assets.user_export import export_user as export  # noqa: PLC0415
+
+        document = export(work, stored_id(work.settings, _typed_id(user_id)))
+    _write_whole(out, export_text(document).encode("utf-8", "surrogatepass"))
+    turns = sum(len(one["turns"]) for one in document["conversations"])
+    click.echo(f"{len(document['conversations'])} conversations, {turns} turns: {out}")
+
+
+def _write_whole(out: Path, data: bytes) -> None:
+    """Write a file that only its owner may read; it takes its place at the end, or is not there."""
+    beside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        handle = os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _OWNER_ONLY)
+        with os.fdopen(handle, "wb") as sink:
+            sink.write(data)
+            sink.flush()
+            os.fsync(sink.fileno())
+        beside.replace(out)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
+def retain(*, dry_run: bool) -> None:
+    """Remove days that are older than their zone keeps them: RETENTION_..._DAYS.
+
+    The schedule `retain` does the same each night. Partials, reports, users and topics stay.
+    Example: conversation-analytics retain --dry-run
+    """
+    settings = _settings()
+    with _opened(settings) as work:
+        from conversation_analytics.assets.retention import remove_old_days  # noqa: PLC0415
+
+        today = _now().astimezone(settings.analytics_timezone).date()
+        removals = remove_old_days(work.lake, work.documents, settings, today, dry_run=dry_run)
+    for one in removals:
+        size = "" if one.size_bytes is None else f", {one.size_bytes:,} bytes"
+        click.echo(f"{one.name}: {len(one.keys)} partitions, {one.keys[0]} to {one.keys[-1]}{size}")
+    verb = "would be removed" if dry_run else "removed"
+    click.echo(f"{sum(len(one.keys) for one in removals)} partitions {verb}")
+
+
+COMMANDS = (erase_user, export_user, retain)
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)

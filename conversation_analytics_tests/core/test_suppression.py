@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conversation_analytics.core.contract import default_contract, parse_contract
+from conversation_analytics.core.schemas import RAW_MESSAGES
+from conversation_analytics.core.source import SourceTable
+from conversation_analytics.core.suppression import (
+    RowNames,
+    Suppressions,
+    key_of_pseudonyms,
+    parse_suppressions,
+    row_names,
+    row_owners,
+)
+
+EMPTY = Suppressions(b"k" * 32, key_shown=True)
+ERASED = EMPTY.with_user("u1").with_conversations(["c1"]).with_rows(SourceTable.MESSAGES, ["m9"])
+
+
+def raw(*rows: dict[str, object] | str) -> pl.DataFrame:
+    texts = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+    ids = [f"m{number}" for number in range(len(texts))]
+    frame = pl.DataFrame({"id": ids, "payload": texts})
+    return frame.select(
+        pl.col(name).cast(dtype) if name in frame.columns else pl.lit(None, dtype).alias(name)
+        for name, dtype in RAW_MESSAGES.polars.items()
+    )
+
+
+def names(table: SourceTable = SourceTable.MESSAGES) -> RowNames:
+    return row_names(default_contract(), table)
+
+
+def test_rows_of_the_user_go_whatever_the_column_holds() -> None:
+    rows = raw(
+        {"from_end_user_id": "u1", "conversation_id": "c7"},
+        {"From_Account_Id": "u1"},
+        {"user_id": {"id": "u1"}},
+        {"from_end_user_id": "u2", "conversation_id": "c1"},
+        {"query": "u1", "created_by": "u1", "conversation_id": "c2"},
+        "no object",
+    )
+    assert ERASED.suppressed(rows, names()).to_list() == [True, True, True, False, False, False]
+
+
+def test_a_whole_number_is_an_id_too() -> None:
+    rows = raw({"from_end_user_id": 7}, {"from_end_user_id": 71})
+    assert EMPTY.with_user("7").suppressed(rows, names()).to_list() == [True, False]
+
+
+def test_of_an_erased_conversation_go_turns_of_nobody_and_every_rating() -> None:
+    rows = raw(
+        {"conversation_id": "c1"},
+        {"conversation_id": "c2"},
+        {"conversation_id": "c1", "from_account_id": "staff"},
+    )
+    assert ERASED.suppressed(rows, names()).to_list() == [True, False, False]
+    ratings = ERASED.suppressed(rows, names(SourceTable.FEEDBACKS))
+    assert ratings.to_list() == [True, False, True]
+
+
+def test_an_erased_row_counts_as_left_out_and_no_other_table_s() -> None:
+    assert ERASED.left_out(SourceTable.MESSAGES, ["m9", "m1"]).to_list() == [True, False]
+    assert ERASED.left_out(SourceTable.CONVERSATIONS, ["m9"]).to_list() == [False]
+
+
+def test_columns_may_be_named_otherwise() -> None:
+    contract = parse_contract(
+        '[messages.names]\nfrom_end_user_id = "kunde"\nconversation_id = "faden"', "contract"
+    )
+    found = row_owners(
+        raw({"kunde": "u1", "faden": "c1"}), row_names(contract, SourceTable.MESSAGES)
+    )
+    assert found.rows() == [("m0", ["u1"], "c1")]
+
+
+@given(st.sets(st.text(min_size=1)), st.sets(st.text(min_size=1)))
+def test_the_list_is_read_as_it_was_written_and_names_nobody(
+    users: set[str], conversations: set[str]
+) -> None:
+    told = EMPTY
+    for user in users:
+        told = told.with_user(user)
+    told = told.with_conversations(conversations).with_rows(SourceTable.FEEDBACKS, users)
+    text = told.to_json()
+    assert parse_suppressions(text, "") == told
+    assert not any(f'"{user}"' in text for user in users if len(user) > 10)
+
+
+def test_with_a_key_of_pseudonyms_the_list_alone_tells_nobody() -> None:
+    secret = "a-key-of-forty-characters,-made-up-123456"
+    told = Suppressions(key_of_pseudonyms(secret), key_shown=False).with_user("u_x")
+    text = told.to_json()
+    assert json.loads(text)["key"] is None
+    assert parse_suppressions(text, secret).users == told.users
+    with pytest.raises(ValueError, match="PSEUDONYM_KEY"):
+        parse_suppressions(text, "")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"key": "00"}', '{"key": 1, "users": []}'])
+def test_anything_else_is_no_list(text: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        parse_suppressions(text, "")

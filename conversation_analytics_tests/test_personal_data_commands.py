@@ -1,0 +1,210 @@
+"""`erase-user`, `export-user` and `retain` as they are typed."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import subprocess
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pytest
+
+from conversation_analytics.assets.retention import remove_old_days
+from conversation_analytics.core import schemas
+from conversation_analytics.core.categories import CATEGORIES
+from conversation_analytics.core.errors import SettingsError
+from conversation_analytics.core.languages import MESSAGE_LANGUAGE
+from conversation_analytics.core.topic_tables import CONVERSATION_TOPICS
+from conversation_analytics.core.translation_tables import TRANSLATIONS
+from conversation_analytics.core.user_analytics import USER_ANALYTICS
+from conversation_analytics.documents.store import SqliteConfig, open_store
+from conversation_analytics.io_managers.document_io import MADE_FROM
+from conversation_analytics.resources.connections import open_lake
+from conversation_analytics.settings import Settings, parse_settings
+from conversation_analytics_tests.commands import CLI, clean_environment
+from conversation_analytics_tests.erased import (
+    DAYS,
+    busiest_user,
+    copied,
+    settings_in,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conversation_analytics.lake.store import Lake
+
+
+def typed(
+    folder: Path, *words: str, given: str = "", **more: str
+) -> subprocess.CompletedProcess[str]:
+    own = {
+        "PARQUET_BASE_DIR": str(folder / "lake"), "SQLITE_PATH": str(folder / "documents.sqlite"),
+        "ANALYTICS_START_DATE": DAYS[0], "SAMPLE_TURNS_PER_DAY": "60",
+        "PARQUET_COMPRESSION": "none",
+    }  # fmt: skip
+    environment = clean_environment(**own | more)
+    return subprocess.run(
+        [*CLI, *words], cwd=folder, env=environment, input=given,
+        capture_output=True, text=True, check=False, timeout=240,
+    )  # fmt: skip
+
+
+def scanned(lake: Lake, schema: schemas.TableSchema) -> pl.DataFrame:
+    return pl.scan_parquet(lake.scan_paths(schema), hive_partitioning=False).collect()
+
+
+def test_the_export_has_every_row_that_a_plain_scan_finds(made_lake: Path, tmp_path: Path) -> None:
+    settings = settings_in(made_lake)
+    lake, user = open_lake(settings), busiest_user(settings)
+    out = tmp_path / "person.json"
+    told = typed(made_lake, "export-user", "--out", str(out), given=f"{user}\n")
+    assert (told.returncode, told.stderr) == (0, "")
+    assert user not in told.stdout
+    assert out.stat().st_mode & 0o777 == 0o600
+    export = json.loads(out.read_text())
+    own = pl.col("user_id") == user
+    talks = scanned(lake, schemas.CONVERSATIONS).filter(own)
+    assert [one["id"] for one in export["conversations"]] == sorted(talks["id"])
+    turns = {turn["id"]: turn for one in export["conversations"] for turn in one["turns"]}
+    told_alike = ("query", "answer", "message_tokens", "conversation_id")
+    for row in scanned(lake, schemas.MESSAGES).filter(own).iter_rows(named=True):
+        turn = turns.pop(row["id"])
+        assert [turn[name] for name in told_alike] == [row[name] for name in told_alike]
+        assert turn["created_at"] == row["created_at"].isoformat().replace("+00:00", "Z")
+        assert turn["total_price"] == (
+            None if row["total_price"] is None else str(row["total_price"])
+        )
+        assert turn.keys() >= row.keys()
+        assert turn["language"]["id"] == row["id"]
+    assert turns == {}
+    every = [turn for one in export["conversations"] for turn in one["turns"]]
+    ids = [turn["id"] for turn in every]
+    assert sum(len(turn["translations"]) for turn in every) == (
+        scanned(lake, TRANSLATIONS).filter(pl.col("message_id").is_in(ids)).height
+    )
+    rated = scanned(lake, schemas.FEEDBACKS).filter(own).height
+    assert sum(len(turn["ratings"]) for turn in every) + len(export["ratings"]) >= rated > 0
+    of_talks = pl.col("conversation_id").is_in(talks["id"].implode())
+    for name, schema in (("categories", CATEGORIES), ("topics", CONVERSATION_TOPICS)):
+        assert len(export[name]) == scanned(lake, schema).filter(of_talks).height > 0
+    assert len(export["analytics"]) == scanned(lake, USER_ANALYTICS).filter(own).height > 0
+    assert len(export["days"]) == scanned(lake, schemas.DAILY_PARTIALS).filter(own).height > 0
+    assert len(export["rows_as_served"]["messages"]) == len(ids)
+    assert scanned(lake, MESSAGE_LANGUAGE).filter(pl.col("id").is_in(ids)).height == len(ids)
+
+
+def test_an_export_that_fails_leaves_the_file_as_it_was(made_lake: Path, tmp_path: Path) -> None:
+    out = tmp_path / "person.json"
+    out.write_text("before")
+    told = typed(made_lake, "export-user", "--out", str(out), given="\n")
+    assert told.returncode == 2
+    assert "no id" in told.stderr
+    assert out.read_text() == "before"
+    assert [path.name for path in tmp_path.iterdir()] == ["person.json"]
+
+
+def test_erase_user_tells_what_it_would_do_then_does_it(made_lake: Path, tmp_path: Path) -> None:
+    folder = copied(made_lake, tmp_path)
+    user = busiest_user(settings_in(folder))
+    looked = typed(folder, "erase-user", "--dry-run", given=f"{user}\n")
+    assert looked.returncode == 0
+    assert "3 days hold rows of this user; nothing was changed" in looked.stdout
+    assert not (folder / "lake/erasures").exists()
+    later = typed(folder, "erase-user", "--later", given=f"{user}\n")
+    assert later.returncode == 0
+    done = typed(folder, "erase-user", "--pending")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "1 erasures wait" in done.stdout
+    assert "found 0" in done.stdout
+    assert "proof" in done.stdout
+    assert user not in looked.stdout + later.stdout + done.stdout
+    again = typed(folder, "erase-user", user)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert "0 days" in again.stdout
+    wrong = typed(folder, "erase-user", user, "--pending")
+    assert wrong.returncode == 2
+
+
+TODAY = dt.date(2027, 1, 10)  # 60 days after the last of the days
+
+
+def kept(settings: Settings, schema: schemas.TableSchema) -> list[str]:
+    return open_lake(settings).keys(schema)
+
+
+def test_each_zone_keeps_its_own_age(made_lake: Path, tmp_path: Path) -> None:
+    folder = copied(made_lake, tmp_path)
+    settings = settings_in(folder, RETENTION_RAW_DAYS="61", RETENTION_DOCUMENTS_DAYS="60")
+    lake = open_lake(settings)
+    partials = {day: lake.stat(schemas.DAILY_PARTIALS, day).sha256 for day in DAYS}
+    store = open_store(SqliteConfig(folder / "documents.sqlite"))
+    planned = remove_old_days(lake, store, settings, TODAY, dry_run=True)
+    assert kept(settings, schemas.RAW_MESSAGES) == list(DAYS)
+    removed = remove_old_days(lake, store, settings, TODAY)
+    assert [(one.name, one.keys) for one in removed] == [(o.name, o.keys) for o in planned]
+    assert kept(settings, schemas.RAW_MESSAGES) == list(DAYS[1:])
+    assert kept(settings, schemas.MESSAGES) == list(DAYS)
+    assert {day: lake.stat(schemas.DAILY_PARTIALS, day).sha256 for day in DAYS} == partials
+    assert lake.has_report(f"daily/{DAYS[0]}.html")
+    assert [store.count("messages", day) > 0 for day in DAYS] == [False, False, True]
+    assert {day for one in store.find("conversations", {}) for day in one["days"]} == {DAYS[2]} | (
+        {"undated"} if store.find("conversations", {"days": "undated"}) else set()
+    )
+    made_of = store.find(MADE_FROM, {"asset": "message_documents"})
+    assert [one["partition"] for one in made_of] == [DAYS[2]]
+    assert store.find("analytics_reports", {"day": DAYS[0]})
+    assert remove_old_days(lake, store, settings, TODAY) == []
+    store.close()
+
+
+def test_what_is_removed_by_age_is_neither_missing_nor_read_again(
+    made_lake: Path, tmp_path: Path
+) -> None:
+    folder = copied(made_lake, tmp_path)
+    age = (dt.datetime.now(dt.UTC).date() - dt.date.fromisoformat(DAYS[2])).days
+    # The shortest age there may be is longer than these days are old: so the days are moved.
+    settings = settings_in(folder)
+    assert age < 60
+    values = {**settings.values, "RETENTION_RAW_DAYS": age, "RETENTION_CURATED_DAYS": age}
+    settings = Settings(values)
+    lake = open_lake(settings)
+    store = open_store(SqliteConfig(folder / "documents.sqlite"))
+    today = dt.datetime.now(dt.UTC).date()
+    remove_old_days(lake, store, settings, today)
+    store.close()
+    assert kept(settings, schemas.RAW_MESSAGES) == kept(settings, schemas.MESSAGES) == [DAYS[2]]
+    looked = typed(folder, "repair", "--dry-run")
+    assert "0 of 1 days have something to make again" in looked.stdout
+    told = typed(folder, "status")
+    assert told.returncode == 0
+
+
+def test_the_command_says_what_it_removes(made_lake: Path, tmp_path: Path) -> None:
+    folder = copied(made_lake, tmp_path)
+    quiet = typed(folder, "retain")
+    assert (quiet.returncode, quiet.stdout) == (0, "0 partitions removed\n")
+    looked = typed(folder, "retain", "--dry-run", RETENTION_RAW_DAYS="36500")
+    assert looked.stdout == "0 partitions would be removed\n"
+    refused = typed(folder, "backfill", "2026-01-01", "2026-01-02", RETENTION_RAW_DAYS="60",
+                    ANALYTICS_START_DATE="2025-01-01")  # fmt: skip
+    assert refused.returncode == 2
+    assert "RETENTION_..._DAYS" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"RETENTION_RAW_DAYS": "30"}, "RETENTION_RAW_DAYS is '30'"),
+        ({"RETENTION_CURATED_DAYS": "90"}, "keeps documents longer"),
+        (
+            {"RETENTION_CURATED_DAYS": "90", "RETENTION_DOCUMENTS_DAYS": "91"},
+            "keeps documents longer",
+        ),
+        ({"RETENTION_RAW_DAYS": "60", "REREAD_DAYS": "1,60"}, "REREAD_DAYS reads days of age 60"),
+    ],
+)
+def test_ages_that_contradict_are_refused(settings: dict[str, str], told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        parse_settings(settings)
