@@ -419,7 +419,7 @@ def no_answers(site: Site) -> list[Lasting]:
         from_then_on(site, "HTML with 200", told(200), unavailable, "text/html.*NOCODB_BASE_URL"),
         from_then_on(
             site, "an error object with 200", spoilt(body=b'{"msg": "quota exceeded"}'),
-            unavailable, "quota exceeded.*NOCODB_BASE_URL",
+            unavailable, "not the JSON expected.*NOCODB_BASE_URL",
         ),
     ]  # fmt: skip
 
