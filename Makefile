@@ -45,7 +45,7 @@ run: setup ## the main job: sample days through every asset into ./data, then a 
 	@$(BIN)/conversation-analytics run
 
 test: setup-dev ## all tests, with the real MongoDB, S3, PostgreSQL and NocoDB
-	@$(BIN)/python -m pytest -m "not slow" -n $(TESTERS) --dist loadfile
+	@$(BIN)/python -m pytest -m "not slow" -n $(TESTERS) --dist loadfile --durations=30
 
 $(VENV)/polars-next: requirements-polars-next.txt $(VENV)/.dev
 	@rm -rf $@
