@@ -358,7 +358,13 @@ def one_overtakes_the_other(
     tally.outcome = told.words()
 
 
-@pytest.mark.parametrize("aimed", [False, True], ids=["anywhere", "before publishing"])
+@pytest.mark.parametrize(
+    "aimed",
+    [
+        pytest.param(False, id="anywhere", marks=pytest.mark.slow),  # the aimed one finds more
+        pytest.param(True, id="before publishing"),
+    ],
+)
 def test_on_local_disk_and_sqlite(
     tmp_path: Path, calm: Calm, ledger: Ledger, rounds: int, *, aimed: bool
 ) -> None:
