@@ -48,7 +48,8 @@ def erase_users_job(settings: Settings) -> dg.JobDefinition:
                 name, proof["days"], proof["partitions_rewritten"], found,
             )  # fmt: skip
             if found:
-                told[name] = f"found {found} places, see {lake.objects.uri(proof_path(proof))}"
+                where = lake.objects.uri(proof_path(proof))
+                told[name] = f"{found} objects or documents are left, see {where}"
         told |= dict.fromkeys(stuck, "tried often enough, see its last proof: it is tried no more")
         for name, why in told.items():
             context.log.error("not erased: request=%s: %s", name, why)
