@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from conversation_analytics.assets.erasing_notes import Erasing
+    from conversation_analytics.core.errors import AnalyticsError
 
 _ENV_FILE = Path(".env")
 _EXIT_FAILED = 1
 _OWNER_ONLY = 0o600
+_NONE_HELD = "no row of this id is held here"
 
 
 def _settings() -> Settings:
@@ -52,8 +54,10 @@ def _typed_id(user_id: str | None) -> str:
         if sys.stdin.isatty():
             user_id = click.prompt("id of the user", hide_input=True, err=True)
         else:
-            user_id = sys.stdin.readline()
-    if not (user_id := str(user_id).strip()):
+            # The line ending alone: spaces may belong to the id.
+            user_id = sys.stdin.readline().removesuffix("\n").removesuffix("\r")
+    user_id = str(user_id)
+    if not user_id:
         raise click.UsageError("no id: give ID, or one line on standard input")
     return user_id
 
@@ -69,7 +73,7 @@ def erase_user(user_id: str | None, *, dry_run: bool, later: bool, finish: bool)
     ID is the user's id as the source has it; without ID, or with -, one line of standard input.
     From then on no read brings rows of them back. The proof is stored in the lake's
     erasures/proofs/. Interrupted: the same command again, or --pending, does the rest.
-    Exit code 1: something of them is left, and where.
+    Exit code 1: something of them is left, and where; the request stays then, for --pending.
 
     Example: conversation-analytics erase-user < id.txt
     """
@@ -78,13 +82,14 @@ def erase_user(user_id: str | None, *, dry_run: bool, later: bool, finish: bool)
     if dry_run and later:
         raise click.UsageError("--dry-run changes nothing, --later notes: give one of them")
     settings = _settings()
+    failed: dict[str, AnalyticsError] = {}
     with _opened(settings) as work:
         from conversation_analytics.assets import erasing  # noqa: PLC0415 - import budget
 
         if finish:
             names = erasing.pending(work.lake)
             click.echo(f"{len(names)} erasures wait")
-            proofs = [erasing.carry_out(work, name, _now) for name in names]
+            proofs, failed = erasing.carry_out_each(work, names, _now)
         else:
             user = _typed_id(user_id)
             if dry_run:
@@ -97,7 +102,9 @@ def erase_user(user_id: str | None, *, dry_run: bool, later: bool, finish: bool)
             proofs = [erasing.carry_out(work, name, _now, user)]
         for proof in proofs:
             _tell(work, proof)
-    if any(proof["search"]["found"] for proof in proofs):
+    for name, error in failed.items():
+        click.echo(f"erasure {name} failed: {error}", err=True)
+    if failed or any(proof["search"]["found"] for proof in proofs):
         sys.exit(_EXIT_FAILED)
 
 
@@ -106,6 +113,8 @@ def _tell_what_is_held(work: Erasing, user: str) -> None:
 
     days, rows = rows_held(work, stored_id(work.settings, user))
     click.echo(f"{days} days hold rows of this user; nothing was changed")
+    if not rows:
+        click.echo(_NONE_HELD)
     for table, count in rows.items():
         click.echo(f"{table}: {count:,} rows")
 
@@ -116,6 +125,8 @@ def _tell(work: Erasing, proof: dict[str, Any]) -> None:
 
     from conversation_analytics.assets.erasing import proof_path  # noqa: PLC0415
 
+    if not (proof["rows"] or proof["documents"]):
+        click.echo(_NONE_HELD)
     table = Table("table or collection", "before", "after")
     for part in ("rows", "documents"):
         for name, count in proof[part].items():
@@ -138,6 +149,11 @@ def _tell(work: Erasing, proof: dict[str, Any]) -> None:
         click.echo(f"  left in {path}", err=True)
     for name, count in search["documents_holding"].items():
         click.echo(f"  left in {count} documents of {name}", err=True)
+    if search["found"]:
+        click.echo(
+            f"erasure {proof['erasure']} still waits: take out what is left, then erase-user "
+            "--pending", err=True,
+        )  # fmt: skip
     click.echo(f"proof {work.lake.objects.uri(proof_path(proof))}")
 
 

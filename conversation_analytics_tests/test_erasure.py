@@ -14,23 +14,28 @@ import pytest
 
 from conversation_analytics.assets.erasing import (
     carry_out,
+    carry_out_each,
     pending,
     proof_path,
     request_erasure,
     rows_held,
     stored_id,
 )
-from conversation_analytics.assets.erasing_notes import Erasing
+from conversation_analytics.assets.erasing_notes import REQUEST, Erasing, note_path
 from conversation_analytics.assets.lineage import stale_days
 from conversation_analytics.assets.periods import StalePeriod
+from conversation_analytics.assets.retention import remove_old_days
+from conversation_analytics.assets.user_export import export_user
 from conversation_analytics.core import schemas
 from conversation_analytics.core.changes import Cursor
 from conversation_analytics.core.languages import MESSAGE_LANGUAGE
 from conversation_analytics.core.source import SourceTable
 from conversation_analytics.core.tables import TABLES
+from conversation_analytics.core.topic_tables import CONVERSATION_TOPICS, TOPICS
 from conversation_analytics.core.translation_tables import TRANSLATION_MEMORY, TRANSLATIONS
 from conversation_analytics.definitions import daily_graph
 from conversation_analytics.lake.store import Lake, PartitionInfo
+from conversation_analytics.lake.suppressions import read_suppressions
 from conversation_analytics.materialize import (
     look_for_stale_periods,
     look_for_stale_topics,
@@ -46,6 +51,7 @@ from conversation_analytics.sensors.nocodb_changes import _look
 from conversation_analytics_tests.erased import (
     DAYS,
     KEY,
+    WEEK,
     busiest_user,
     copied,
     settings_in,
@@ -201,7 +207,9 @@ def test_the_next_ingest_brings_nobody_back_and_is_not_asked_for_ever(
     assert different(settings) == {DAYS[-1]}
     with dg.instance_for_test() as instance:
         assert run_job(settings, "daily", DAYS[1], DAYS[-1], instance=instance).success
-    assert holding(folder, user) == []
+    # Documents of that day were there without the lake's rows: so the request still stands.
+    [name] = pending(lake)
+    assert holding(folder, user) == [folder / "lake" / note_path(name, REQUEST)]
     assert lake.read(schemas.MESSAGES, DAYS[-1]).height > 0
     assert different(settings) == set()
 
@@ -330,6 +338,101 @@ def test_what_is_left_is_told(made_lake: Path, tmp_path: Path) -> None:
     proof = erase(settings, user)
     assert proof["search"]["found"] == 1
     assert str(proof["search"]["objects_holding"]) == f"['{note.relative_to(folder / 'lake')}']"
+    lake = open_lake(settings)
+    assert pending(lake) == [proof["erasure"]]  # somebody has to take it out, and then:
+    note.unlink()
+    with closing(open_documents(settings)) as documents:
+        [again], failed = carry_out_each(
+            Erasing(lake, documents, settings), pending(lake), lambda: NOW
+        )
+    assert (again["search"]["found"], failed, pending(lake)) == (0, {}, [])
+    assert again["rows"] == proof["rows"]
+    # Two proofs of one second: neither takes the other's place.
+    paths = [proof_path(one) for one in (proof, again)]
+    assert [json.loads(lake.objects.get(path) or b"") for path in paths] == [proof, again]
+    assert proof["lake"]["root"] == str(folder / "lake")
+    assert proof["document_store"]["kind"] == "sqlite"
+
+
+def test_what_is_left_of_days_whose_rows_are_gone_by_age_goes_too(
+    made_lake: Path, tmp_path: Path
+) -> None:
+    folder = copied(made_lake, tmp_path)
+    settings = settings_in(
+        folder, RETENTION_RAW_DAYS="60", RETENTION_CURATED_DAYS="61",
+        RETENTION_DOCUMENTS_DAYS="61",
+    )  # fmt: skip
+    lake, user = open_lake(settings), busiest_user(settings)
+    with closing(open_documents(settings)) as documents:
+        remove_old_days(lake, documents, settings, dt.date(2027, 1, 10))
+        assert lake.keys(schemas.RAW_MESSAGES) == [DAYS[2]]
+        assert lake.keys(schemas.MESSAGES) == [DAYS[1], DAYS[2]]
+        assert lake.keys(schemas.DAILY_PARTIALS) == list(DAYS)
+        own = pl.col("user_id") == user
+        turns = {day: lake.read(schemas.MESSAGES, day).filter(own)["id"] for day in DAYS[1:]}
+        work = Erasing(lake, documents, settings)
+        days, rows = rows_held(work, user)
+        assert days == len(DAYS)
+        assert rows["messages"] == sum(map(len, turns.values()))
+        export = export_user(work, user)
+        held = {turn["id"] for one in export["conversations"] for turn in one["turns"]}
+        assert held >= {one for ids in turns.values() for one in ids}
+        assert {one["partition_day"] for one in export["days"]} == set(DAYS)
+    proof = erase(settings, user)
+    assert (proof["search"]["found"], proof["days"]) == (0, len(DAYS))
+    assert holding(folder, user) == []
+    assert pending(lake) == []
+
+
+def test_where_topics_by_conversation_are_gone_by_age_topics_stay_without_their_examples(
+    made_lake: Path, tmp_path: Path
+) -> None:
+    folder = copied(made_lake, tmp_path)
+    settings = settings_in(folder, ERASURE_MIN_USERS="0")
+    lake, user = open_lake(settings), busiest_user(settings)
+    topics = lake.read(TOPICS, WEEK)
+    with closing(open_documents(settings)) as documents:
+        export = export_user(Erasing(lake, documents, settings), user)
+    theirs = {one["id"] for one in export["conversations"]}
+    examples = {one for text in topics["examples"] for one in json.loads(text)}
+    assert theirs & examples
+    lake.remove(CONVERSATION_TOPICS, WEEK)
+    assert erase(settings, user)["search"]["found"] == 0
+    after = lake.read(TOPICS, WEEK)
+    assert after["topic_id"].equals(topics["topic_id"])
+    assert {one for text in after["examples"] for one in json.loads(text)} == examples - theirs
+
+
+def test_two_that_wait_leave_the_users_as_up_to_date_as_they_were(
+    made_lake: Path, tmp_path: Path
+) -> None:
+    folder = copied(made_lake, tmp_path)
+    settings = settings_in(folder, ERASURE_MIN_USERS="0")
+    lake, first = open_lake(settings), busiest_user(settings)
+    users = lake.read(schemas.MESSAGES, DAYS[0])["user_id"].drop_nulls()
+    second = str(users.filter(users != first)[0])
+    with closing(open_documents(settings)) as documents:
+        work = Erasing(lake, documents, settings)
+        names = [request_erasure(work, user) for user in (first, second)]
+        assert sorted(names) == pending(lake)
+        proofs, failed = carry_out_each(work, names, lambda: NOW)
+    assert (len(proofs), failed) == (2, {})
+    assert look_for_stale_users(settings) == ()
+
+
+def test_killed_while_it_is_noted_a_person_is_erased_and_suppressed_all_the_same(
+    tmp_path: Path,
+) -> None:
+    settings = settings_in(tmp_path)
+    lake = open_lake(settings)
+    with closing(open_documents(settings)) as documents:
+        with pytest.raises(KilledError):
+            request_erasure(Erasing(lake, documents, settings, killed_after(1)[1]), "u1")
+        [name] = pending(lake)
+        carry_out(Erasing(lake, documents, settings), name, lambda: NOW)
+    listed = read_suppressions(lake, "")
+    assert listed is not None
+    assert listed.users == {name} == {listed.user("u1")}
 
 
 def test_older_lakes_without_an_index_are_indexed_once(made_lake: Path, tmp_path: Path) -> None:

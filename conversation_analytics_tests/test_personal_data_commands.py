@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 import json
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -20,6 +22,7 @@ from conversation_analytics.core.translation_tables import TRANSLATIONS
 from conversation_analytics.core.user_analytics import USER_ANALYTICS
 from conversation_analytics.documents.store import SqliteConfig, open_store
 from conversation_analytics.io_managers.document_io import MADE_FROM
+from conversation_analytics.personal_data_commands import _typed_id
 from conversation_analytics.resources.connections import open_lake
 from conversation_analytics.settings import Settings, parse_settings
 from conversation_analytics_tests.commands import CLI, clean_environment
@@ -123,8 +126,18 @@ def test_erase_user_tells_what_it_would_do_then_does_it(made_lake: Path, tmp_pat
     again = typed(folder, "erase-user", user)
     assert (again.returncode, again.stderr) == (0, "")
     assert "0 days" in again.stdout
+    assert "no row of this id is held here" in again.stdout
     wrong = typed(folder, "erase-user", user, "--pending")
     assert wrong.returncode == 2
+
+
+def test_spaces_belong_to_an_id_and_the_line_ending_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for text in (" a b \n", " a b \r\n", " a b "):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+        assert _typed_id("-") == " a b "
+    assert _typed_id(" a\n") == " a\n"
 
 
 TODAY = dt.date(2027, 1, 10)  # 60 days after the last of the days

@@ -1,19 +1,21 @@
 """Erasing a person: from the request, which outlives a kill, to the proof.
 
-1. The person is put on the suppression list: from now on no read brings rows of them.
-2. The request is noted in `erasures/pending/` with the id as the lake has it, as the lake itself
+1. The request is noted in `erasures/pending/` with the id as the lake has it, as the lake itself
    has until the end: so whoever comes next can finish it without being told the id again.
+2. The person is put on the suppression list: from now on no read brings rows of them.
 3. The index names the raw partitions; each day that has rows is rewritten, then its documents.
    What each partition was and is goes into the journal of the request first: after a kill, what
    was made of it still follows. The day leaves the index last.
 4. Topics, weeks and months, and users follow.
-5. Every object and every document is searched; the proof is stored, the request removed.
+5. Every object and every document is searched, and the proof is stored. The request is removed if
+   nothing was found; else it stays, for somebody has to take out what is left.
 """
 
 import datetime as dt
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from typing import Any, Final
 
 from conversation_analytics.assets.erasing_day import (
@@ -49,7 +51,7 @@ from conversation_analytics.assets.erasing_weeks import (
 from conversation_analytics.assets.finding_rows import Found, find_rows
 from conversation_analytics.assets.lineage import files_inputs_path
 from conversation_analytics.assets.users import days_digest
-from conversation_analytics.core.errors import LakeError
+from conversation_analytics.core.errors import AnalyticsError, LakeError
 from conversation_analytics.core.partitions import PartitionReplacedError
 from conversation_analytics.core.source import SourceTable
 from conversation_analytics.core.zones import DAILY, UNDATED
@@ -63,6 +65,7 @@ from conversation_analytics.settings import Settings
 PROOFS: Final = "erasures/proofs"
 _TRIES: Final = 5
 _ROUNDS: Final = 3
+_ATTEMPTS: Final = 3  # of the job, where something is left each time
 _logger = logging.getLogger("conversation_analytics.erasure")
 
 
@@ -73,7 +76,7 @@ def stored_id(settings: Settings, user_id: str) -> str:
 
 
 def request_erasure(work: Erasing, user_id: str) -> str:
-    """Put a user on the suppression list, and note that they are to be erased.
+    """Note that a user is to be erased, and put them on the suppression list.
 
     Args:
         work: where.
@@ -87,13 +90,15 @@ def request_erasure(work: Erasing, user_id: str) -> str:
     """
     lake, key = work.lake, work.settings.pseudonym_key
     user = stored_id(work.settings, user_id)
-    held = add_suppressions(lake, key, lambda one: one.with_user(user))
-    name = held.user(user)
+    # The note first: a person who is suppressed but not noted would be left as they are for ever.
+    name = add_suppressions(lake, key, lambda one: one).user(user)
     if read_note(lake, name, REQUEST) is None:
         write_note(lake, name, REQUEST, {
-            "user": user, "conversations": [], "users_were": days_digest(lake),
-            "attempts": 0, "tally": {},
+            "user": user, "conversations": [], "users_were": None, "attempts": 0, "tally": {},
+            "found_after": 0,
         })  # fmt: skip
+    work.on_step("noted")
+    add_suppressions(lake, key, lambda one: one.with_user(user))
     return name
 
 
@@ -101,6 +106,35 @@ def pending(lake: Lake) -> list[str]:
     """Return the names of the requests that are not done."""
     found = lake.objects.list(PENDING)
     return [info.path.split("/")[2] for info in found if info.path.endswith(f"/{REQUEST}.json")]
+
+
+def needs_somebody(lake: Lake, name: str) -> bool:
+    """Say whether the last attempts left something that no further one is likely to reach."""
+    request = read_note(lake, name, REQUEST) or {}
+    return bool(request.get("found_after")) and request["attempts"] >= _ATTEMPTS
+
+
+def carry_out_each(
+    work: Erasing, names: Iterable[str], now: Callable[[], dt.datetime]
+) -> tuple[list[dict[str, Any]], dict[str, AnalyticsError]]:
+    """Carry out several requests: one that fails holds up no other.
+
+    Args:
+        work: where.
+        names: of the requests.
+        now: the time, for the proofs.
+
+    Returns:
+        The proofs, and the errors by name of the request.
+    """
+    proofs: list[dict[str, Any]] = []
+    failed: dict[str, AnalyticsError] = {}
+    for name in names:
+        try:
+            proofs.append(carry_out(work, name, now))
+        except AnalyticsError as error:
+            failed[name] = error
+    return proofs, failed
 
 
 def rows_held(work: Erasing, user: str) -> tuple[int, dict[str, int]]:
@@ -146,27 +180,32 @@ def carry_out(
     begun = now()
     tally = Tally(**request["tally"])
     request["attempts"] += 1
+    request["found_after"] = 0
+    # Not when it was asked for: another erasure may have changed days since.
+    request["users_were"] = request["users_were"] or days_digest(lake)
     user = request["user"]
     found = find_rows(lake, work.settings, user, request["conversations"])
     for _ in range(_ROUNDS):
         request["conversations"] = sorted({*request["conversations"], *found.conversations})
         write_note(lake, name, REQUEST, request)
+        add_suppressions(lake, work.settings.pseudonym_key, lambda one: one.with_user(user))
         _suppress(work, found)
         for key in sorted(found.days.keys() | found.keys, key=lambda one: one or ""):
             _erase_day(work, name, found, key, tally)
-            request["tally"] = _counts(tally)
+            request["tally"] = asdict(tally)
             write_note(lake, name, REQUEST, request)
         # A read that was under way when the erasure began may have stored rows since.
         found = find_rows(lake, work.settings, user, request["conversations"])
         if not found.days:
             break
     journal, theirs = _journal(lake, name), frozenset(request["conversations"])
-    _count_days(journal, tally)
     days = {key: noted for key, noted in journal.items() if key != entry_of(None)}
     erase_topics(work, name, theirs, days, tally)
     erase_corrections(work, theirs, tally)
     follow_periods(work, days, tally)
     erase_users(work, user, str(request["users_were"]), tally)
+    request["tally"] = asdict(tally)  # rows of days are counted from the journal, each time
+    _count_days(journal, tally)
     work.documents.wipe()
     subject = find_rows(lake, work.settings, user, theirs).subject
     proof = _proof(work, name, subject, plain, tally) | {
@@ -174,11 +213,15 @@ def carry_out(
         "begun": begun.isoformat(timespec="seconds"),
         "finished": now().isoformat(timespec="seconds"),
     }
-    lake.objects.put(proof_path(proof), (json.dumps(proof, indent=1) + "\n").encode())
-    for info in lake.objects.list(f"{PENDING}/{name}"):
-        if not info.path.endswith(f"/{REQUEST}.json"):
-            lake.objects.delete(info.path)
-    lake.objects.delete(note_path(name, REQUEST))
+    proof = _stored_proof(lake, proof)
+    if proof["search"]["found"]:
+        request |= {"users_were": None, "found_after": proof["search"]["found"]}
+        write_note(lake, name, REQUEST, request)
+    else:
+        for info in lake.objects.list(f"{PENDING}/{name}"):
+            if not info.path.endswith(f"/{REQUEST}.json"):
+                lake.objects.delete(info.path)
+        lake.objects.delete(note_path(name, REQUEST))
     _logger.info(
         "erased request=%s days=%d partitions=%d rows=%d documents=%d touched_bytes=%d "
         "written_bytes=%d found_after=%d",
@@ -209,9 +252,12 @@ def _suppress(work: Erasing, found: Found) -> None:
 
 
 def _erase_day(work: Erasing, name: str, found: Found, key: str | None, tally: Tally) -> None:
-    lake, rows = work.lake, found.days.get(key, {})
+    lake = work.lake
+    zones = (UNDATED if key is None else DAILY).values()
     before = read_note(lake, name, entry_of(key))
-    if not rows and before is None:
+    known = key in found.days or before is not None
+    # Where no raw zone can tell whose rows a day has, the index alone is reason enough to look.
+    if not known and any(lake.exists(zone.raw, key) for zone in zones):
         return  # another person's eight bytes, or turns of others in a shared conversation
     day, noted = _rewrite_day(work, name, found, key, tally)
     follow = digests_by_input(noted)
@@ -222,7 +268,7 @@ def _erase_day(work: Erasing, name: str, found: Found, key: str | None, tally: T
     if key is not None and has_files(lake, key):
         _write_files(work, key, follow)
     gone = [user_mark(found.subject.user), *map(conversation_mark, found.subject.conversations)]
-    for zone in (UNDATED if key is None else DAILY).values():
+    for zone in zones:
         take_from_index(lake, zone.raw, key, gone)
     work.on_step(f"index {entry_of(key)}")
 
@@ -329,16 +375,31 @@ def _journal(lake: Lake, name: str) -> dict[str, dict[str, Any]]:
 def _count_days(journal: Mapping[str, Mapping[str, Any]], tally: Tally) -> None:
     """Count what all attempts together took out of the days."""
     for noted in journal.values():
-        tally.days += 1
+        tally.days += any(one["rows"] for one in noted["tables"].values())
         tally.recomputed += not noted["kept"]
         for table, one in noted["tables"].items():
             tally.add(tally.rows, table, one["rows"])
 
 
 def proof_path(proof: Mapping[str, Any]) -> str:
-    """Return where a proof is stored: one of each erasure, should a person be erased again."""
+    """Return where a proof is stored: one of each attempt, should a person be erased again."""
+    return f"{PROOFS}/{proof['erasure']}/{proof['file']}"
+
+
+def _stored_proof(lake: Lake, proof: Mapping[str, Any]) -> dict[str, Any]:
+    """Store a proof beside those that there are; return it with the name of its file."""
     finished = dt.datetime.fromisoformat(proof["finished"])
-    return f"{PROOFS}/{proof['erasure']}/{finished:%Y%m%dT%H%M%SZ}.json"
+    number = 1
+    while True:
+        suffix = "" if number == 1 else f"-{number}"
+        named = {**proof, "file": f"{finished:%Y%m%dT%H%M%SZ}{suffix}.json"}
+        data = (json.dumps(named, indent=1) + "\n").encode()
+        try:
+            lake.objects.swap(proof_path(named), data, None)
+        except PartitionReplacedError:
+            number += 1
+        else:
+            return named
 
 
 def _proof(
@@ -351,6 +412,8 @@ def _proof(
     return {
         "format": 1,
         "erasure": name,
+        "lake": work.lake.describe(),
+        "document_store": work.documents.describe(),
         "rows": {
             table: {"before": tally.rows.get(table, 0), "after": left.get(table, 0)}
             for table in sorted({*tally.rows, *left})
@@ -389,7 +452,3 @@ def _rows_left(work: Erasing, name: str, subject: Subject) -> dict[str, int]:
             if one.gone:
                 left[table] = left.get(table, 0) + one.gone
     return left
-
-
-def _counts(tally: Tally) -> dict[str, Any]:
-    return {name: getattr(tally, name) for name in Tally.__dataclass_fields__}

@@ -93,17 +93,21 @@ class _Week:
     """Topics of a week, and of its conversations, with and without the person.
 
     Attributes:
-        tables: `TOPICS`, then `CONVERSATION_TOPICS`.
+        tables: `TOPICS`, then `CONVERSATION_TOPICS` where that is not gone by age.
         gone: topics of which nobody else spoke.
     """
 
-    tables: tuple[Rewritten, Rewritten]
+    tables: tuple[Rewritten, ...]
     gone: frozenset[str]
 
 
 def _look_at_week(lake: Lake, key: str, theirs: frozenset[str], gone: Iterable[str]) -> _Week:
     since = [lake.begin(table, key) for table in (TOPICS, CONVERSATION_TOPICS)]
     topics, info = lake.read_with_info(TOPICS, key)
+    if since[1].version is None:  # nothing says who else spoke of a topic: all of them stay
+        kept = topics.with_columns(examples=_without(topics["examples"], theirs))
+        one = Rewritten(TOPICS, since[0], topics, kept, info.sha256, info.inputs)
+        return _Week((one,), frozenset())
     rows, of_rows = lake.read_with_info(CONVERSATION_TOPICS, key)
     left = rows.filter(~pl.col("conversation_id").is_in(_values(theirs)))
     alone = frozenset(rows["topic_id"]) - frozenset(left["topic_id"])
@@ -202,7 +206,14 @@ def _is_old(lake: Lake, schema: TableSchema, key: str | None) -> bool:
 
 
 def erase_users(work: Erasing, user: str, users_were: str, tally: Tally) -> None:
-    """Take the person out of the table of users, and let growth and cohorts follow."""
+    """Take the person out of the table of users, and let growth and cohorts follow.
+
+    Args:
+        work: where.
+        user: as the lake has it.
+        users_were: `days_digest` before the first day was touched.
+        tally: is added to.
+    """
     lake, store = work.lake, work.documents
     follow = {DAILY_PARTIALS.name: {users_were: days_digest(lake)}}
     for schema in (USER_ANALYTICS, USER_GROWTH, USER_COHORTS):

@@ -1,4 +1,8 @@
-"""Where rows of a person are: through the index of users, without reading any other partition."""
+"""Where rows of a person are: through the index of users, without reading any other partition.
+
+Where the raw zone of a day is gone by age, typed rows and dead letters say whose they are; where
+these are gone, too, the partials of the day do, which know users but not their conversations.
+"""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,8 +12,10 @@ from typing import Final
 import polars as pl
 
 from conversation_analytics.assets.erasing_day import RowIds, Subject
+from conversation_analytics.core.errors import OutdatedPartitionError
+from conversation_analytics.core.schemas import DAILY_PARTIALS, TableSchema
 from conversation_analytics.core.source import SourceTable
-from conversation_analytics.core.suppression import row_names, row_owners
+from conversation_analytics.core.suppression import RowNames, row_names, row_owners
 from conversation_analytics.core.zones import DAILY, UNDATED
 from conversation_analytics.lake.store import Lake
 from conversation_analytics.lake.user_index import (
@@ -27,7 +33,9 @@ TABLES_OF: Final[Mapping[str, SourceTable]] = {
     zones.raw.name: table for of in (DAILY, UNDATED) for table, zones in of.items()
 }
 """The table of the source by the name of the raw one."""
-_NOTHING: Final = pl.DataFrame(schema={"id": pl.String, "payload": pl.String})
+_NOBODYS: Final = pl.DataFrame(
+    schema={"id": pl.String, "users": pl.List(pl.String), "conversation": pl.String}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +45,8 @@ class Found:
     Attributes:
         subject: the user, with the conversations in which nobody else has a turn.
         conversations: in which the user has a turn, or that are theirs.
-        days: ids of their rows in the raw zone by day (None: without a time) and table.
+        days: ids of their rows by day (None: without a time) and table; none where the partials
+            alone tell of them.
         keys: days that were looked at, these among them.
     """
 
@@ -73,16 +82,60 @@ class _Reader:
 
     def _owners(self, place: Place, wanted: list[str] | None) -> pl.DataFrame:
         """Return the owners of the rows that may hold one of the texts; None: of all rows."""
-        lake, settings = self._lake, self._settings
-        rows = lake.scan(*place)[0] if lake.exists(*place) else _NOTHING.lazy()
+        lake = self._lake
+        if not lake.exists(*place):
+            return self._owners_without_raw(*place)
+        rows = lake.scan(*place)[0]
         if wanted is not None:
             # Most rows are of others, and taking JSON apart takes long. What is written with
             # escapes may be spelled in any way: it is taken apart in any case.
             may_hold = pl.col("payload").str.contains_any([*wanted, "\\u", "\\/"])
             rows = rows.filter(may_hold)
-        contract, more = column_contract(settings), settings.pseudonym_columns
-        names = row_names(contract, TABLES_OF[place[0].name], more)
-        return row_owners(rows.select("id", "payload").collect(), names)
+        return row_owners(rows.select("id", "payload").collect(), self._names(place[0]))
+
+    def _names(self, raw: TableSchema) -> RowNames:
+        settings = self._settings
+        table = TABLES_OF[raw.name]
+        return row_names(column_contract(settings), table, settings.pseudonym_columns)
+
+    def _owners_without_raw(self, raw: TableSchema, key: str | None) -> pl.DataFrame:
+        table = TABLES_OF[raw.name]
+        zones = (UNDATED if key is None else DAILY)[table]
+        talk = "id" if table is SourceTable.CONVERSATIONS else "conversation_id"
+        found = [_NOBODYS]
+        typed = self._held(zones.curated, key, ("id", "user_id", talk))
+        if typed is not None:
+            found.append(typed.select("id", users=_listed("user_id"), conversation=talk))
+        dead = self._held(zones.dead_letters, key, ("source_id", "payload"))
+        if dead is not None:
+            found.append(row_owners(dead.rename({"source_id": "id"}), self._names(raw)))
+        if typed is None and key is not None:
+            partials = self._held(DAILY_PARTIALS, key, ("user_id", "conversation_id"))
+            if partials is not None:
+                no_id = pl.lit(None, pl.String)
+                found.append(
+                    partials.select(
+                        id=no_id, users=_listed("user_id"), conversation="conversation_id"
+                    )
+                )
+        return pl.concat(found)
+
+    def _held(
+        self, schema: TableSchema, key: str | None, columns: Sequence[str]
+    ) -> pl.DataFrame | None:
+        """Return columns of what is stored in this version; an earlier one's is removed whole."""
+        if not self._lake.exists(schema, key):
+            return None
+        try:
+            rows, _ = self._lake.scan(schema, key)
+        except OutdatedPartitionError:
+            return None
+        return rows.select(sorted(set(columns))).collect()
+
+
+def _listed(column: str) -> pl.Expr:
+    """Return the text in a list, or an empty list for null."""
+    return pl.concat_list(column).list.drop_nulls()
 
 
 def _spellings(text: str) -> tuple[str, str]:
@@ -118,8 +171,9 @@ def find_rows(lake: Lake, settings: Settings, user: str, known: Iterable[str] = 
     days: dict[str | None, dict[SourceTable, frozenset[str]]] = {}
     for table, key, owners in shown:
         loose = inside if table is SourceTable.FEEDBACKS else nobodys & inside
-        if ids := frozenset(owners.filter(own | loose)["id"]):
-            days.setdefault(key, {})[table] = ids
+        told = owners.filter(own | loose)
+        if not told.is_empty():
+            days.setdefault(key, {})[table] = frozenset(told["id"].drop_nulls())
     keys = frozenset(key for _, key, _ in shown)
     return Found(Subject(user, whole), frozenset(theirs), days, keys)
 

@@ -9,9 +9,15 @@ from collections.abc import Callable
 
 import dagster as dg
 
-from conversation_analytics.assets.erasing import carry_out, pending
+from conversation_analytics.assets.erasing import (
+    carry_out_each,
+    needs_somebody,
+    pending,
+    proof_path,
+)
 from conversation_analytics.assets.erasing_notes import Erasing
 from conversation_analytics.assets.retention import remove_old_days
+from conversation_analytics.core.errors import ErasureError, TransientError
 from conversation_analytics.documents.store import DocumentStore
 from conversation_analytics.io_managers.retries import retry_if_transient
 from conversation_analytics.lake.store import Lake
@@ -30,13 +36,34 @@ def erase_users_job(settings: Settings) -> dg.JobDefinition:
         lake: dg.ResourceParam[Lake],
         documents: dg.ResourceParam[DocumentStore],
     ) -> None:
-        for name in pending(lake):
-            with retry_if_transient():
-                proof = carry_out(Erasing(lake, documents, settings), name, _now)
+        waiting = pending(lake)
+        stuck = [name for name in waiting if needs_somebody(lake, name)]
+        names = [name for name in waiting if name not in stuck]
+        proofs, failed = carry_out_each(Erasing(lake, documents, settings), names, _now)
+        told = {name: str(error) for name, error in failed.items()}
+        for proof in proofs:
+            name, found = proof["erasure"], proof["search"]["found"]
             context.log.info(
                 "erased: request=%s days=%d partitions=%d found_after=%d",
-                name, proof["days"], proof["partitions_rewritten"], proof["search"]["found"],
+                name, proof["days"], proof["partitions_rewritten"], found,
             )  # fmt: skip
+            if found:
+                where = lake.objects.uri(proof_path(proof))
+                told[name] = f"{found} objects or documents are left, see {where}"
+        told |= dict.fromkeys(stuck, "tried often enough, see its last proof: it is tried no more")
+        for name, why in told.items():
+            context.log.error("not erased: request=%s: %s", name, why)
+        with retry_if_transient():
+            for error in failed.values():
+                if isinstance(error, TransientError):
+                    raise error
+        if told:
+            raise ErasureError(
+                f"{len(told)} of {len(waiting)} erasures are not done: "
+                + "; ".join(f"{name}: {why}" for name, why in told.items())
+                + ". Take out what the proofs name, then `conversation-analytics erase-user "
+                "--pending`"
+            )
 
     return _job(ERASE, "Erases the people whose erasure is noted in the lake.", erase)
 

@@ -80,6 +80,10 @@ class TranslatorRequestError(PermanentError):
     """The translation engine refused the request: one of its texts, or all that it is asked."""
 
 
+class ErasureError(PermanentError):
+    """An erasure is not done: a storage failed, or something of the person is left."""
+
+
 class RecordsError(PermanentError):
     """The orchestrator's own records could not be written or read."""
 

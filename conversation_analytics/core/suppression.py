@@ -243,7 +243,15 @@ def parse_suppressions(text: str, pseudonym_key: str) -> Suppressions:
         told = json.loads(text)
         shown = told["key"]
         if shown is None and not pseudonym_key:
-            raise ValueError("made with PSEUDONYM_KEY, which is empty")
+            raise ValueError(
+                "one made with PSEUDONYM_KEY, which is empty: set the PSEUDONYM_KEY of this lake"
+            )
+        if shown is not None and pseudonym_key:
+            raise ValueError(
+                "one made without PSEUDONYM_KEY, which is set: it has plain ids, so that it would "
+                "leave no pseudonym out. Move it and erasures/pending/ away, and erase again, with "
+                "the key, whom proofs in erasures/proofs/ are of"
+            )
         return Suppressions(
             key_of_pseudonyms(pseudonym_key) if shown is None else bytes.fromhex(shown),
             shown is not None,

@@ -42,8 +42,8 @@ def read_suppressions(lake: Lake, pseudonym_key: str) -> Suppressions | None:
     except ValueError as error:
         raise LakeError(
             f"{lake.objects.uri(LIST)}: expected the list of erased users, got {error}; without it "
-            "nothing is read from the source, for it could bring them back: set the PSEUDONYM_KEY "
-            "of this lake, or restore this object from a backup"
+            "nothing is read from the source, for it could bring them back: if it is damaged, "
+            "restore this object from a backup"
         ) from None
 
 

@@ -103,6 +103,11 @@ def test_with_a_key_of_pseudonyms_the_list_alone_tells_nobody() -> None:
         parse_suppressions(text, "")
 
 
+def test_a_list_of_plain_ids_is_refused_where_the_lake_has_pseudonyms() -> None:
+    with pytest.raises(ValueError, match=r"without PSEUDONYM_KEY.*erase again"):
+        parse_suppressions(ERASED.to_json(), "a-key-of-forty-characters,-made-up-123456")
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"key": "00"}', '{"key": 1, "users": []}'])
 def test_anything_else_is_no_list(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
