@@ -130,6 +130,7 @@ def _tell(work: Erasing, proof: dict[str, Any]) -> None:
     )
     if proof["days_recomputed"]:
         click.echo("weeks and months of these days follow: conversation-analytics repair")
+    click.echo(f"looked for: {search['how']}")
     click.echo(
         f"searched {search['objects']:,} objects ({search['bytes']:,} bytes) and every document: "
         f"found {search['found']}"
