@@ -32,6 +32,7 @@ from conversation_analytics.assets.erasing import carry_out, request_erasure
 from conversation_analytics.assets.erasing_notes import PENDING, Erasing
 from conversation_analytics.core.contract import default_contract
 from conversation_analytics.core.daily_report import daily_report
+from conversation_analytics.core.id_search import SoughtIds
 from conversation_analytics.core.languages import MESSAGE_LANGUAGE
 from conversation_analytics.core.model_performance import MODEL_PERFORMANCE, model_performance
 from conversation_analytics.core.partials import daily_partials
@@ -201,7 +202,7 @@ def erase(settings: Settings, folder: Path, user: str) -> tuple[float, float, di
     proof = carry_out(work, request_erasure(work, user), lambda: dt.datetime.now(dt.UTC), user)
     whole_s = time.perf_counter() - begun
     begun = time.perf_counter()
-    search_lake(lake, [user], PENDING)
+    search_lake(lake, SoughtIds.of([user]), PENDING)
     search_s = time.perf_counter() - begun
     store.close()
     return whole_s - search_s, search_s, proof

@@ -728,13 +728,10 @@ def _replaced(output: Path) -> Iterator[BinaryIO]:
         with target.open("wb") as sink:
             yield sink
         return
-    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with beside.open("xb") as sink:
-            yield sink
-        beside.replace(target)
-    finally:
-        beside.unlink(missing_ok=True)
+    from conversation_analytics.exports.files import new_file  # noqa: PLC0415 - import budget
+
+    with new_file(target, overwrite=True) as sink:
+        yield sink
 
 
 @cli.command()

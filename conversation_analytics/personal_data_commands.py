@@ -141,6 +141,7 @@ def _tell(work: Erasing, proof: dict[str, Any]) -> None:
     )
     if proof["days_recomputed"]:
         click.echo("weeks and months of these days follow: conversation-analytics repair")
+    click.echo(f"looked for: {search['how']}")
     click.echo(
         f"searched {search['objects']:,} objects ({search['bytes']:,} bytes) and every document: "
         f"found {search['found']}"
@@ -162,11 +163,12 @@ def _tell(work: Erasing, proof: dict[str, Any]) -> None:
 @click.option(
     "--out",
     "-o",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     required=True,
     help="Write this file, whole or not at all; only its owner may read it.",
 )
-def export_user(user_id: str | None, out: Path) -> None:
+@click.option("--overwrite", is_flag=True, help="Replace the file that --out names.")
+def export_user(user_id: str | None, out: Path, *, overwrite: bool) -> None:
     """Write all that is held of a person into one JSON file.
 
     ID as of erase-user. Conversations with their turns, ratings, languages and translations,
@@ -174,29 +176,17 @@ def export_user(user_id: str | None, out: Path) -> None:
 
     Example: conversation-analytics export-user --out person.json < id.txt
     """
-    with _opened(_settings()) as work:
+    from conversation_analytics.exports.files import new_file  # noqa: PLC0415 - import budget
+
+    with new_file(out, overwrite=overwrite, mode=_OWNER_ONLY) as sink, _opened(_settings()) as work:
         from conversation_analytics.assets.erasing import stored_id  # noqa: PLC0415
         from conversation_analytics.assets.user_export import export_text  # noqa: PLC0415
         from conversation_analytics.assets.user_export import export_user as export  # noqa: PLC0415
 
         document = export(work, stored_id(work.settings, _typed_id(user_id)))
-    _write_whole(out, export_text(document).encode("utf-8", "surrogatepass"))
+        sink.write(export_text(document).encode("utf-8", "surrogatepass"))
     turns = sum(len(one["turns"]) for one in document["conversations"])
     click.echo(f"{len(document['conversations'])} conversations, {turns} turns: {out}")
-
-
-def _write_whole(out: Path, data: bytes) -> None:
-    """Write a file that only its owner may read; it takes its place at the end, or is not there."""
-    beside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        handle = os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _OWNER_ONLY)
-        with os.fdopen(handle, "wb") as sink:
-            sink.write(data)
-            sink.flush()
-            os.fsync(sink.fileno())
-        beside.replace(out)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 @click.command()

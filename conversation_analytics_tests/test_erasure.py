@@ -28,6 +28,7 @@ from conversation_analytics.assets.retention import remove_old_days
 from conversation_analytics.assets.user_export import export_user
 from conversation_analytics.core import schemas
 from conversation_analytics.core.changes import Cursor
+from conversation_analytics.core.id_search import SoughtIds
 from conversation_analytics.core.languages import MESSAGE_LANGUAGE
 from conversation_analytics.core.source import SourceTable
 from conversation_analytics.core.tables import TABLES
@@ -494,10 +495,10 @@ def test_on_s3_with_mongodb_leftovers_of_dead_writers_go_too(
     lake.objects.put(f"{folder}/part-001-0123456789abcdef.parquet", user.encode())
     others = turns.filter(pl.col("user_id").ne_missing(pl.lit(user)))
     with closing(open_documents(settings)) as documents:
-        held = documents.holding([user])
+        held = documents.holding(SoughtIds.of([user]))
         assert {"conversations", "messages", "user_analytics"} <= held.keys()
         proof = erase(settings, user)
-        assert documents.holding([user]) == {}
+        assert documents.holding(SoughtIds.of([user])) == {}
         assert documents.count("messages", DAYS[0]) == others.height
     assert proof["search"]["found"] == 0
     assert proof["documents"]["messages"]["before"] == held["messages"]

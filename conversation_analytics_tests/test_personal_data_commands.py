@@ -101,11 +101,32 @@ def test_the_export_has_every_row_that_a_plain_scan_finds(made_lake: Path, tmp_p
 def test_an_export_that_fails_leaves_the_file_as_it_was(made_lake: Path, tmp_path: Path) -> None:
     out = tmp_path / "person.json"
     out.write_text("before")
-    told = typed(made_lake, "export-user", "--out", str(out), given="\n")
+    told = typed(made_lake, "export-user", "--overwrite", "--out", str(out), given="\n")
     assert told.returncode == 2
     assert "no id" in told.stderr
     assert out.read_text() == "before"
     assert [path.name for path in tmp_path.iterdir()] == ["person.json"]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("nodir/x.json", "there is no folder"),
+        ("taken.json", "or --overwrite"),
+        ("link.json", "got a link, which was left as it is"),
+    ],
+)
+def test_an_export_is_refused_a_place_that_is_none(
+    tmp_path: Path, name: str, expected: str
+) -> None:
+    (tmp_path / "taken.json").write_text("before")
+    (tmp_path / "link.json").symlink_to(tmp_path / "taken.json")
+    told = typed(tmp_path, "export-user", "nobody", "--out", str(tmp_path / name))
+    assert told.returncode == 1
+    assert expected in told.stderr
+    assert str((tmp_path / name).parent) in told.stderr
+    assert (tmp_path / "taken.json").read_text() == "before"
+    assert (tmp_path / "link.json").is_symlink()
 
 
 def test_erase_user_tells_what_it_would_do_then_does_it(made_lake: Path, tmp_path: Path) -> None:

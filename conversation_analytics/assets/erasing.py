@@ -52,7 +52,9 @@ from conversation_analytics.assets.finding_rows import Found, find_rows
 from conversation_analytics.assets.lineage import files_inputs_path
 from conversation_analytics.assets.users import days_digest
 from conversation_analytics.core.errors import AnalyticsError, LakeError
+from conversation_analytics.core.id_search import SoughtIds
 from conversation_analytics.core.partitions import PartitionReplacedError
+from conversation_analytics.core.pseudonyms import USER_COLUMNS
 from conversation_analytics.core.source import SourceTable
 from conversation_analytics.core.zones import DAILY, UNDATED
 from conversation_analytics.lake.search import search_lake
@@ -63,6 +65,11 @@ from conversation_analytics.resources.connections import pseudonyms_of
 from conversation_analytics.settings import Settings
 
 PROOFS: Final = "erasures/proofs"
+SEARCHED_ANYWHERE: Final = "anywhere, with no letter, digit, _ or - beside it"
+SEARCHED_WHOLE: Final = (
+    "an id of fewer than four characters, or of digits alone, as the whole value of a column or "
+    "field of users only"
+)
 _TRIES: Final = 5
 _ROUNDS: Final = 3
 _ATTEMPTS: Final = 3  # of the job, where something is left each time
@@ -405,10 +412,13 @@ def _stored_proof(lake: Lake, proof: Mapping[str, Any]) -> dict[str, Any]:
 def _proof(
     work: Erasing, name: str, subject: Subject, plain: str | None, tally: Tally
 ) -> dict[str, Any]:
-    texts = sorted({subject.user, *([plain] if plain else [])})
-    lake = search_lake(work.lake, texts, f"{PENDING}/{name}/")
-    documents = work.documents.holding(texts)
+    ids = frozenset({subject.user, *([plain] if plain else [])})
+    columns = {one.lower() for one in work.settings.pseudonym_columns}
+    sought = SoughtIds(ids, USER_COLUMNS | columns)
+    lake = search_lake(work.lake, sought, f"{PENDING}/{name}/")
+    documents = work.documents.holding(sought)
     left = _rows_left(work, name, subject)
+    documents_left = documents | _documents_of(work, ids)
     return {
         "format": 1,
         "erasure": name,
@@ -419,7 +429,7 @@ def _proof(
             for table in sorted({*tally.rows, *left})
         },
         "documents": {
-            one: {"before": count, "after": documents.get(one, 0)}
+            one: {"before": count, "after": documents_left.get(one, 0)}
             for one, count in sorted(tally.documents.items())
         },
         "days": tally.days,
@@ -432,12 +442,26 @@ def _proof(
                 "the id as stored",
                 *(["the id as given"] if plain not in (None, subject.user) else []),
             ],
+            "how": SEARCHED_WHOLE if sought.whole else SEARCHED_ANYWHERE,
             "objects": lake.objects,
             "bytes": lake.size_bytes,
             "objects_holding": list(lake.holding),
             "documents_holding": documents,
             "found": len(lake.holding) + sum(documents.values()),
         },
+    }
+
+
+def _documents_of(work: Erasing, ids: Iterable[str]) -> dict[str, int]:
+    """Count the documents whose user is the person, in the collections that name a user."""
+    settings = work.settings
+    return {
+        name: sum(len(work.documents.find(name, {"user_id": one})) for one in sorted(ids))
+        for name in (
+            settings.mongodb_conversations_collection,
+            settings.mongodb_messages_collection,
+            settings.mongodb_user_analytics_collection,
+        )
     }
 
 

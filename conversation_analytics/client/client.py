@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from conversation_analytics.client.cursors import call_digest, decode_cursor, encode_cursor
@@ -21,9 +22,9 @@ from conversation_analytics.client.results import (
     UserAnalytics,
 )
 from conversation_analytics.core.documents import cut_to_milliseconds
-from conversation_analytics.core.errors import ReadRequestError
+from conversation_analytics.core.errors import DocumentError, ReadRequestError
 from conversation_analytics.core.periods import NAMES, Period
-from conversation_analytics.documents.paging import PageQuery
+from conversation_analytics.documents.paging import PageQuery, check_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -38,6 +39,16 @@ Item = TypeVar("Item")
 MOST_ITEMS: Final = 1_000
 """Items of a page at most."""
 _ALL: Final = 1_000
+_KEYS: Final[Mapping[str, type | tuple[type, ...]]] = {
+    "category_type": str,
+    "conversations": int,
+    "created_at": (dt.datetime, NoneType),
+    "day": str,
+    "field": str,
+    "last_at": (dt.datetime, NoneType),
+    "user_id": str,
+}
+"""What the columns that pages are sorted by may hold."""
 _PERIODS: Final = {name: period for period, name in NAMES.items()}
 
 
@@ -277,6 +288,12 @@ class Client:
         if type(limit) is not int or not 1 <= limit <= MOST_ITEMS:
             raise ReadRequestError(f"limit: expected 1 to {MOST_ITEMS:,}, got {limit!r}")
         call = pages.digest()
+        after = None if cursor is None else decode_cursor(call, cursor)
+        if after is not None and not isinstance(after[0], _KEYS[pages.sort]):
+            raise ReadRequestError(
+                f"cursor: expected a key of the column {pages.sort}, got "
+                f"{type(after[0]).__name__}; begin with the first page (no cursor)"
+            )
         query = PageQuery(
             equals=pages.equals,
             sort=pages.sort,
@@ -284,8 +301,12 @@ class Client:
             limit=limit + 1,  # one more says whether there is a page behind
             at_least=pages.low,
             below=pages.high,
-            after=None if cursor is None else decode_cursor(call, cursor),
+            after=after,
         )
+        try:
+            check_page(pages.kind, query)
+        except DocumentError as error:  # of a forged cursor: arguments have been looked at
+            raise ReadRequestError(str(error)) from error
         found = self._reading.page(pages.kind, query)
         items = tuple(build(one) for one in found[:limit])
         if len(found) <= limit:
@@ -344,6 +365,10 @@ def _wrong(name: str, expected: str, value: object) -> ReadRequestError:
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise _wrong(name, "text", value)
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ReadRequestError(f"{name}: expected text, got a lone surrogate in it") from error
     return value
 
 
@@ -370,8 +395,14 @@ def _instants(since: Any, until: Any) -> tuple[dt.datetime | None, dt.datetime |
     for name, value in (("since", since), ("until", until)):
         if value is not None and (not isinstance(value, dt.datetime) or value.tzinfo is None):
             raise _wrong(name, "a time with a zone", value)
-    low = None if since is None else cut_to_milliseconds(since)
-    return low, None if until is None else cut_to_milliseconds(until)
+    return _instant("since", since), _instant("until", until)
+
+
+def _instant(name: str, value: dt.datetime | None) -> dt.datetime | None:
+    try:
+        return None if value is None else cut_to_milliseconds(value)
+    except OverflowError as error:
+        raise ReadRequestError(f"{name}: expected a time of the years 1 to 9999 in UTC") from error
 
 
 def _period(name: Any) -> Period:

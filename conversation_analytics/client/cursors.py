@@ -7,7 +7,6 @@ place in the pages of the same call, and nowhere else.
 from __future__ import annotations
 
 import base64
-import binascii
 import datetime as dt
 import hashlib
 import json
@@ -47,13 +46,13 @@ def decode_cursor(call: str, cursor: str) -> tuple[Scalar, str]:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
         found = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
         version, of_call, key, identifier = found
-        value = dt.datetime.fromisoformat(key["at"]) if isinstance(key, dict) else key
+        value = _instant(key["at"]) if isinstance(key, dict) else key
         right = (
             version == _VERSION
             and isinstance(identifier, str)
-            and (value is None or type(value) in (str, int) or value.tzinfo is not None)
+            and (value is None or type(value) in (str, int, dt.datetime))
         )
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, binascii.Error):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
         right, of_call = False, None
     if not right:
         raise ReadRequestError(
@@ -66,3 +65,10 @@ def decode_cursor(call: str, cursor: str) -> tuple[Scalar, str]:
             "begin with the first page (no cursor)"
         )
     return value, identifier
+
+
+def _instant(text: str) -> dt.datetime:
+    value = dt.datetime.fromisoformat(text)
+    if value.tzinfo is None:
+        raise ValueError
+    return value.astimezone(dt.UTC)

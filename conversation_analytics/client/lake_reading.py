@@ -139,7 +139,7 @@ class LakeReading:
         start = dt.date.fromisoformat(str(query.equals["week"]))
         frames = []
         held = self._lake.keys(TOPICS)
-        for key in (start.isoformat(), Period.WEEK.before(start).isoformat()):
+        for key in (start.isoformat(), _week_before(start)):
             if key not in held:
                 break
             try:
@@ -151,6 +151,10 @@ class LakeReading:
         now, before = frames[0], frames[1] if len(frames) > 1 else None
         changes = topic_changes(now, before, *self._topic_limits)
         return _page_of(topic_documents(now, changes, start), query)
+
+
+def _week_before(start: dt.date) -> str | None:
+    return None if start == dt.date.min else Period.WEEK.before(start).isoformat()
 
 
 def _within(value: str, query: PageQuery) -> bool:

@@ -101,6 +101,7 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
     from conversation_analytics.core.documents import Document
+    from conversation_analytics.core.id_search import SoughtIds
     from conversation_analytics.documents.views import ViewSpec
 
     Operation: TypeAlias = InsertOne[Any] | ReplaceOne[Any]
@@ -688,9 +689,8 @@ class MongoStore:
                 for at in range(0, len(ids), size)
             )
 
-    def holding(self, texts: Sequence[str]) -> dict[str, int]:
+    def holding(self, sought: SoughtIds) -> dict[str, int]:
         """See `DocumentStore.holding`: the encoded documents are searched, text is UTF-8 there."""
-        wanted = [text.encode("utf-8", "surrogatepass") for text in texts]
         found: dict[str, int] = {}
         with self._errors("search"):
             database = self._database()
@@ -701,7 +701,7 @@ class MongoStore:
                 every = database[name].with_options(codec_options=options).find()
                 # Some are views of memory, in which `in` looks for a single byte.
                 texts_of_all = (bytes(document.raw) for document in every)
-                count = sum(any(one in text for one in wanted) for text in texts_of_all)
+                count = sum(map(sought.in_bson, texts_of_all))
                 if count:
                     found[name] = count
         return found

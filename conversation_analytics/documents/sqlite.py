@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from conversation_analytics.core.documents import Document
+    from conversation_analytics.core.id_search import SoughtIds
     from conversation_analytics.documents.views import ViewSpec
 
 _log = logging.getLogger("conversation_analytics.documents")
@@ -642,9 +643,8 @@ class SqliteStore:
             self._delete(connection, collection, there)
         return len(there)
 
-    def holding(self, texts: Sequence[str]) -> dict[str, int]:
+    def holding(self, sought: SoughtIds) -> dict[str, int]:
         """See `DocumentStore.holding`."""
-        wanted = [(text, json_text(text)[1:-1]) for text in texts if _encodable(text)]
         found: dict[str, int] = {}
         with self._reading("search") as connection:
             tables = connection.execute(
@@ -655,7 +655,7 @@ class SqliteStore:
                     f'SELECT id, partition, body FROM "{table}"'
                 ):
                     text = f"{identifier}\0{partition or ''}"
-                    if any(one in text or inside in body for one, inside in wanted):
+                    if sought.in_text(text) or sought.in_text(body):
                         name = table.removeprefix("documents ")
                         found[name] = found.get(name, 0) + 1
         return found

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conversation_analytics.core.documents import ConversationSlice, Document
+    from conversation_analytics.core.id_search import SoughtIds
     from conversation_analytics.documents.collections import CollectionSpec
     from conversation_analytics.documents.paging import PageQuery
 
@@ -134,8 +135,8 @@ class DocumentStore(Protocol):
     def discard(self, collection: str, ids: Sequence[str]) -> int:
         """Remove documents by id, whatever partition they are of; return how many there were."""
 
-    def holding(self, texts: Sequence[str]) -> dict[str, int]:
-        """Return how many documents hold one of the texts in any field, by collection.
+    def holding(self, sought: SoughtIds) -> dict[str, int]:
+        """Return how many documents hold one of the ids in any field, by collection.
 
         Every collection of the database is read whole, those of other programs too. Collections
         without such a document are not in it.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import stat
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from conversation_analytics.core.errors import ExportError
 
@@ -16,21 +17,32 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 
+_FOR_ALL: Final = 0o666
+"""Less what the umask takes."""
+_NO_FILES: Final = {
+    stat.S_IFLNK: "a link", stat.S_IFIFO: "a pipe", stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device", stat.S_IFSOCK: "a socket",
+}  # fmt: skip
+
+
 @contextmanager
-def new_file(target: Path, *, overwrite: bool) -> Iterator[BinaryIO]:
+def new_file(target: Path, *, overwrite: bool, mode: int = _FOR_ALL) -> Iterator[BinaryIO]:
     """Give a file beside `target` that takes its name at the end, or leaves no trace.
 
     Args:
         target: the name; its folder exists.
         overwrite: whether a file may stand there already.
+        mode: who may do what with the file, less the umask.
 
     Raises:
-        ExportError: the name is taken, or its folder is missing.
+        ExportError: the name is taken, by what is no file whatever `overwrite` says, or its
+            folder is missing.
     """
     _require_place(target, overwrite=overwrite)
     beside = _beside(target)
     try:
-        with beside.open("xb") as sink:
+        handle = os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
+        with os.fdopen(handle, "wb") as sink:
             yield sink
             sink.flush()
             os.fsync(sink.fileno())
@@ -74,9 +86,18 @@ def _beside(target: Path) -> Path:
 
 def _require_place(target: Path, *, overwrite: bool) -> None:
     _require_parent(target)
-    if target.is_dir():
-        raise ExportError(f"--out {target}: expected the name of a file, got a folder")
-    if target.exists() and not overwrite:
+    try:
+        kind = stat.S_IFMT(target.lstat().st_mode)
+    except FileNotFoundError:
+        return
+    if kind == stat.S_IFDIR:
+        raise ExportError(f"{target}: expected the name of a file, got a folder")
+    if kind != stat.S_IFREG:  # it would be replaced by the file, a device for everybody
+        raise ExportError(
+            f"{target}: expected the name of a file, got {_NO_FILES.get(kind, 'no file')}, "
+            "which was left as it is; give another name"
+        )
+    if not overwrite:
         raise _taken(target)
 
 
@@ -85,24 +106,24 @@ def _require_folder_place(target: Path, names: Collection[str], *, overwrite: bo
     if not target.exists() and not target.is_symlink():
         return
     if target.is_symlink() or not target.is_dir():
-        raise ExportError(f"--out {target}: expected the name of a new folder, got a file or link")
+        raise ExportError(f"{target}: expected the name of a new folder, got a file or link")
     held = sorted(path.name for path in target.iterdir())
     if held and not overwrite:
         raise _taken(target)
     if others := [name for name in held if name not in names]:
         raise ExportError(
-            f"--out {target}: expected a corpus to overwrite, got a folder with {len(others)} "
+            f"{target}: expected a corpus to overwrite, got a folder with {len(others)} "
             "other files in it; name another folder"
         )
 
 
 def _require_parent(target: Path) -> None:
     if not target.parent.is_dir():
-        raise ExportError(f"--out {target}: there is no folder {target.parent}: make it first")
+        raise ExportError(f"{target}: there is no folder {target.parent}: make it first")
 
 
 def _taken(target: Path) -> ExportError:
     return ExportError(
-        f"--out {target}: there is one already, and it was left as it is; give another name, or "
+        f"{target}: there is one already, and it was left as it is; give another name, or "
         "--overwrite"
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 import json
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+import pytest
 
 from conversation_analytics.assets.erasing import carry_out, request_erasure
 from conversation_analytics.assets.erasing_notes import Erasing
@@ -63,19 +65,19 @@ def write(lake: Lake, table: SourceTable, day: str, rows: list[Row]) -> None:
     lake.write(zones.dead_letters, day, typed.dead_letters)
 
 
-def filled(lake: Lake) -> None:
+def filled(lake: Lake, user: str = "u1", other: str = "u2") -> None:
     """The user alone in `alone`, with another in `shared`, which is the other's."""
     write(lake, SourceTable.CONVERSATIONS, FIRST, [
-        {"id": "alone", "from_end_user_id": "u1"}, {"id": "shared", "from_end_user_id": "u2"},
+        {"id": "alone", "from_end_user_id": user}, {"id": "shared", "from_end_user_id": other},
     ])  # fmt: skip
     write(lake, SourceTable.MESSAGES, FIRST, [
-        turn("m1", "alone", "u1"), turn("m2", "alone", None), turn("m3", "shared", "u2"),
-        turn("m4", "shared", "u1"), turn("m5", "shared", None), turn("", "alone", "u1"),
+        turn("m1", "alone", user), turn("m2", "alone", None), turn("m3", "shared", other),
+        turn("m4", "shared", user), turn("m5", "shared", None), turn("", "alone", user),
     ])  # fmt: skip
     write(lake, SourceTable.MESSAGES, LAST, [turn("m6", "alone", None), turn("m7", "other", "u3")])
     write(lake, SourceTable.FEEDBACKS, LAST, [
         rating("f1", "m1", "alone", from_account_id="staff"),
-        rating("f2", "m3", "shared", from_end_user_id="u1"),
+        rating("f2", "m3", "shared", from_end_user_id=user),
         rating("f3", "m4", "shared", from_account_id="staff"),
     ])  # fmt: skip
 
@@ -121,4 +123,47 @@ def test_documents_and_dead_letters_lose_them_too(tmp_path: Path) -> None:
     assert [one["_id"] for one in store.find("messages", {})] == ["m3", "m5"]
     assert store.find("dead_letters", {}) == []
     assert proof["documents"]["conversations"] == {"before": 2, "after": 0}
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("user", "other", "how"),
+    [
+        ("user 1", "user 10", "anywhere, "),
+        ("7", "17", "an id of fewer than four characters, "),
+        ("12345", "123456", "an id of fewer than four characters, or of digits alone, "),
+    ],
+)
+def test_people_with_longer_ids_do_not_stand_in_the_way_of_the_proof(
+    tmp_path: Path, user: str, other: str, how: str
+) -> None:
+    settings = parse_settings({"PARQUET_BASE_DIR": str(tmp_path / "lake")})
+    lake, store = open_lake(settings), open_store(SqliteConfig(tmp_path / "d.sqlite"))
+    filled(lake, user, other)
+    turns = lake.read(MESSAGES, FIRST)
+    store.replace_partition("messages", FIRST, message_documents(turns, FIRST))
+    record_inputs(
+        store, "message_documents", FIRST, {"messages": lake.stat(MESSAGES, FIRST).sha256}
+    )
+    lake.put_report("daily/other.html", f"<td>{other}</td>".encode())
+    work = Erasing(lake, store, settings)
+    now = dt.datetime(2026, 11, 30, tzinfo=dt.UTC)
+    proof = carry_out(work, request_erasure(work, user), lambda: now, user)
+    assert proof["search"]["found"] == 0
+    assert proof["search"]["how"].startswith(how)
+    assert proof["documents"]["messages"]["after"] == 0
+    left = lake.read(MESSAGES, FIRST)["user_id"]
+    assert set(left.drop_nulls()) == {other}
+    # What is left of the person is found none the less.
+    store.replace_partition(
+        "messages", "left", [{"_id": "a", "user_id": user}, {"_id": "b", "query": f"of {other}"}]
+    )
+    lake.objects.put("notes/left.json", json.dumps({"user_id": user}).encode())
+    served = io.BytesIO()
+    raw(SourceTable.MESSAGES, LAST, [turn("m8", "new", user)]).write_parquet(served)
+    lake.objects.put("notes/left.parquet", served.getvalue())
+    again = carry_out(work, request_erasure(work, user), lambda: now, user)
+    assert again["search"]["documents_holding"] == {"messages": 1}
+    assert again["search"]["objects_holding"] == ["notes/left.json", "notes/left.parquet"]
+    assert again["search"]["found"] == 3
     store.close()

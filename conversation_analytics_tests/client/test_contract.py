@@ -18,7 +18,7 @@ import pytest
 
 from conversation_analytics.client import Client, every
 from conversation_analytics.core.categories import CATEGORIES
-from conversation_analytics.core.errors import AnalyticsError, ReadRequestError
+from conversation_analytics.core.errors import ReadRequestError
 from conversation_analytics.core.schemas import (
     CONVERSATIONS,
     DAILY_REPORT,
@@ -343,6 +343,8 @@ def test_hostile_text_is_a_value_like_any_other(client: Client, text: str) -> No
     assert client.report("daily", FIRST, app_id=text) is None
 
 
+EARLIEST = dt.datetime.min.replace(tzinfo=dt.timezone(dt.timedelta(hours=14)))
+LATEST = dt.datetime.max.replace(tzinfo=dt.timezone(dt.timedelta(hours=-14)))
 WRONG_CALLS = {
     "operator": lambda client: client.conversations_of_user({"$ne": ""}),
     "operator-id": lambda client: client.conversation({"$gt": ""}),
@@ -360,6 +362,10 @@ WRONG_CALLS = {
     "too-many": lambda client: client.users(limit=1001),
     "limit-text": lambda client: client.users(limit="1"),
     "cursor-text": lambda client: client.users(cursor="no cursor"),
+    "surrogate": lambda client: client.conversation("\ud800"),
+    "surrogate-app": lambda client: client.users(app_id="\ud800"),
+    "before-the-year-1": lambda client: client.conversations_of_user("u", since=EARLIEST),
+    "behind-the-year-9999": lambda client: client.conversations_of_period(SINCE, LATEST),
     "cursor-object": lambda client: client.users(cursor={"$gt": ""}),
 }
 
@@ -385,7 +391,8 @@ def forged(cursor: str, **changes: Any) -> str:
         {"key": {"$gt": ""}}, {"key": ["a"]}, {"key": True}, {"key": 1.5}, {"key": {"at": "x"}},
         {"key": {"at": "2026-11-10T00:00:00"}}, {"id": {"$gt": ""}}, {"id": 1}, {"version": 2},
         {"call": "0123456789abcdef"}, {"key": {"at": "1970-01-01T00:00:00+00:00"}},
-        {"key": None}, {"key": 5}, {"key": "text"},
+        {"key": None}, {"key": 5}, {"key": "text"}, {"key": 2**80}, {"key": "\ud800"},
+        {"key": {"at": "0001-01-01T00:00:00+14:00"}}, {"id": "\ud800"},
     ],
     ids=str,
 )  # fmt: skip
@@ -393,8 +400,41 @@ def test_a_forged_cursor_is_refused(client: Client, changes: dict[str, Any]) -> 
     page = client.conversations_of_period(SINCE, UNTIL, limit=1)
     assert page.next is not None
     assert forged(page.next) != ""
-    with pytest.raises(AnalyticsError, match="expected"):
+    with pytest.raises(ReadRequestError, match="expected"):
         client.conversations_of_period(SINCE, UNTIL, cursor=forged(page.next, **changes))
+
+
+@pytest.mark.parametrize(
+    ("call", "keys"),
+    [
+        (lambda client, cursor: client.users(limit=1, cursor=cursor), ["", 1, 2**80]),
+        (
+            lambda client, cursor: client.reports("daily", FIRST, LAST, limit=1, cursor=cursor),
+            ["", None, 1, "\ud800", {"at": "2026-11-10T00:00:00+00:00"}],
+        ),
+        (
+            lambda client, cursor: client.turns(
+                client.conversations_of_period(SINCE, UNTIL).items[0].id, limit=1, cursor=cursor
+            ),
+            ["", 1, {"at": "9999-12-31T23:59:59-14:00"}],
+        ),
+    ],
+    ids=["users", "reports", "turns"],
+)
+def test_a_cursor_with_the_key_of_another_column_is_refused(
+    client: Client, call: Any, keys: list[Any]
+) -> None:
+    page = call(client, None)
+    assert page.next is not None
+    for key in keys:
+        with pytest.raises(ReadRequestError, match="expected"):
+            call(client, forged(page.next, key=key))
+
+
+def test_the_first_and_the_last_day_there_are_hold_nothing(client: Client) -> None:
+    for day in (dt.date.min, dt.date.max):
+        assert client.topics(day) == ()
+        assert client.report("weekly", day) is None
 
 
 def test_a_cursor_of_another_call_is_refused(client: Client) -> None:

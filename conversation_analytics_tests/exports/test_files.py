@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -72,6 +73,47 @@ def test_a_folder_or_no_folder_is_no_place_for_a_file(tmp_path: Path) -> None:
     for target in (tmp_path, tmp_path / "none" / "out.csv"):
         with pytest.raises(ExportError), new_file(target, overwrite=True):
             pytest.fail("it was written")
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_links_and_pipes_are_left_as_they_are(tmp_path: Path, overwrite: bool) -> None:  # noqa: FBT001
+    pipe, link, dangling = tmp_path / "pipe", tmp_path / "link", tmp_path / "dangling"
+    (tmp_path / "file").write_bytes(b"before")
+    os.mkfifo(pipe)
+    link.symlink_to(tmp_path / "file")
+    dangling.symlink_to(tmp_path / "none")
+    for target, told in ((pipe, "a pipe"), (link, "a link"), (dangling, "a link")):
+        with (
+            pytest.raises(ExportError, match=f"{told}, which was left .* another name"),
+            new_file(target, overwrite=overwrite),
+        ):
+            pytest.fail("it was written")
+    assert pipe.is_fifo()
+    assert link.is_symlink()
+    assert dangling.is_symlink()
+    assert link.read_bytes() == b"before"
+    assert names_in(tmp_path) == ["dangling", "file", "link", "pipe"]
+
+
+def test_a_link_made_meanwhile_is_left_as_it_is(tmp_path: Path) -> None:
+    target = tmp_path / "out.csv"
+
+    def overtaken() -> None:
+        with new_file(target, overwrite=True):
+            target.symlink_to(tmp_path / "none")
+
+    with pytest.raises(ExportError, match="a link"):
+        overtaken()
+    assert target.is_symlink()
+    assert names_in(tmp_path) == ["out.csv"]
+
+
+def test_a_file_for_its_owner_is_nobody_elses_even_where_there_was_one(tmp_path: Path) -> None:
+    target = tmp_path / "out.csv"
+    target.touch(0o644)
+    with new_file(target, overwrite=True, mode=0o600) as sink:
+        sink.write(b"after")
+    assert target.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_folder_appears_whole_and_is_overwritten_whole(tmp_path: Path) -> None:

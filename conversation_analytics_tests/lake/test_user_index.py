@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import io
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
 
 from conversation_analytics.core.errors import LakeError
+from conversation_analytics.core.id_search import SoughtIds
 from conversation_analytics.core.schemas import (
     RAW_CONVERSATIONS,
     RAW_MESSAGES,
@@ -91,13 +93,58 @@ def test_a_search_looks_into_parquet_text_and_every_spelling(objects: ObjectStor
     objects.put("erasures/note.json", b'{"user": "Zo\\u00eb \\"<u1>\\""}')
     objects.put("reports/daily/b.csv", b"Zo")
     objects.put("elsewhere/x.txt", name.encode())
-    found = search_lake(lake, [name], "elsewhere/")
+    found = search_lake(lake, SoughtIds.of([name]), "elsewhere/")
     assert found.objects >= 4  # and the lock of a folder on disk
     assert [path.rpartition("/")[2] for path in found.holding] == [
         "note.json",
         "part-000.parquet",
         "a.html",
     ]
+
+
+def parquet(frame: pl.DataFrame, **options: Any) -> bytes:
+    sink = io.BytesIO()
+    frame.write_parquet(sink, **options)
+    return sink.getvalue()
+
+
+def test_a_search_tells_an_id_from_longer_ones(objects: ObjectStore) -> None:
+    lake = Lake(objects)
+    longer = pl.DataFrame({"user_id": ["user 10", None]})
+    own = pl.DataFrame({"user_id": ["user 1"]})
+    deep = pl.DataFrame({"a": [[{"b": "of user 1"}]], "c": [b"x"]})
+    binary = pl.DataFrame({"a": [b"\xffuser 1\xff"]})
+    for compression in ("uncompressed", "zstd"):
+        for name, frame in (("longer", longer), ("own", own), ("deep", deep), ("bin", binary)):
+            objects.put(
+                f"messages/{name}-{compression}.parquet", parquet(frame, compression=compression)
+            )
+    metadata = parquet(longer, metadata={"made for": "user 1"})
+    objects.put("messages/told.parquet", metadata)
+    whole = parquet(own, compression="uncompressed", statistics=False)
+    objects.put("messages/cut.parquet", whole[:-20])
+    objects.put("messages/broken.parquet", whole[:-20] + b"PAR1")
+    objects.put("reports/daily/longer.html", b"<td>user 10</td>")
+    found = search_lake(lake, SoughtIds.of(["user 1"]), "elsewhere/")
+    assert [path.rpartition("/")[2].removesuffix(".parquet") for path in found.holding] == [
+        "bin-uncompressed", "bin-zstd", "broken", "cut", "deep-uncompressed", "deep-zstd",
+        "own-uncompressed", "own-zstd", "told",
+    ]  # fmt: skip
+
+
+def test_a_search_for_a_number_looks_at_whole_values_of_users(objects: ObjectStore) -> None:
+    lake = Lake(objects)
+    frames: dict[str, dict[str, list[str | None]]] = {
+        "user": {"user_id": ["17", "7"]},
+        "raw": {"payload": ['{"a":1,"from_end_user_id":7}']},
+        "other": {"user_id": ["17", "77"], "label": ["7", "7"], "payload": ['{"n":7}', None]},
+    }
+    for name, columns in frames.items():
+        objects.put(f"messages/{name}.parquet", parquet(pl.DataFrame(columns)))
+    objects.put("reports/daily/a.html", b"<td>7</td>")
+    objects.put("notes/a.json", b'{"user_id": "7"}')
+    found = search_lake(lake, SoughtIds.of(["7"]), "elsewhere/")
+    assert found.holding == ("messages/raw.parquet", "messages/user.parquet", "notes/a.json")
 
 
 def test_a_partition_is_removed_with_its_leftovers(objects: ObjectStore) -> None:
