@@ -777,6 +777,7 @@ def check() -> None:
 
 
 def _probes(settings: Settings) -> Iterator[tuple[str, bool, str]]:
+    from conversation_analytics.io_managers.document_io import MADE_FROM  # noqa: PLC0415
     from conversation_analytics.resources import connections  # noqa: PLC0415 - import budget
 
     def lake() -> str:
@@ -791,7 +792,9 @@ def _probes(settings: Settings) -> Iterator[tuple[str, bool, str]]:
         store = connections.open_documents(settings)
         try:
             store.ping()
-            return f"{' '.join(store.describe().values())}: answers"
+            specs = connections.collection_specs(settings)
+            store.check_rights([*(spec.name for spec in specs), MADE_FROM])
+            return f"{' '.join(store.describe().values())}: answers and may be written"
         finally:
             store.close()
 

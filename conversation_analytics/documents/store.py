@@ -152,6 +152,13 @@ class DocumentStore(Protocol):
     def ping(self) -> None:
         """Return if the store answers."""
 
+    def check_rights(self, collections: Sequence[str]) -> None:
+        """Return if the platform may do all it does with these collections, without doing it.
+
+        Raises:
+            DocumentError: it may not; what is lacking is named.
+        """
+
     def ensure(self, spec: CollectionSpec) -> None:
         """Create the collection's indexes where they are missing, and let its rules hold.
 
