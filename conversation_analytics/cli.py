@@ -18,7 +18,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from conversation_analytics.core.errors import AnalyticsError, SettingsError
+from conversation_analytics.core.errors import (
+    AnalyticsError,
+    OutdatedPartitionError,
+    SettingsError,
+)
 from conversation_analytics.core.windows import days_between
 from conversation_analytics.exports.command import export
 from conversation_analytics.logs import configure_logs
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from conversation_analytics.assets.lineage import StaleDay
+    from conversation_analytics.core.schemas import TableSchema
     from conversation_analytics.lake.sql import Rows
     from conversation_analytics.lake.store import Lake
     from conversation_analytics.materialize import PlannedRun
@@ -444,13 +449,12 @@ def _summary(settings: Settings, first: dt.date, last: dt.date, seconds: float) 
     for schema in tables.TABLES:
         period = tables.period_of(schema)
         if period is None:
-            count = lake.row_count(schema, None) if lake.exists(schema, None) else 0
-            table.add_row(schema.name, "-", f"{count:,}")
+            present = [None] if lake.exists(schema, None) else []
+            table.add_row(schema.name, "-", _rows_told(lake, schema, present))
             continue
         wanted = {start.isoformat() for start in starts_of(period, days)}
         keys = sorted(wanted.intersection(lake.keys(schema)))
-        rows = sum(lake.row_count(schema, key) for key in keys)
-        table.add_row(schema.name, str(len(keys)), f"{rows:,}")
+        table.add_row(schema.name, str(len(keys)), _rows_told(lake, schema, keys))
     for column in table.columns[1:]:
         column.justify = "right"
     console = Console()
@@ -476,7 +480,10 @@ def _translations_told(settings: Settings, lake: Lake) -> str:
 
     if not settings.translator_kind:
         return "skipped: no translator is configured (TRANSLATOR_URL)"
-    inputs = [lake.stat(TRANSLATIONS, key).inputs for key in lake.keys(TRANSLATIONS)]
+    inputs = []
+    for key in lake.keys(TRANSLATIONS):
+        with contextlib.suppress(OutdatedPartitionError):  # made again with all its rows
+            inputs.append(lake.stat(TRANSLATIONS, key).inputs)
     waiting = [int(one[PENDING]) for one in inputs if PENDING in one]
     if not waiting:
         return ""
@@ -504,8 +511,8 @@ def status() -> None:
         period = tables.period_of(schema)
         if period is None:
             present = lake.exists(schema, None)
-            rows = lake.row_count(schema, None) if present else 0
-            table.add_row(schema.name, "-", "-", "-", "-", f"{rows:,}" if present else "none yet")
+            told = _rows_told(lake, schema, [None]) if present else "none yet"
+            table.add_row(schema.name, "-", "-", "-", "-", told)
             continue
         keys = lake.keys(schema)
         if not keys:
@@ -513,11 +520,10 @@ def status() -> None:
             continue
         span = days_between(dt.date.fromisoformat(keys[0]), dt.date.fromisoformat(keys[-1]))
         missing = len(starts_of(period, span)) - len(keys)
-        rows = sum(lake.row_count(schema, key) for key in keys)
-        table.add_row(schema.name, str(len(keys)), keys[0], keys[-1], str(missing), f"{rows:,}")
+        told = _rows_told(lake, schema, keys)
+        table.add_row(schema.name, str(len(keys)), keys[0], keys[-1], str(missing), told)
     Console().print(table)
-    dead = _dead_letters(lake)
-    click.echo(f"dead letters: {dead}")
+    click.echo(f"dead letters: {_dead_letters(lake)}")
     click.echo(f"translations: {_translations_told(settings, lake) or 'none waits'}")
     click.echo("What is missing or stale: conversation-analytics repair --dry-run")
 
@@ -527,9 +533,25 @@ def _dead_letters(lake: Lake) -> int:
 
     daily = [table.dead_letters for table in zones.DAILY.values()]
     undated = [table.dead_letters for table in zones.UNDATED.values()]
-    return sum(lake.row_count(s, key) for s in daily for key in lake.keys(s)) + sum(
-        lake.row_count(s, None) for s in undated if lake.exists(s, None)
+    return sum(_rows(lake, s, lake.keys(s))[0] for s in daily) + sum(
+        _rows(lake, s, [None])[0] for s in undated if lake.exists(s, None)
     )
+
+
+def _rows(lake: Lake, schema: TableSchema, keys: Iterable[str | None]) -> tuple[int, int]:
+    """Return the rows of partitions, and how many partitions are of another version."""
+    rows = outdated = 0
+    for key in keys:
+        try:
+            rows += lake.row_count(schema, key)
+        except OutdatedPartitionError:  # `repair` makes it again
+            outdated += 1
+    return rows, outdated
+
+
+def _rows_told(lake: Lake, schema: TableSchema, keys: Iterable[str | None]) -> str:
+    rows, outdated = _rows(lake, schema, keys)
+    return f"{rows:,}" + (f" + {outdated} outdated" if outdated else "")
 
 
 @cli.command()
@@ -752,6 +774,7 @@ def check() -> None:
 
 
 def _probes(settings: Settings) -> Iterator[tuple[str, bool, str]]:
+    from conversation_analytics.io_managers.document_io import MADE_FROM  # noqa: PLC0415
     from conversation_analytics.resources import connections  # noqa: PLC0415 - import budget
 
     def lake() -> str:
@@ -766,7 +789,9 @@ def _probes(settings: Settings) -> Iterator[tuple[str, bool, str]]:
         store = connections.open_documents(settings)
         try:
             store.ping()
-            return f"{' '.join(store.describe().values())}: answers"
+            specs = connections.collection_specs(settings)
+            store.check_rights([*(spec.name for spec in specs), MADE_FROM])
+            return f"{' '.join(store.describe().values())}: answers and may be written"
         finally:
             store.close()
 

@@ -208,7 +208,7 @@ def look_for_stale_users(settings: Settings) -> tuple[StaleAsset, ...]:
         AnalyticsError: a storage does not answer, or what is stored cannot be read.
     """
     with contextlib.closing(open_documents(settings)) as documents:
-        return stale_users(open_lake(settings), documents)
+        return stale_users(open_lake(settings), documents, settings)
 
 
 def prepare_home() -> None:

@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,6 +76,31 @@ def test_a_backfill_of_a_range(tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stderr
     days = sorted(p.name for p in (tmp_path / "data/lake/messages/year=2026/month=11").iterdir())
     assert days == ["day=01", "day=02", "day=03"]
+
+
+def test_days_of_another_version_are_told_and_made_again_before_what_is_made_of_them(
+    tmp_path: Path,
+) -> None:
+    few = {**FEW, "ANALYTICS_START_DATE": "2026-11-02"}
+    ran = typed(tmp_path, "backfill", "2026-11-02", "2026-11-02", **few)
+    assert ran.returncode == 0, ran.stderr
+    lake = Lake(LocalObjects(tmp_path / "data" / "lake"))
+    now = schemas.DAILY_PARTIALS
+    older = replace(now, columns=now.columns[:-1])
+    lake.write(older, "2026-11-02", older.empty())
+    status = typed(tmp_path, "status", COLUMNS="200", **few)
+    assert status.returncode == 0, status.stderr
+    assert re.search(r"daily_partials .* 0 \+ 1 outdated ", status.stdout), status.stdout
+    repaired = typed(tmp_path, "repair", **few)
+    assert repaired.returncode == 0, repaired.stderr
+    assert "first daily_partials: made by another version" in repaired.stdout
+    assert "left out period=week count=1 first=2026-W45" in repaired.stderr
+    assert "users left out: " in repaired.stderr
+    again = typed(tmp_path, "repair", "--dry-run", **few)
+    assert "0 of 1 days have something to make again" in again.stdout
+    assert "0 weeks and months have something to merge again" in again.stdout
+    assert "users: " not in again.stdout
+    assert "left out" not in again.stderr
 
 
 @pytest.mark.parametrize(

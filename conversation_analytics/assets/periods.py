@@ -1,6 +1,7 @@
 """Weekly and monthly reports: merges of the daily partials of their days."""
 
 import datetime as dt
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +16,13 @@ from conversation_analytics.assets.report_files import period_report_files
 from conversation_analytics.assets.report_types import report_frame_type
 from conversation_analytics.assets.week_topics import topics_told
 from conversation_analytics.core.documents import report_documents
+from conversation_analytics.core.errors import OutdatedPartitionError
 from conversation_analytics.core.hourly import hours_of_week
 from conversation_analytics.core.partials import partials_of_days
 from conversation_analytics.core.partitions import Partitioned
 from conversation_analytics.core.period_report import PERIOD_REPORTS, period_report
 from conversation_analytics.core.periods import NAMES, Period, Span
-from conversation_analytics.core.schemas import CATEGORY_PARTIALS, DAILY_PARTIALS
+from conversation_analytics.core.schemas import CATEGORY_PARTIALS, DAILY_PARTIALS, TableSchema
 from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
 from conversation_analytics.core.topic_tables import TOPICS
 from conversation_analytics.documents.store import DocumentStore
@@ -29,6 +31,7 @@ from conversation_analytics.io_managers.read_log import ReadLog, attempt_of
 from conversation_analytics.lake.store import Lake
 
 PERIODS_PER_RUN = 12
+_logger = logging.getLogger("conversation_analytics.periods")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +87,18 @@ def stale_periods(
         lake: the lake.
         documents: the document store.
         period: week or month.
-        days: days that may have changed. A period without partials of its own is left out.
+        days: days that may have changed. A period without partials of its own is left out, and
+            so is one with partials of another version: their days are made again first.
 
     Raises:
-        AnalyticsError: a storage does not answer, or partials are of another version: their
-            days come first.
+        AnalyticsError: a storage does not answer, or what is stored cannot be read.
     """
     held = held_days(lake)
     with_topics = frozenset(lake.keys(TOPICS) if period is Period.WEEK else ())
     touched = {one for day in held.those(days) for one in _told_by(period, day)}
-    digests: dict[str, StoredPartition | None] = {}
+    digests: dict[str, StoredPartition] = {}
     stale = []
+    waiting: list[str] = []
     for start in sorted(touched):
         own, before = period.days_of(start), period.days_of(period.before(start))
         if not held.those(own):
@@ -106,8 +110,10 @@ def stale_periods(
         }
         for input_, (table, day) in inputs.items():
             if input_ not in digests:
-                info = lake.stat(table, day)
-                digests[input_] = StoredPartition(info.sha256, info.inputs)
+                digests[input_] = _partials(lake, table, day)
+        if any(digests[input_].outdated for input_ in inputs):
+            waiting.append(period.label(start))
+            continue
         report, name = PERIOD_REPORTS[period].name, NAMES[period]
         graph = {
             report: tuple(inputs),
@@ -117,7 +123,21 @@ def stale_periods(
         stored = stored_day(graph, lake, documents, start.isoformat())
         if found := stale_assets(digests | topics | stored, graph, {report: COMPUTED_BY}):
             stale.append(StalePeriod(period, start, found))
+    if waiting:
+        _logger.warning(
+            "left out period=%s count=%d first=%s: days of another version, which "
+            "`conversation-analytics repair` makes again",
+            period.value, len(waiting), waiting[0],
+        )  # fmt: skip
     return tuple(stale)
+
+
+def _partials(lake: Lake, table: TableSchema, day: str) -> StoredPartition:
+    try:
+        info = lake.stat(table, day)
+    except OutdatedPartitionError:
+        return StoredPartition(None, {}, outdated=True)
+    return StoredPartition(info.sha256, info.inputs)
 
 
 def _told_by(period: Period, day: dt.date) -> tuple[dt.date, dt.date]:

@@ -3,6 +3,7 @@
 import datetime as dt
 import functools
 import hashlib
+import logging
 from collections.abc import Callable, Iterator
 
 import dagster as dg
@@ -18,6 +19,7 @@ from conversation_analytics.core.cohorts import (
     user_growth,
 )
 from conversation_analytics.core.documents import UserDocuments
+from conversation_analytics.core.errors import OutdatedPartitionError
 from conversation_analytics.core.partitions import Described
 from conversation_analytics.core.schemas import DAILY_PARTIALS
 from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
@@ -34,12 +36,14 @@ from conversation_analytics.io_managers.lake_io import begin_outputs, column_sch
 from conversation_analytics.io_managers.read_log import ReadLog, attempt_of
 from conversation_analytics.io_managers.retries import retry_if_transient
 from conversation_analytics.lake.store import Lake
+from conversation_analytics.settings import Settings
 
 USERS = "users"
 """Name of the job and of the group; documents are of the partition of this name."""
 _DOCUMENTS = "user_analytics_documents"
 _TABLES = (USER_ANALYTICS, USER_GROWTH, USER_COHORTS)
 _MADE_BY = {"version": str(FOLD_VERSION)}
+_logger = logging.getLogger("conversation_analytics.users")
 _Later = Callable[[], Described[pl.DataFrame]]
 _GRAPH = {
     **{table.name: (DAILY_PARTIALS.name,) for table in _TABLES},
@@ -108,30 +112,50 @@ def user_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
             "partition": USERS,
         },
     )
-    def documents(user_analytics: pl.DataFrame) -> UserDocuments:
+    def documents(
+        context: dg.AssetExecutionContext,
+        reads: dg.ResourceParam[ReadLog],
+        user_analytics: pl.DataFrame,
+    ) -> UserDocuments:
+        attempt = attempt_of(context.get_step_execution_context())
+        reads.add_beside(attempt, None, _kept_for(chain.settings))
         return UserDocuments(user_analytics)
 
     return [users, documents, user_report_files()]
 
 
-def stale_users(lake: Lake, documents: DocumentStore) -> tuple[StaleAsset, ...]:
+def stale_users(lake: Lake, documents: DocumentStore, settings: Settings) -> tuple[StaleAsset, ...]:
     """Return the assets of users that are missing, or of other days than are held.
 
+    The documents also where MONGODB_TTL_DAYS is another than they were made with: a longer time
+    brings documents back. None while partials are of another version: their days are made again
+    first.
+
     Raises:
-        AnalyticsError: a storage does not answer, or partials are of another version: their
-            days come first.
+        AnalyticsError: a storage does not answer, or what is stored cannot be read.
     """
     keys = sorted(lake.keys(DAILY_PARTIALS))
     if not keys:
         return ()
-    digest = days_digest(lake)
+    try:
+        digest = days_digest(lake)
+    except OutdatedPartitionError as error:
+        _logger.warning("users left out: %s", error)
+        return ()
     stored: dict[str, StoredPartition | None] = {
         DAILY_PARTIALS.name: StoredPartition(digest, {}),
         **stored_day([table.name for table in _TABLES], lake, documents, None),
         **stored_day([_DOCUMENTS], lake, documents, USERS),
         **stored_day([USER_FILES], lake, documents, USERS_PAGE),
     }
-    return stale_assets(stored, _GRAPH, {table.name: _MADE_BY for table in _TABLES})
+    made_by = {table.name: _MADE_BY for table in _TABLES}
+    return stale_assets(stored, _GRAPH, {**made_by, _DOCUMENTS: _kept_for(settings)})
+
+
+def _kept_for(settings: Settings) -> dict[str, str]:
+    """Return what documents of users record of MONGODB_TTL_DAYS; nothing where all are kept."""
+    days = settings.mongodb_ttl_days
+    return {"keep_days": str(days)} if days else {}
 
 
 def days_digest(lake: Lake) -> str:

@@ -6,6 +6,7 @@ no text of messages, no user, no conversation, no app.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -37,7 +38,8 @@ class FinishedReport:
         sha256: digest of the rows of the report.
         figures: of `headline_figures`.
         files: where its files are, by their ending: an absolute path or an s3:// URI.
-        again: whether an earlier version of it was delivered.
+        before: digest of the rows that the receiver took last; empty: it took none.
+        taken: how many versions of it the receiver took.
     """
 
     period: Period
@@ -45,7 +47,8 @@ class FinishedReport:
     sha256: str
     figures: Mapping[str, object]
     files: Mapping[str, str]
-    again: bool
+    before: str
+    taken: int
 
     @property
     def name(self) -> str:
@@ -53,9 +56,20 @@ class FinishedReport:
         return f"{NAMES[self.period]}/{self.start.isoformat()}"
 
     @property
+    def again(self) -> bool:
+        """Whether an earlier version of it was delivered."""
+        return bool(self.before)
+
+    @property
     def message_id(self) -> str:
-        """The same for every delivery of this content, so that a receiver drops repetitions."""
-        return f"report_{self.name.replace('/', '_')}_{self.sha256[:_DIGEST]}"
+        """The same until the receiver takes this content, so that it drops repetitions.
+
+        Content that comes back after other content was taken has another one: a receiver that
+        drops what it knows would be left with the other.
+        """
+        told = f"{self.taken} {self.before} {self.sha256}"
+        digest = hashlib.sha256(told.encode()).hexdigest()[:_DIGEST]
+        return f"report_{self.name.replace('/', '_')}_{digest}"
 
 
 def headline_figures(report: pl.DataFrame) -> dict[str, object]:

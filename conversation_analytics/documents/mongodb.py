@@ -113,6 +113,12 @@ _DELETION_BYTES: Final = 200  # of the request and of the log, about
 _EXISTS: Final = 48
 _TTL: Final = "ttl_"
 _DAY_SECONDS: Final = 86_400
+_OTHER_INDEX: Final = 85
+_ACTIONS: Final = (
+    "find", "insert", "update", "remove", "createCollection", "createIndex", "dropIndex",
+    "listIndexes", "listCollections", "collMod",
+)  # fmt: skip
+"""What the role of docs/documents.md grants on the database."""
 _DENIED: Final = {13: "not authorised", 18: "authentication failed", 8000: "authentication failed"}
 
 
@@ -209,7 +215,7 @@ class MongoStore:
                 raise DocumentError(
                     f"{doing}: MongoDB says {_DENIED[code]} ({code}) for the user of MONGODB_URI "
                     f"on database {self._config.database!r}; check the credentials, authSource "
-                    "and the role readWrite"
+                    "and its role, which docs/documents.md has"
                 ) from None
             name = (error.details or {}).get("codeName", "no name")
             raise DocumentError(
@@ -716,6 +722,34 @@ class MongoStore:
         with self._errors("ping"):
             self._database().command("ping", read_preference=ReadPreference.PRIMARY)
 
+    def check_rights(self, collections: Sequence[str]) -> None:
+        """See `DocumentStore.check_rights`: as the server tells the rights of the user."""
+        database = self._config.database
+        with self._errors("rights"):
+            asked = {"connectionStatus": 1, "showPrivileges": True}
+            told = self._connected().admin.command(asked)["authInfo"]
+            if not told["authenticatedUsers"]:
+                self._database().list_collection_names()  # refused where a user is needed
+                return
+        granted = [
+            (one["resource"], frozenset(one["actions"]))
+            for one in told["authenticatedUserPrivileges"]
+        ]
+        names = [*map(check_collection, collections), GENERATIONS, REPLACEMENTS]
+        lacking = {
+            name: actions
+            for name in names
+            if (actions := [one for one in _ACTIONS if not _grants(granted, one, database, name)])
+        }
+        if lacking:
+            first = next(iter(lacking))
+            raise DocumentError(
+                f"rights: the user of MONGODB_URI lacks {', '.join(lacking[first])} on "
+                f"{len(lacking)} of {len(names)} collections of database {database!r}, as "
+                f"{first}: grant them as the role in docs/documents.md has it, or the roles "
+                "readWrite and dbAdmin"
+            )
+
     def ensure(self, spec: CollectionSpec) -> None:
         """See `DocumentStore.ensure`."""
         if spec in self._indexed:
@@ -725,7 +759,7 @@ class MongoStore:
             if spec.rules:
                 self._let_rules_hold(target, json.loads(spec.rules))
             for index in spec.indexes:
-                target.create_index(list(index))
+                self._create_index(target, list(index))
             if spec.dated_by and spec.keep_days is not None:
                 self._let_documents_go(target, spec.dated_by, spec.keep_days)
             for view in spec.views:
@@ -774,10 +808,35 @@ class MongoStore:
             if not days:
                 return
             if name not in there:
-                target.create_index([(dated_by, 1)], name=name, expireAfterSeconds=seconds)
+                self._create_index(
+                    target, [(dated_by, 1)], "MONGODB_TTL_DAYS",
+                    name=name, expireAfterSeconds=seconds,
+                )  # fmt: skip
             elif there[name].get("expireAfterSeconds") != seconds:
                 changed = {"name": name, "expireAfterSeconds": seconds}
                 target.database.command("collMod", target.name, index=changed)
+
+    def _create_index(
+        self,
+        target: Collection[Document],
+        keys: list[tuple[str, int]],
+        setting: str = "",
+        **options: Any,
+    ) -> None:
+        try:
+            target.create_index(keys, **options)
+        except OperationFailure as error:
+            there = target.index_information() if error.code == _OTHER_INDEX else {}
+            others = sorted(name for name, one in there.items() if one["key"] == keys)
+            if not others:
+                raise
+            fields = ", ".join(field for field, _ in keys)
+            raise DocumentError(
+                f"{target.name}{', ' if setting else ''}{setting}: an index of the platform on "
+                f"{fields} cannot be made beside {', '.join(map(repr, others))} on the same: drop "
+                f"it (db.getCollection({target.name!r}).dropIndex({others[0]!r}))"
+                + (f", or set {setting}=0" if setting else "")
+            ) from None
 
     def _make_view(self, target: Collection[Document], view: ViewSpec) -> None:
         wanted: Document = {"viewOn": target.name, "pipeline": pipeline(view)}
@@ -825,6 +884,26 @@ def _hosts(uri: str) -> str:
         return ",".join(f"{host}:{port}" for host, port in parse_uri(uri)["nodelist"])
     except (PyMongoError, ValueError):
         return "unknown"
+
+
+def _grants(
+    granted: Sequence[tuple[Mapping[str, Any], frozenset[str]]],
+    action: str,
+    database: str,
+    collection: str,
+) -> bool:
+    """Say whether one of the privileges allows an action on a collection."""
+    return any(
+        action in actions
+        and (
+            resource.get("anyResource", False)
+            or (
+                resource.get("db") in {"", database}
+                and resource.get("collection") in {"", collection}
+            )
+        )
+        for resource, actions in granted
+    )
 
 
 def _is_without_sessions(error: PyMongoError) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from conversation_analytics.core.errors import DocumentError
-from conversation_analytics.documents.store import Scalar, check_query
+from conversation_analytics.documents.store import Scalar, check_query, check_without
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -82,10 +82,11 @@ def check_page(collection: str, query: PageQuery) -> None:
     """Return if a store can be asked for this page.
 
     Raises:
-        DocumentError: as `check_query`; the limit is none of 1 to 10,000; or the page begins
-            behind what is outside its own bounds.
+        DocumentError: as `check_query` and `check_without`; the limit is none of 1 to 10,000; or
+            the page begins behind what is outside its own bounds.
     """
-    check_query(collection, query.equals, [(query.sort, 1), *((one, 1) for one in query.without)])
+    check_query(collection, query.equals, [(query.sort, 1)])
+    check_without(collection, query.without)
     if not 1 <= query.limit <= _MOST:
         raise DocumentError(
             f"{collection}: limit of a page: expected 1 to {_MOST}, got {query.limit}"

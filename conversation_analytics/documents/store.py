@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
 from conversation_analytics.core.errors import DocumentError, SettingsError
-from conversation_analytics.documents.encoding import UnstorableError, storable
+from conversation_analytics.documents.encoding import PARTITION, UnstorableError, storable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +25,7 @@ Sort: TypeAlias = Sequence[tuple[str, Literal[1, -1]]]
 
 _COLLECTION: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
 _FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+_NEEDED: Final = frozenset({"_id", PARTITION, "days"})
 _NAMED_IDS: Final = 20
 _KEY: Final = 200
 
@@ -123,7 +124,11 @@ class DocumentStore(Protocol):
     def get_many(
         self, collection: str, identifiers: Sequence[str], without: Sequence[str] = ()
     ) -> list[Document]:
-        """Return those of the documents that there are, by `_id`, less the fields `without`."""
+        """Return those of the documents that there are, by `_id`, less the fields `without`.
+
+        Raises:
+            DocumentError: one of them says of which partition a document is: see `check_without`.
+        """
 
     def page(self, collection: str, query: PageQuery) -> list[Document]:
         """Return one page, read off the index of its fields, without the store's own fields.
@@ -147,6 +152,13 @@ class DocumentStore(Protocol):
 
     def ping(self) -> None:
         """Return if the store answers."""
+
+    def check_rights(self, collections: Sequence[str]) -> None:
+        """Return if the platform may do all it does with these collections, without doing it.
+
+        Raises:
+            DocumentError: it may not; what is lacking is named.
+        """
 
     def ensure(self, spec: CollectionSpec) -> None:
         """Create the collection's indexes where they are missing, and let its rules hold.
@@ -279,13 +291,28 @@ def check_query(
             )
 
 
+def check_without(collection: str, names: Sequence[str]) -> None:
+    """Return if these fields can be left out of what is read.
+
+    Raises:
+        DocumentError: one is no field, or is needed to see that a document is of a partition that
+            is half replaced.
+    """
+    check_fields(names)
+    if needed := sorted(_NEEDED.intersection(names)):
+        raise DocumentError(
+            f"{collection}: {', '.join(needed)} cannot be left out: they tell which partitions a "
+            "document is of; leave out other fields"
+        )
+
+
 def check_many(collection: str, identifiers: Sequence[str], without: Sequence[str]) -> None:
     """Return if `DocumentStore.get_many` can be asked this.
 
     Raises:
-        DocumentError: as `check_query`.
+        DocumentError: as `check_query` and `check_without`.
     """
-    check_fields(without)
+    check_without(collection, without)
     for identifier in identifiers:
         check_query(collection, {"_id": identifier})
 

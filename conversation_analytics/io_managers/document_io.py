@@ -68,7 +68,7 @@ class DocumentIOManager(dg.IOManager):
         """Keep the store, its collections, what was read, and who hears of progress."""
         self._store = store
         self._reads = reads
-        self._missing = {spec.name: spec for spec in collections}
+        self._missing = list(collections)
         self._on_partition = on_partition
 
     @retry_if_transient()
@@ -92,14 +92,18 @@ class DocumentIOManager(dg.IOManager):
             "other asset: depend on the lake table it is made from"
         )
 
+    def _ensure_all(self) -> None:
+        # All of them, once a run: settings and rules also reach collections that it does not write.
+        while self._missing:
+            self._store.ensure(self._missing[-1])
+            self._missing.pop()
+
     def _write(
         self, context: dg.OutputContext, key: str, compute: Callable[[], Any]
     ) -> dict[str, Any]:
         started = time.perf_counter()
         collection = str(context.definition_metadata["collection"])
-        if collection in self._missing:
-            self._store.ensure(self._missing[collection])
-            del self._missing[collection]
+        self._ensure_all()
         period = context.definition_metadata.get("period")
         target = f"{period}/{key}" if period else key
         since = self._store.begin(collection, target)  # before the lake is read for the documents

@@ -216,12 +216,14 @@ def open_results(
     ]
     key = layout.key
     if missing or wrong or key is None:
+        problems = (
+            _told("lacks", missing),
+            _told("has as another type", wrong),
+            "" if key is not None else "lacks a primary key of one column",
+        )
         raise ContractError(
-            f"table {layout.title!r} of {SETTING}"
-            + _told("lacks", missing)
-            + _told("has as another type", wrong)
-            + ("" if key is not None else " lacks a primary key of one column")
-            + ". Make these in NocoDB (the + behind the last column: this title, this type; "
+            f"table {layout.title!r} of {SETTING} {'; '.join(filter(None, problems))}. "
+            "Make these in NocoDB (the + behind the last column: this title, this type; "
             "docs/write-back.md has a command for the whole table), or correct the setting. "
             "Columns of your own may stand beside them"
         )
@@ -230,7 +232,7 @@ def open_results(
 
 def _told(what: str, columns: Sequence[ResultColumn]) -> str:
     named = ", ".join(f"{one.name} ({_UIDT[one.kind][0]})" for one in columns)
-    return f" {what}: {named};" if columns else ""
+    return f"{what}: {named}" if columns else ""
 
 
 def _row_id(value: object, title: str) -> int | str:

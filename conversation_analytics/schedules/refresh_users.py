@@ -34,8 +34,10 @@ def refresh_users(job: UnresolvedAssetJobDefinition, settings: Settings) -> dg.S
         lake: dg.ResourceParam[Lake],
         documents: dg.ResourceParam[DocumentStore],
     ) -> dg.RunRequest | dg.SkipReason:
-        if not (stale := stale_users(lake, documents)):
-            return dg.SkipReason("The tables of users are of the days held.")
+        if not (stale := stale_users(lake, documents, settings)):
+            return dg.SkipReason(
+                "The tables of users are of the days held, or days are to be made first."
+            )
         context.log.info("stale: asset=%s reason=%s", stale[0].asset, stale[0].reason)
         return dg.RunRequest()
 

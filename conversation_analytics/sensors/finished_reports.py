@@ -4,7 +4,7 @@ import datetime as dt
 import json
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
 import dagster as dg
 
@@ -16,7 +16,7 @@ from conversation_analytics.alerts.webhook import (
     WebhookUnavailableError,
 )
 from conversation_analytics.assets.lineage import files_inputs_path
-from conversation_analytics.core.errors import OutdatedPartitionError
+from conversation_analytics.core.errors import LakeError, OutdatedPartitionError
 from conversation_analytics.core.finished_reports import FinishedReport, headline_figures, payload
 from conversation_analytics.core.period_report import PERIOD_REPORTS
 from conversation_analytics.core.periods import NAMES, Period
@@ -41,10 +41,17 @@ _MOST = int(_TICK_S // MAX_DEADLINE_S) - 1
 
 @dataclass(frozen=True, slots=True)
 class _Note:
-    """What is known of a report: the content the receiver took last, and failed tries since."""
+    """What is known of a report.
+
+    Attributes:
+        sha256: digest of the content the receiver took last; empty: it took none.
+        failed: tries since.
+        taken: how many times the receiver took one.
+    """
 
     sha256: str
     failed: int = 0
+    taken: int = 0
 
 
 def finished_reports(config: WebhookConfig, settings: Settings) -> dg.SensorDefinition:
@@ -53,7 +60,8 @@ def finished_reports(config: WebhookConfig, settings: Settings) -> dg.SensorDefi
     Of the days, weeks and months that are over, each report is posted once it has its files, and
     again where its rows have changed since. What the receiver took is noted in the lake after
     each answer of 2xx: it gets the same content a second time only where this process dies
-    between the two, under the same `webhook-id`. The first look of all posts nothing: reports
+    between the two, under the same `webhook-id`; content that comes back after other content was
+    taken has another one. The first look of all posts nothing: reports
     that are there by then count as known.
     - not delivered in time: the tick is marked failed, the next one tries again.
     - refused: the others come first from then on; it is tried at every look all the same.
@@ -90,10 +98,10 @@ def finished_reports(config: WebhookConfig, settings: Settings) -> dg.SensorDefi
         for one in wanted[:_MOST]:
             name = _name(*one)
             note = notes.get(name, _Note(""))
-            report = _report(lake, *one, again=bool(note.sha256))
+            report = _report(lake, *one, note)
             if report is None:
                 continue
-            notes[name] = _Note(note.sha256, note.failed + 1)
+            notes[name] = replace(note, failed=note.failed + 1)
             try:
                 delivery = webhook.deliver(report.message_id, payload(report))
             except WebhookUnavailableError as error:
@@ -105,7 +113,7 @@ def finished_reports(config: WebhookConfig, settings: Settings) -> dg.SensorDefi
                 logger.error("report refused: report=%s %s", name, error)  # noqa: TRY400 - a trace says no more
                 refused = refused or f"The report {name} was not delivered: {error}"
                 continue
-            notes[name] = _Note(report.sha256)
+            notes[name] = _Note(report.sha256, taken=note.taken + 1)
             _write(lake, notes)
             delivered += 1
             logger.info(
@@ -143,7 +151,7 @@ def _finished(
                 yield (period, key), sha256
 
 
-def _report(lake: Lake, period: Period, key: str, *, again: bool) -> FinishedReport | None:
+def _report(lake: Lake, period: Period, key: str, note: _Note) -> FinishedReport | None:
     try:
         rows, info = lake.read_with_info(_SCHEMAS[period], key)
     except OutdatedPartitionError:
@@ -155,15 +163,25 @@ def _report(lake: Lake, period: Period, key: str, *, again: bool) -> FinishedRep
         if lake.has_report(f"{name}.{ending}")
     }
     start = dt.date.fromisoformat(key)
-    return FinishedReport(period, start, info.sha256, headline_figures(rows), files, again)
+    figures = headline_figures(rows)
+    return FinishedReport(period, start, info.sha256, figures, files, note.sha256, note.taken)
 
 
 def _read(lake: Lake) -> dict[str, _Note] | None:
     if not lake.has_report(NOTE):
         return None
-    return {name: _Note(**note) for name, note in json.loads(lake.get_report(NOTE)).items()}
+    try:
+        notes = json.loads(lake.get_report(NOTE))
+        return {name: _Note(**note) for name, note in notes.items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise LakeError(
+            f"{lake.objects.uri(f'reports/{NOTE}')}: expected a JSON object of what was delivered, "
+            f"by report, got something else ({type(error).__name__}); put the file back from a "
+            "backup, or remove it: the next look then takes every report there is for known and "
+            "posts what changes from then on"
+        ) from None
 
 
 def _write(lake: Lake, notes: dict[str, _Note]) -> None:
-    told = {name: {"sha256": n.sha256, "failed": n.failed} for name, n in sorted(notes.items())}
+    told = {name: asdict(note) for name, note in sorted(notes.items())}
     lake.put_report(NOTE, json.dumps(told).encode())

@@ -57,7 +57,8 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def stale(settings: Settings) -> dict[str, str]:
     documents = open_documents(settings)
     try:
-        return {one.asset: one.reason for one in stale_users(open_lake(settings), documents)}
+        found = stale_users(open_lake(settings), documents, settings)
+        return {one.asset: one.reason for one in found}
     finally:
         documents.close()
 
@@ -176,6 +177,33 @@ def test_every_user_is_a_document_with_costs_and_models(
     assert {one["currency"]: Decimal(one["cost"]) for one in someone["costs"]} == {
         currency: Decimal(cost) for currency, cost in json.loads(row["costs"]).items()
     }
+
+
+def test_other_days_to_keep_documents_reach_users_of_whom_no_day_has_changed(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    def users_held() -> int:
+        store = open_documents(settings)
+        try:
+            return len(store.find("user_analytics", {}))
+        finally:
+            store.close()
+
+    run_job(settings, "daily", FIRST.isoformat(), instance=instance)
+    run_job(settings, "users", instance=instance)
+    every = users_held()
+    assert every > 0
+    few = Settings({**settings.values, "MONGODB_TTL_DAYS": 1})
+    run_job(few, "daily", FIRST.isoformat(), instance=instance)  # writes none of users
+    assert users_held() == 0
+    told = {"user_analytics_documents": "made of other inputs or with other settings"}
+    assert stale(few) == told
+    run_job(few, "users", instance=instance)
+    assert stale(few) == {}
+    assert stale(settings) == told
+    run_job(settings, "users", instance=instance)
+    assert users_held() == every
+    assert stale(settings) == {}
 
 
 def test_the_schedule_asks_for_users_only_where_a_day_has_changed(

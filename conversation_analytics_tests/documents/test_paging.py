@@ -116,6 +116,9 @@ def test_fields_are_left_out(filled: DocumentStore) -> None:
         {"_id": "n1", "user_id": "u1"},
         {"_id": "o1", "user_id": "u2"},
     ]
+    # What says that a document is of a partition that is half replaced has to be read.
+    with pytest.raises(DocumentError, match="messages: _partition, days cannot be left out"):
+        filled.get_many("messages", ["o1"], ("days", "_partition"))
 
 
 HOSTILE: Any = {"$ne": None}
@@ -136,13 +139,17 @@ HOSTILE: Any = {"$ne": None}
         of_user(after=("text", "m01"), at_least=at(2)),
         of_user(sort="$where"),
         of_user(without=("$where",)),
+        of_user(without=("user_id", "_partition")),
+        of_user(without=("days",)),
+        of_user(without=("_id",)),
         of_user(limit=0),
         of_user(limit=10_001),
         PageQuery(equals={"$where": "1"}, sort="created_at", descending=True, limit=1),
     ],
     ids=[
         "value", "low", "high", "after", "after-id", "after-number", "after-above", "after-below",
-        "after-null", "after-text", "sort", "without", "none", "too-many", "field",
+        "after-null", "after-text", "sort", "without", "without-partition", "without-days",
+        "without-id", "none", "too-many", "field",
     ],
 )  # fmt: skip
 def test_what_is_no_page_is_refused(filled: DocumentStore, query: PageQuery) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pymongo
@@ -127,6 +127,26 @@ def test_an_application_reads_what_it_may_and_no_more(uris: dict[str, str]) -> N
         assert database["analytics_reports_daily_metrics"].find_one({"metric": "turns"})
         with pytest.raises(OperationFailure):
             database["analytics_reports_model_usage"].find_one()
+
+
+def test_what_a_user_lacks_is_told_before_anything_is_written(uris: dict[str, str]) -> None:
+    names = [spec.name for spec in collection_specs(parse_settings({}))]
+    lacking = {
+        "platform": None,
+        "plain": r"lacks collMod on 10 of 10 collections .* as conversations: grant",
+        "reader": r"lacks find, insert, .*collMod on 10 of 10 collections",
+    }
+    for user, told in lacking.items():
+        store = MongoStore(MongoConfig(uris[user], DATABASE))
+        expected = pytest.raises(DocumentError, match=told) if told else nullcontext()
+        with expected:
+            store.check_rights(names)
+        store.close()
+    nobody = uris["platform"].replace("platform:p4ss@", "").replace("&authSource=admin", "")
+    store = MongoStore(MongoConfig(nobody, DATABASE))
+    with pytest.raises(DocumentError, match=r"not authorised .* its role, which docs/documents"):
+        store.check_rights(names)
+    store.close()
 
 
 def test_a_user_who_may_not_set_rules_is_told_what_to_grant(uris: dict[str, str]) -> None:

@@ -234,6 +234,28 @@ def test_the_server_deletes_what_is_old(mongo_config: MongoConfig) -> None:
     store.close()
 
 
+@pytest.mark.mongodb
+def test_an_index_of_somebody_else_on_the_same_field_is_named(
+    mongo_config: MongoConfig,
+) -> None:
+    store = MongoStore(mongo_config)
+    with pymongo.MongoClient[dict[str, Any]](mongo_config.uri) as client:
+        target = client[mongo_config.database]["messages"]
+        for keys, setting in (
+            ([("created_at", 1)], ", MONGODB_TTL_DAYS"),
+            ([("user_id", 1), ("created_at", 1), ("_id", 1)], ""),
+        ):
+            target.create_index(keys, name="mine")
+            told = rf"messages{setting}: .* beside 'mine' .*dropIndex\('mine'\)"
+            with pytest.raises(DocumentError, match=told) as refusal:
+                store.ensure(of_messages(30))
+            assert ("or set MONGODB_TTL_DAYS=0" in str(refusal.value)) == bool(setting)
+            target.drop_indexes()
+        store.ensure(of_messages(30))
+        assert "ttl_created_at" in target.index_information()
+    store.close()
+
+
 def test_what_grows_old_is_of_conversations_and_the_setting_says_when() -> None:
     specs = collection_specs(parse_settings({"MONGODB_TTL_DAYS": "90"}))
     kept = {spec.name for spec in specs if not spec.dated_by}

@@ -15,7 +15,7 @@ import pytest
 
 from conversation_analytics.alerts.webhook import WebhookUnavailableError
 from conversation_analytics.core import schemas
-from conversation_analytics.core.errors import LakeUnavailableError, SettingsError
+from conversation_analytics.core.errors import LakeError, LakeUnavailableError, SettingsError
 from conversation_analytics.core.periods import Period
 from conversation_analytics.definitions import build_definitions
 from conversation_analytics.lake.objects import LocalObjects
@@ -149,7 +149,21 @@ def test_a_finished_report_is_told_once_and_again_when_it_has_changed(folder: Pa
         assert again["data"]["again"] is True
         assert again["id"] != one["id"]
         assert look(settings) == "0 of 4 reports delivered, 0 are left."
+
+        # The first content comes back: a receiver that drops ids it knows must not keep the other.
+        for back, known in ((settings, {one["id"], again["id"]}), (changed, set[str]())):
+            assert run_job(back, "daily", DAYS[0].isoformat()).success
+            assert look(settings) == "1 of 4 reports delivered, 0 are left."
+            [once_more] = bodies(receiver)
+            assert once_more["id"] not in known | {one["id"], again["id"]}
     assert run_job(settings_in(folder, 9), "daily", DAYS[0].isoformat()).success
+
+
+@pytest.mark.parametrize("text", ["null", "{", '["daily"]', '{"daily/2026-11-21": {"sha": 1}}'])
+def test_a_note_that_cannot_be_read_is_named_with_what_to_do(folder: Path, text: str) -> None:
+    (folder / "lake" / "reports" / NOTE).write_text(text)
+    with pytest.raises(LakeError, match=r"reports/delivered\.json: expected .* or remove it: "):
+        look(settings_in(folder, 9))
 
 
 def test_a_receiver_that_is_away_gets_it_later_and_one_that_refuses_blocks_no_other(
