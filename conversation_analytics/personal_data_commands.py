@@ -125,15 +125,16 @@ def _tell(work: Erasing, proof: dict[str, Any]) -> None:
 
     from conversation_analytics.assets.erasing import proof_path  # noqa: PLC0415
 
-    if not (proof["rows"] or proof["documents"]):
-        click.echo(_NONE_HELD)
     table = Table("table or collection", "before", "after")
     for part in ("rows", "documents"):
         for name, count in proof[part].items():
             table.add_row(name, f"{count['before']:,}", f"{count['after']:,}")
     for column in table.columns[1:]:
         column.justify = "right"
-    Console().print(table)
+    if table.row_count:
+        Console().print(table)
+    else:
+        click.echo(_NONE_HELD)
     search = proof["search"]
     click.echo(
         f"{proof['days']} days, {proof['partitions_rewritten']} partitions rewritten; aggregates "

@@ -249,8 +249,8 @@ def parse_suppressions(text: str, pseudonym_key: str) -> Suppressions:
         if shown is not None and pseudonym_key:
             raise ValueError(
                 "one made without PSEUDONYM_KEY, which is set: it has plain ids, so that it would "
-                "leave no pseudonym out. Move it and erasures/pending/ away, and erase again, with "
-                "the key, whom proofs in erasures/proofs/ are of"
+                "leave no pseudonym out. Move it and erasures/pending/ away, and erase again the "
+                "same people, now with the key"
             )
         return Suppressions(
             key_of_pseudonyms(pseudonym_key) if shown is None else bytes.fromhex(shown),
