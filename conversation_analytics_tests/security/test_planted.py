@@ -182,7 +182,8 @@ def mongodb_with_password(mongodb_uri: str, mongodb_database: str) -> Iterator[s
     """Connection string of a user of MongoDB whose password is planted."""
     with pymongo.MongoClient[dict[str, object]](mongodb_uri) as client:
         database = client[mongodb_database]
-        database.command("createUser", "planted", pwd=MONGO_PASSWORD, roles=["readWrite"])
+        roles = ["readWrite", "dbAdmin"]
+        database.command("createUser", "planted", pwd=MONGO_PASSWORD, roles=roles)
         parts = urlsplit(mongodb_uri)
         yield (
             f"mongodb://planted:{quote(MONGO_PASSWORD, safe='')}@{parts.netloc}/{mongodb_database}"
