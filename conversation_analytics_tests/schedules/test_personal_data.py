@@ -69,7 +69,7 @@ def test_an_erasure_that_fails_holds_up_no_other_and_is_told(tmp_path: Path) -> 
     lake = open_lake(settings)
     with closing(open_documents(settings)) as documents:
         work = Erasing(lake, documents, settings)
-        users = {request_erasure(work, user): user for user in ("u1", "u2", "u3")}
+        users = {request_erasure(work, user): user for user in ("ann-1", "ben-2", "cat-3")}
     first, second, _ = pending(lake)
     # A partition of the one who comes first is torn, and a dead writer's file names the second.
     owners = pl.DataFrame({"id": ["m1"], "users": [[users[first]]], "conversation": ["c1"]})
