@@ -4,7 +4,7 @@ import datetime as dt
 import functools
 import hashlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import dagster as dg
 import polars as pl
@@ -134,11 +134,11 @@ def stale_users(lake: Lake, documents: DocumentStore, settings: Settings) -> tup
     Raises:
         AnalyticsError: a storage does not answer, or what is stored cannot be read.
     """
-    keys = sorted(lake.keys(DAILY_PARTIALS))
+    keys = lake.keys(DAILY_PARTIALS)
     if not keys:
         return ()
     try:
-        digest = days_digest(lake)
+        digest = _digest_of_held(lake, keys)
     except OutdatedPartitionError as error:
         _logger.warning("users left out: %s", error)
         return ()
@@ -165,7 +165,10 @@ def days_digest(lake: Lake) -> str:
         LakeError: partials cannot be read, or are of another version.
         LakeUnavailableError: the storage does not answer.
     """
-    keys = sorted(lake.keys(DAILY_PARTIALS))
+    return _digest_of_held(lake, lake.keys(DAILY_PARTIALS))
+
+
+def _digest_of_held(lake: Lake, keys: Sequence[str]) -> str:
     return _digest([(key, lake.stat(DAILY_PARTIALS, key).sha256) for key in keys])
 
 
