@@ -50,6 +50,7 @@ from conversation_analytics.resources.connections import (
     open_source,
     open_translator,
 )
+from conversation_analytics.resources.engines import ENGINE
 from conversation_analytics.schedules.daily_close import daily_close
 from conversation_analytics.schedules.personal_data import finish_erasures, retain
 from conversation_analytics.schedules.refresh_users import refresh_users
@@ -279,6 +280,7 @@ def _resources(
         "source": dg.ResourceDefinition(source),
         "lake": dg.ResourceDefinition(lambda _: open_lake(settings)),
         "reads": dg.ResourceDefinition.hardcoded_resource(reads),
+        "engine": dg.ResourceDefinition.hardcoded_resource(ENGINE),
         "documents": dg.ResourceDefinition(documents),
         "translator": dg.ResourceDefinition(translator),
         "lake_io": dg.IOManagerDefinition(lake_io),

@@ -84,6 +84,22 @@ class ErasureError(PermanentError):
     """An erasure is not done: a storage failed, or something of the person is left."""
 
 
+class EngineError(TransientError):
+    """A plan cannot be computed by this engine: another one can."""
+
+
+class DeviceUnavailableError(EngineError):
+    """There is no GPU for this process, or what drives it is not installed."""
+
+
+class DeviceMemoryError(EngineError):
+    """The memory of the GPU does not suffice."""
+
+
+class PlanNotTranslatedError(EngineError):
+    """The GPU engine does not take the plan."""
+
+
 class RecordsError(PermanentError):
     """The orchestrator's own records could not be written or read."""
 
