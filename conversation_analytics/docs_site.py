@@ -93,7 +93,7 @@ def navigation(docs: Path = DOCS) -> list[dict[str, list[str | dict[str, list[st
     """
     there = {path.relative_to(docs).as_posix() for path in docs.rglob("*.md")}
     placed: set[str] = set()
-    sections = []
+    sections: list[dict[str, list[str | dict[str, list[str]]]]] = []
     for title, names in NAVIGATION.items():
         entries: list[str | dict[str, list[str]]] = []
         for name in names:
@@ -105,7 +105,7 @@ def navigation(docs: Path = DOCS) -> list[dict[str, list[str | dict[str, list[st
             pages.sort(key=lambda page: not page.endswith("/index.md"))
             entries += [{name.strip("/").capitalize(): pages}] if pages else []
             placed.update(pages)
-        sections.append({title: entries})
+        sections += [{title: entries}] if entries else []
     if lost := sorted(there - placed):
         raise DocsSiteError(
             f"docs/: {', '.join(lost)}: in no section of NAVIGATION, so that nobody finds it; "
@@ -180,7 +180,16 @@ def build(docs: Path = DOCS, folder: Path = BUILD) -> Path:
         shutil.rmtree(old, ignore_errors=True)
     shutil.copytree(docs, folder / "docs")
     settings.write_text(text, encoding="utf-8")  # JSON is YAML.
-    command = [sys.executable, "-m", "zensical", "build", "--clean", "--strict", "-f", settings.name]
+    command = [
+        sys.executable,
+        "-m",
+        "zensical",
+        "build",
+        "--clean",
+        "--strict",
+        "-f",
+        settings.name,
+    ]
     done = subprocess.run(  # noqa: S603 - this environment's own program
         command, cwd=folder, capture_output=True, text=True, check=False
     )
