@@ -50,6 +50,7 @@ NAVIGATION: Final[dict[str, tuple[str, ...]]] = {
         "decisions/",
         "extending.md",
         "performance.md",
+        "reliability.md",
         "faults.md",
     ),
 }

@@ -298,6 +298,24 @@ def test_the_diagram_names_every_asset() -> None:
     assert {name for name in missing if "undated" not in name} == set()
 
 
+def test_what_reliability_promises_is_tested_and_no_fault_costs_a_row() -> None:
+    promises = re.findall(r"^\| (?!promise|---)(.+) \|$", _page("reliability"), re.MULTILINE)
+    assert len(promises) > 10
+    for promise in promises:
+        cited = re.findall(r"`([\w/]+\.py)(?:::(test_\w+))?`", promise)
+        assert cited, promise
+        for path, name in cited:
+            code = (ROOT / "conversation_analytics_tests" / path).read_text("utf-8")
+            assert f"def {name or 'test_'}" in code, f"{path} has no {name}"
+    faults = re.findall(r"^\| .+ \| \d+ \| (\d+) \| (\d+) \|", _page("faults"), re.MULTILINE)
+    assert len(faults) > 50
+    assert set(faults) == {("0", "0")}
+
+
+def _page(name: str) -> str:
+    return (DOCS / f"{name}.md").read_text("utf-8")
+
+
 def test_every_decision_has_its_parts_and_stands_in_the_list() -> None:
     decisions = sorted((DOCS / "decisions").glob("[0-9]*.md"))
     listed = (DOCS / "decisions" / "index.md").read_text("utf-8")
