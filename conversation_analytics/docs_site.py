@@ -47,11 +47,11 @@ NAVIGATION: Final[dict[str, tuple[str, ...]]] = {
         "client.md",
         "documents.md",
         "architecture.md",
-        "decisions/",
         "extending.md",
         "performance.md",
         "reliability.md",
         "faults.md",
+        "decisions/",
     ),
 }
 """Pages by reader; a folder stands for its index and its other pages in order.

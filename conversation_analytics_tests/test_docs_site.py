@@ -281,7 +281,8 @@ def test_the_runbook_has_every_check_sensor_and_schedule_and_no_other() -> None:
     repository = build_definitions(parse_settings(EVERYTHING_ON)).get_repository_def()
     checks = {key.name for key in repository.asset_graph.asset_check_keys}
     assert set(re.findall(r"^### (\w+)$", section("Checks"), re.MULTILINE)) == checks
-    ticking = {one.name for one in (*repository.sensor_defs, *repository.schedule_defs)}
+    ticking = {one.name for one in repository.sensor_defs}
+    ticking |= {one.name for one in repository.schedule_defs}
     assert "send_results" in ticking
     assert "finished_reports" in ticking
     told = section("Sensors and schedules")
