@@ -90,7 +90,8 @@ def test_days_of_another_version_are_told_and_made_again_before_what_is_made_of_
     lake.write(older, "2026-11-02", older.empty())
     status = typed(tmp_path, "status", COLUMNS="200", **few)
     assert status.returncode == 0, status.stderr
-    assert re.search(r"daily_partials .* 0 \+ 1 outdated ", status.stdout), status.stdout
+    told = status.stdout
+    assert re.search(r"daily_partials .* 0 \+ 1 outdated$", told, re.MULTILINE), told
     repaired = typed(tmp_path, "repair", **few)
     assert repaired.returncode == 0, repaired.stderr
     assert "first daily_partials: made by another version" in repaired.stdout
@@ -308,7 +309,7 @@ def test_check_names_misspelt_settings_of_the_env_file(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("NOCODB_TOKEN=t0k3n-value\nDAGSTER_HOME=x\nPATH_TO_X=y\n")
     result = typed(tmp_path, "check")
     assert result.returncode == 0
-    assert "NOCODB_TOKEN is no setting and has no effect; meant NOCODB_API_TOKEN?" in result.stdout
+    assert "NOCODB_TOKEN is no setting and has no effect - meant NOCODB_API_TOKEN?" in result.stdout
     assert result.stdout.count("warn") == 1
     assert "t0k3n-value" not in result.stdout
 

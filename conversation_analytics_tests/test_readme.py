@@ -41,6 +41,7 @@ COMMANDS = {
     "test_erase_user_tells_what_it_would_do_then_does_it",
     "export-user": "test_personal_data_commands.py::"
     "test_the_export_has_every_row_that_a_plain_scan_finds",
+    "completion": "test_installation_commands.py::test_bash_completes_commands",
     "retain": "test_personal_data_commands.py::test_the_command_says_what_it_removes",
 }
 

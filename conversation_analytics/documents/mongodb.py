@@ -722,6 +722,12 @@ class MongoStore:
         with self._errors("ping"):
             self._database().command("ping", read_preference=ReadPreference.PRIMARY)
 
+    def server_time(self) -> dt.datetime | None:
+        """See `DocumentStore.server_time`."""
+        with self._errors("hello"):
+            told: dt.datetime = self._connected().admin.command("hello")["localTime"]
+            return told if told.tzinfo else told.replace(tzinfo=dt.UTC)
+
     def check_rights(self, collections: Sequence[str]) -> None:
         """See `DocumentStore.check_rights`: as the server tells the rights of the user."""
         database = self._config.database
