@@ -92,7 +92,7 @@ def build_definitions(
     daily_job = dg.define_asset_job(
         "daily",
         selection=dg.AssetSelection.assets(*daily),
-        description="One day (or a range of days) from the source to the report.",
+        description=f"One day (or a range of days) from the source to the report.\n{START_HERE}",
     )
     undated_job = dg.define_asset_job(
         "undated",
@@ -181,7 +181,6 @@ def build_definitions(
             run_failures(_webhook(settings, "ALERT"), settings.dagster_ui_url),
         ],
         executor=build_executor(settings),
-        metadata={"start_here": dg.MetadataValue.md(START_HERE)},
         resources=_resources(settings, on_partition),
     )
     tell = as_told(settings)

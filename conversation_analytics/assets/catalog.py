@@ -55,7 +55,7 @@ START_HERE: Final = """
    whole page is at the path that `daily_report_files` tells.
 5. A red check says what is wrong and what to do; `conversation-analytics check` looks at the rest.
 """
-"""What the code location's page shows under *Definitions* → *Metadata*."""
+"""Part of the description of the job `daily`, which is where people begin."""
 
 
 def as_told(settings: Settings) -> Callable[[dg.AssetSpec], dg.AssetSpec]:

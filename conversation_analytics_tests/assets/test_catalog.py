@@ -92,10 +92,9 @@ def test_what_is_not_read_is_no_source() -> None:
     assert lineage_of(specs(**EVERYTHING)["daily_partials"])["likes"] == ["feedbacks.rating"]
 
 
-def test_the_code_location_says_what_to_click() -> None:
+def test_the_first_job_says_what_to_click() -> None:
     definitions = build_definitions(parse_settings({}))
-    told = definitions.metadata["start_here"]
-    assert isinstance(told, dg.MarkdownMetadataValue)
+    told = definitions.resolve_job_def("daily").description or ""
     named = ("daily", "weekly", "monthly", "users", "topics", "nocodb_changes", "daily_close",
              "daily_report", "daily_report_files")  # fmt: skip
     repository = definitions.get_repository_def()
@@ -106,5 +105,5 @@ def test_the_code_location_says_what_to_click() -> None:
         | set(specs())
     )
     for name in named:
-        assert f"`{name}`" in (told.md_str or "")
+        assert f"`{name}`" in told
         assert name in known
