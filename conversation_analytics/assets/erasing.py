@@ -389,7 +389,7 @@ def _stored_proof(
         named = {**proof, "file": f"{finished:%Y%m%dT%H%M%SZ}{suffix}.json"}
         data = (json.dumps(named, indent=1) + "\n").encode()
         if noted:
-            write_note(lake, name, PROOF, named)
+            lake.objects.put(note_path(name, PROOF), data)
         try:
             lake.objects.swap(proof_path(named), data, None)
         except PartitionReplacedError:
