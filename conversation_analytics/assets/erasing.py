@@ -13,7 +13,6 @@ Each step of 3 and 4 notes first what becomes of what: see `erasing_notes`.
 """
 
 import datetime as dt
-import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -44,6 +43,7 @@ from conversation_analytics.assets.erasing_notes import (
     note_path,
     note_step,
     read_note,
+    stored_beside,
     write_note,
     write_step,
 )
@@ -61,10 +61,11 @@ from conversation_analytics.core.id_search import SoughtIds
 from conversation_analytics.core.partitions import PartitionReplacedError
 from conversation_analytics.core.pseudonyms import USER_COLUMNS
 from conversation_analytics.core.source import SourceTable
+from conversation_analytics.core.suppression import Suppressions
 from conversation_analytics.core.zones import DAILY, UNDATED
 from conversation_analytics.lake.search import search_lake
 from conversation_analytics.lake.store import Lake
-from conversation_analytics.lake.suppressions import add_suppressions
+from conversation_analytics.lake.suppressions import change_suppressions
 from conversation_analytics.lake.user_index import conversation_mark, take_from_index, user_mark
 from conversation_analytics.resources.connections import pseudonyms_of
 from conversation_analytics.settings import Settings
@@ -103,12 +104,12 @@ def request_erasure(work: Erasing, user_id: str) -> str:
     lake, key = work.lake, work.settings.pseudonym_key
     user = stored_id(work.settings, user_id)
     # The note first: a person who is suppressed but not noted would be left as they are for ever.
-    name = add_suppressions(lake, key, lambda one: one).user(user)
+    name = change_suppressions(lake, key, lambda one: one).user(user)
     if read_note(lake, name, REQUEST) is None:
         lake.objects.delete(note_path(name, PROOF))  # of an erasure before, which died at its end
         write_note(lake, name, REQUEST, _new_request(user))
     work.on_step("noted")
-    add_suppressions(lake, key, lambda one: one.with_user(user))
+    change_suppressions(lake, key, lambda one: one.with_user(user))
     return name
 
 
@@ -213,7 +214,7 @@ def carry_out(
     for _ in range(_ROUNDS):
         request["conversations"] = sorted({*request["conversations"], *found.conversations})
         write_note(lake, name, REQUEST, request)
-        add_suppressions(lake, work.settings.pseudonym_key, lambda one: one.with_user(user))
+        change_suppressions(lake, work.settings.pseudonym_key, lambda one: one.with_user(user))
         _suppress(work, found)
         for key in sorted(found.days.keys() | found.keys, key=lambda one: one or ""):
             _erase_day(work, name, found, key)
@@ -268,21 +269,19 @@ def _forget(lake: Lake, name: str) -> None:
 
 
 def _suppress(work: Erasing, found: Found) -> None:
-    key = work.settings.pseudonym_key
+    user = found.subject.user
     rows: dict[SourceTable, frozenset[str]] = {}
     for tables in found.days.values():
         for table, ids in tables.items():
             rows[table] = rows.get(table, frozenset()) | ids
-    held = add_suppressions(
-        work.lake, key, lambda one: one.with_conversations(found.subject.conversations)
-    )
-    for table, ids in rows.items():
-        if not held.left_out(table, ids).all():
-            add_suppressions(
-                work.lake,
-                key,
-                lambda one, t=table, i=ids: one.with_rows(t, i),  # type: ignore[misc]
-            )
+
+    def more(held: Suppressions) -> Suppressions:
+        told = held.with_conversations(found.subject.conversations, user)
+        for table, ids in rows.items():
+            told = told.with_rows(table, dict.fromkeys(ids, told.user(user)))
+        return told
+
+    change_suppressions(work.lake, work.settings.pseudonym_key, more)
     work.on_step("suppressed")
 
 
@@ -382,20 +381,13 @@ def _stored_proof(
         proof: what it says.
         noted: whether it is noted first: then after a kill this same one is stored, once.
     """
-    finished = dt.datetime.fromisoformat(proof["finished"])
-    number = 1
-    while True:
-        suffix = "" if number == 1 else f"-{number}"
-        named = {**proof, "file": f"{finished:%Y%m%dT%H%M%SZ}{suffix}.json"}
-        data = (json.dumps(named, indent=1) + "\n").encode()
+
+    def note(data: bytes) -> None:
         if noted:
             lake.objects.put(note_path(name, PROOF), data)
-        try:
-            lake.objects.swap(proof_path(named), data, None)
-        except PartitionReplacedError:
-            number += 1
-        else:
-            return named
+
+    finished = dt.datetime.fromisoformat(proof["finished"])
+    return stored_beside(lake, f"{PROOFS}/{proof['erasure']}", proof, finished, note)
 
 
 def _proof(

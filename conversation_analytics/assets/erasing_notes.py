@@ -6,12 +6,14 @@ though the partition is another by now, and the proof counts the notes alone. So
 documents and the numbers of the proof end as if nothing had been.
 """
 
+import datetime as dt
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from conversation_analytics.assets.erasing_day import Rewritten
+from conversation_analytics.core.partitions import PartitionReplacedError
 from conversation_analytics.documents.store import DocumentStore
 from conversation_analytics.lake.encoding import EncodedPartition
 from conversation_analytics.lake.store import Lake
@@ -239,3 +241,37 @@ def read_note(lake: Lake, name: str, entry: str) -> dict[str, Any] | None:
 def write_note(lake: Lake, name: str, entry: str, told: Mapping[str, Any]) -> None:
     """Store a note of a request."""
     lake.objects.put(note_path(name, entry), json.dumps(told, sort_keys=True).encode())
+
+
+def stored_beside(
+    lake: Lake,
+    folder: str,
+    told: Mapping[str, Any],
+    at: dt.datetime,
+    announce: Callable[[bytes], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Store a record beside those that there are; return it with the name of its file.
+
+    Args:
+        lake: the lake.
+        folder: of the records.
+        told: the record.
+        at: its time, which names the file; of another record of that second a number, too.
+        announce: called with what is about to be stored.
+
+    Raises:
+        LakeError: the storage refuses.
+        LakeUnavailableError: the storage does not answer.
+    """
+    number = 1
+    while True:
+        suffix = "" if number == 1 else f"-{number}"
+        named = {**told, "file": f"{at:%Y%m%dT%H%M%SZ}{suffix}.json"}
+        data = (json.dumps(named, indent=1) + "\n").encode()
+        announce(data)
+        try:
+            lake.objects.swap(f"{folder}/{named['file']}", data, None)
+        except PartitionReplacedError:
+            number += 1
+        else:
+            return named

@@ -24,7 +24,7 @@ from conversation_analytics.assets.erasing_notes import PENDING, Erasing
 from conversation_analytics.core import schemas
 from conversation_analytics.core.corrections import CORRECTIONS
 from conversation_analytics.core.topic_tables import CONVERSATION_TOPICS, TOPICS
-from conversation_analytics.lake.suppressions import add_suppressions
+from conversation_analytics.lake.suppressions import change_suppressions
 from conversation_analytics.resources.connections import open_documents, open_lake
 from conversation_analytics_tests.erased import DAYS, WEEK, busiest_user, settings_in
 from conversation_analytics_tests.faults.processes import warm_context
@@ -108,7 +108,7 @@ def prepared(made_lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     lake.write(CORRECTIONS, None, CORRECTIONS.conform(frame))
     plant_topics(lake, talks[0])
     # Its key is drawn when it is begun: the same for all copies.
-    add_suppressions(lake, "", lambda one: one.with_conversations(["somebody's"]))
+    change_suppressions(lake, "", lambda one: one.with_conversations(["somebody's"], "somebody"))
     yield Place(folder, user).made_of(None)
     shutil.rmtree(folder)
 
