@@ -233,7 +233,9 @@ def replay(first: dt.date | None, last: dt.date | None) -> None:
     """Type the rows of all days with dead letters again, and make what follows from them.
 
     For after a new version, or a changed column contract. Rows come from the raw zone; nothing is
-    asked of the source. Days with dead letters that an earlier version wrote are repaired with it. Example: conversation-analytics replay 2026-11-01 2026-11-21
+    asked of the source. Days with dead letters that an earlier version wrote are repaired with it.
+
+    Example: conversation-analytics replay 2026-11-01 2026-11-21
     """
     from conversation_analytics import materialize  # noqa: PLC0415 - import budget
     from conversation_analytics.assets import lineage  # noqa: PLC0415

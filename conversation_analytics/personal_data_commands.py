@@ -190,7 +190,7 @@ def unsuppress_user(user_id: str | None, *, dry_run: bool) -> None:
             click.echo(f"would be taken off the list with {told}; nothing was changed")
             return
         click.echo(f"taken off the list with {told}: rows that are read from now on come in")
-        click.echo("the change sensor reads their days again; now: conversation-analytics backfill")
+        click.echo("days that were read before: conversation-analytics backfill FIRST LAST")
         if note["without_owner"]:
             click.echo(
                 f"{note['without_owner']} conversations and rows were listed by an earlier "
