@@ -201,6 +201,7 @@ def carry_out(
         _forget(lake, name)
         request = _new_request(request["user"])
         write_note(lake, name, REQUEST, request)
+        lake.objects.delete(note_path(name, PROOF))
     if request is None:
         raise LakeError(f"no erasure {name} is asked for: ask with `conversation-analytics "
                         "erase-user`")  # fmt: skip
