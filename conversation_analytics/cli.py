@@ -253,42 +253,65 @@ def replay(first: dt.date | None, last: dt.date | None) -> None:
     """Type the rows of all days with dead letters again, and make what follows from them.
 
     For after a new version, or a changed column contract. Rows come from the raw zone; nothing is
-    asked of the source. Example: conversation-analytics replay 2026-11-01 2026-11-21
+    asked of the source. Days with dead letters that an earlier version wrote are repaired with it.
+
+    Example: conversation-analytics replay 2026-11-01 2026-11-21
     """
-    from conversation_analytics.assets import lineage  # noqa: PLC0415 - import budget
+    from conversation_analytics import materialize  # noqa: PLC0415 - import budget
+    from conversation_analytics.assets import lineage  # noqa: PLC0415
     from conversation_analytics.assets.retention import whole_days  # noqa: PLC0415
     from conversation_analytics.core import zones  # noqa: PLC0415
     from conversation_analytics.definitions import daily_graph, daily_steps  # noqa: PLC0415
-    from conversation_analytics.materialize import runs_of  # noqa: PLC0415
     from conversation_analytics.resources.connections import open_lake  # noqa: PLC0415
 
     settings = _settings()
     lake, today = open_lake(settings), _today(settings)
     tables = [zones.DAILY[table].dead_letters for table in settings.source_tables]
-    dead = {
+    dead: dict[tuple[str, str], int | None] = {
         (table.name, key): rows
         for table in tables
         for key in _between(whole_days(settings, today, lake.keys(table)), first, last)
-        if (rows := lake.row_count(table, key))
+        if (rows := _row_count(lake, table, key)) != 0
     }
-    click.echo(f"{sum(dead.values())} dead letters on {len({key for _, key in dead})} days")
+    counts = {place: rows for place, rows in dead.items() if rows is not None}
+    older = sorted({key for name, key in dead if (name, key) not in counts})
+    click.echo(
+        f"{sum(counts.values())} dead letters on {len({key for _, key in counts})} days"
+        + (
+            f"; {len(older)} days have some of an earlier version, uncounted: these days are made "
+            "again with all that is stale of them"
+            if older
+            else ""
+        )
+    )
     if not dead:
         return
     graph, steps = daily_graph(settings), daily_steps(settings)
-    tables_of: dict[str, list[str]] = {}
+    # Of these days other tables, too, may be of that version, and nothing can be made of them.
+    stale = materialize.look_for_stale_days(settings, older)
+    names_of = {day.key: [one.asset for one in day.assets] for day in stale}
     for table_name, key in dead:
-        tables_of.setdefault(key, []).append(table_name)
+        names_of.setdefault(key, []).append(table_name)
     wanted = {
         key: lineage.whole_steps(
             lineage.downstream(graph, lineage.whole_steps(names, steps)), steps
         )
-        for key, names in tables_of.items()
+        for key, names in sorted(names_of.items())
     }
-    runs = runs_of(lineage.ranges_to_make(wanted))
+    runs = materialize.runs_of(lineage.ranges_to_make(wanted))
     _materialize(settings, runs, map(dt.date.fromisoformat, wanted))
     by_name = {table.name: table for table in tables}
-    left = sum(lake.row_count(by_name[name], key) for name, key in dead)
-    click.echo(f"{sum(dead.values()) - left} rows landed, {left} dead letters are left")
+    left = {(name, key): lake.row_count(by_name[name], key) for name, key in dead}
+    landed = sum(counts.values()) - sum(left[place] for place in counts)
+    click.echo(f"{landed} rows landed, {sum(left.values())} dead letters are left")
+
+
+def _row_count(lake: Lake, schema: TableSchema, key: str) -> int | None:
+    """Return the rows of a partition; None: of another version, which does not tell."""
+    try:
+        return lake.row_count(schema, key)
+    except OutdatedPartitionError:
+        return None
 
 
 @cli.command(hidden=True)
