@@ -7,7 +7,7 @@ import logging
 import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from itertools import islice, pairwise
+from itertools import islice, pairwise, zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -20,6 +20,7 @@ from conversation_analytics.core.results import (
     HeldResult,
     result_changes,
 )
+from conversation_analytics.core.windows import days_between
 from conversation_analytics.nocodb.client import (
     MAX_PAGE_SIZE,
     MAX_ROWS_WRITTEN,
@@ -53,7 +54,9 @@ _UIDT: Final[Mapping[Kind, tuple[str, ...]]] = {
 }
 """NocoDB's types that hold the cells, the one to choose first."""
 _IDS_IN_A_FILTER: Final = 100
-_GAPS_IN_A_FILTER: Final = 50
+_DAYS_IN_A_FILTER: Final = 100
+_LONG_GAP_DAYS: Final = 31
+"""More missing days than that are asked for by their bounds, one such gap a request."""
 _ROWS_AT_ONCE: Final = 20_000
 """Rows of the whole table that are compared with the lake at one time."""
 # A comma, bracket or tilde would change the filter; this is what ids of applications are made of.
@@ -266,16 +269,21 @@ class ResultsTable:
         def is_(comparison: str, value: str) -> str:
             return f"({column.reference},{comparison},{exact}{value})"
 
-        some = [is_("eq", day), is_("lt", days[0]), is_("gt", days[-1])]
-        some += [
-            f"({is_('gt', one)}~and{is_('lt', other)})"
-            for one, other in pairwise(days)
-            if dt.date.fromisoformat(other) - dt.date.fromisoformat(one) > dt.timedelta(days=1)
+        single = [is_("eq", day), is_("lt", days[0]), is_("gt", days[-1])]
+        long = []
+        for one, other in pairwise(map(dt.date.fromisoformat, days)):
+            missing = list(days_between(one, other))[1:-1]
+            if len(missing) > _LONG_GAP_DAYS:
+                long.append(f"({is_('gt', str(one))}~and{is_('lt', str(other))})")
+            else:
+                single += [is_("eq", str(gap)) for gap in missing]
+        parts = [
+            single[n : n + _DAYS_IN_A_FILTER] for n in range(0, len(single), _DAYS_IN_A_FILTER)
         ]
         ours = _OURS.format(self._layout.columns[CONTENT_HASH].reference)
-        for first in range(0, len(some), _GAPS_IN_A_FILTER):
-            # NocoDB takes no group that begins with a group of groups.
-            either = [f"({column.reference},blank)", *some[first : first + _GAPS_IN_A_FILTER]]
+        for some, gap in zip_longest(parts, long):
+            # NocoDB takes no group that begins with a group, and only one group in a group.
+            either = [f"({column.reference},blank)", *(some or []), *([gap] if gap else [])]
             yield f"{ours}~and({'~or'.join(either)})"
 
     def _rows_of(self, conversations: Iterable[str]) -> Iterator[HeldResult]:

@@ -381,21 +381,22 @@ def test_days_that_are_missing_between_those_held_are_asked_for_in_parts(
 ) -> None:
     base, table = create_table(nocodb)
     start = dt.date(2026, 1, 1)
-    other_days = [(start + dt.timedelta(days=2 * n)).isoformat() for n in range(120)]
+    numbers = [*range(0, 240, 2), 400, 600]
+    other_days = [(start + dt.timedelta(days=n)).isoformat() for n in numbers]
     lake = Days(*(row for day in other_days for row in rows(1, day=day)))
     for n, day in enumerate(other_days):
         lake.held[day] = {f"e-{n}": lake.held[day]["c-0"] | {"conversation_id": f"e-{n}"}}
     strays = [
         {"conversation_id": f"gone-{n}", "day": (start + dt.timedelta(days=n)).isoformat(),
          "content_hash": "h"}
-        for n in (1, 99, 237)
+        for n in (1, 99, 237, 300, 500)
     ]  # fmt: skip
     insert_rows(nocodb, table, strays)
     session = Watched()
     with opened(nocodb, base, session) as results:
         sent = lake.send(results, other_days[0])
-    assert sent == SentResults(inserted=1, deleted=3)
-    assert session.asked == 2 * (3 + 1)
+    assert sent == SentResults(inserted=1, deleted=5)
+    assert session.asked == 2 * (2 + 1)
     assert held(nocodb, table).keys() == {"e-0"}
 
 
