@@ -1,6 +1,6 @@
 """Exports of a long range: memory against a short one, time against pandas.
 
-    python benchmarks/exports.py [--turns 20000] [--days 4,40]
+    python benchmarks/exports.py [--turns 20000] [--days 4,40] [--ways jsonl,duckdb]
 
 Each export is a process of its own, over a local lake of as many turns a day:
 
@@ -65,6 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--turns", type=int, default=20_000)
     parser.add_argument("--days", default="4,40")
+    parser.add_argument("--ways", default="csv,parquet,jsonl,convokit,duckdb,pandas")
     given = parser.parse_args()
     ours = [sys.executable, "-m", "conversation_analytics.cli", "export", "--overwrite"]
     ways = {
@@ -75,6 +76,7 @@ def main() -> None:
         "duckdb": [sys.executable, "-c", _DUCKDB],
         "pandas": [sys.executable, "-c", _PANDAS],
     }
+    ways = {name: ways[name] for name in given.ways.split(",")}
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     counts = [int(one) for one in given.days.split(",")]
     for days in counts:
@@ -94,13 +96,16 @@ def main() -> None:
                 found[name].append(measured(command, {"PARQUET_BASE_DIR": root}))
                 seconds, peak = found[name][-1]
                 print(f"{days:>4} days, {name:9} {seconds:6.1f} s, peak {peak:6.0f} MB")
-            same = filecmp.cmp(f"{folder}/jsonl", f"{folder}/duckdb", shallow=False)
-            print(f"{days:>4} days, jsonl and duckdb: {'the same bytes' if same else 'DIFFERENT'}")
+            if {"jsonl", "duckdb"} <= ways.keys():
+                same = filecmp.cmp(f"{folder}/jsonl", f"{folder}/duckdb", shallow=False)
+                print(f"{days:>4} days, jsonl, duckdb: {'the same bytes' if same else 'DIFFERENT'}")
     for name, runs in found.items():
         print(
             f"{name:9} peak {runs[-1][1] / runs[0][1]:.2f} for {counts[-1] / counts[0]:.0f} times"
         )
     for one, peer in (("csv", "pandas"), ("jsonl", "duckdb")):
+        if not {one, peer} <= ways.keys():
+            continue
         (seconds, peak), (of_peer, peak_of_peer) = found[one][-1], found[peer][-1]
         print(f"{one} / {peer}: time {seconds / of_peer:.2f}, peak {peak / peak_of_peer:.2f}")
 

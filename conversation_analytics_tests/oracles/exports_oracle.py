@@ -1,62 +1,79 @@
-"""Conversations as JSONL the short way: DuckDB sorts everything, whatever memory that takes."""
+"""Conversations as JSONL the short way: DuckDB sorts everything, within its own limits."""
 
 from __future__ import annotations
 
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from conversation_analytics.core.schemas import CONVERSATIONS, MESSAGES
-from conversation_analytics.exports.selection import rows_of
+from conversation_analytics.exports.selection import Selection, rows_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import BinaryIO
 
-    from conversation_analytics.exports.selection import Selection
     from conversation_analytics.lake.sql import LakeSql
 
-_JSON = msgspec.json.Encoder(decimal_format="number")
+# Decimals as numbers, times in ISO 8601 with Z, NaN as null: as rows of a query are written.
+_JSON: Final = msgspec.json.Encoder(decimal_format="number")
+_HEADER: Final = tuple(column.name for column in CONVERSATIONS.columns)
+_TURN: Final = tuple(one.name for one in MESSAGES.columns if one.name != "conversation_id")
 
 
 def export_conversations_sorted_by_duckdb(
     sql: LakeSql, selection: Selection, sink: BinaryIO
 ) -> int:
-    """Write what `export_conversations` writes; headers are held in memory."""
-    where = selection.where()
+    """Write what `export_conversations` writes; one conversation is held in memory here."""
+    written = 0
+    for identifier, header, turns in _merged(_headers(sql, selection), _turns(sql, selection)):
+        line = {name: (header or {}).get(name) for name in _HEADER} | {"id": identifier}
+        sink.write(_JSON.encode({**line, "turns": turns}) + b"\n")
+        written += 1
+    return written
+
+
+def _headers(sql: LakeSql, selection: Selection) -> Iterator[tuple[str, dict[str, Any]]]:
     app = "" if selection.app is None else "coalesce(app_id, '') = $app AND "
-    headers: dict[str, dict[str, Any]] = {}
-    for row in rows_of(
+    rows = rows_of(
         sql,
-        f"SELECT * FROM conversations WHERE {app}(({where}) OR id IN (SELECT conversation_id FROM "
-        f"messages WHERE {where})) ORDER BY id, partition_day",
+        f"SELECT * FROM conversations WHERE {app}(({selection.where()}) OR id IN "
+        f"(SELECT conversation_id FROM messages WHERE {selection.where()})) "
+        "ORDER BY id, partition_day",
         selection.given,
-    ):
-        headers.setdefault(row["id"], {one.name: row[one.name] for one in CONVERSATIONS.columns})
-    turns = rows_of(
+    )
+    for identifier, claims in groupby(rows, lambda row: str(row["id"])):
+        yield identifier, next(claims)  # the earliest day's
+
+
+def _turns(sql: LakeSql, selection: Selection) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    rows = rows_of(
         sql,
-        f"SELECT * FROM messages WHERE {where} "
+        f"SELECT * FROM messages WHERE {selection.where()} "
         "ORDER BY conversation_id, created_at, id, partition_day",
         selection.given,
     )
-    written = 0
-    without_turns = iter(sorted(headers))
-    before = next(without_turns, None)
-    for identifier, own in groupby(turns, lambda row: str(row["conversation_id"])):
-        while before is not None and before < identifier:
-            sink.write(_JSON.encode(headers[before] | {"turns": []}) + b"\n")
-            written, before = written + 1, next(without_turns, None)
-        if before == identifier:
-            before = next(without_turns, None)
-        nothing = dict.fromkeys(one.name for one in CONVERSATIONS.columns) | {"id": identifier}
-        told = [
-            {"day": row["partition_day"]}
-            | {one.name: row[one.name] for one in MESSAGES.columns if one.name != "conversation_id"}
-            for row in own
-        ]
-        sink.write(_JSON.encode(headers.get(identifier, nothing) | {"turns": told}) + b"\n")
-        written += 1
-    while before is not None:
-        sink.write(_JSON.encode(headers[before] | {"turns": []}) + b"\n")
-        written, before = written + 1, next(without_turns, None)
-    return written
+    for identifier, own in groupby(rows, lambda row: str(row["conversation_id"])):
+        yield (
+            identifier,
+            [{"day": row["partition_day"]} | {name: row[name] for name in _TURN} for row in own],
+        )
+
+
+def _merged(
+    headers: Iterator[tuple[str, dict[str, Any]]], turns: Iterator[tuple[str, list[dict[str, Any]]]]
+) -> Iterator[tuple[str, dict[str, Any] | None, list[dict[str, Any]]]]:
+    """Join what is sorted by id on either side."""
+    header, own = next(headers, None), next(turns, None)
+    while header is not None or own is not None:
+        if own is None or (header is not None and header[0] < own[0]):
+            assert header is not None
+            yield header[0], header[1], []
+            header = next(headers, None)
+        elif header is None or own[0] < header[0]:
+            yield own[0], None, own[1]
+            own = next(turns, None)
+        else:
+            yield own[0], header[1], own[1]
+            header, own = next(headers, None), next(turns, None)
