@@ -411,7 +411,7 @@ def test_days_that_are_missing_between_those_held_are_asked_for_in_parts(
     other_days = [(start + dt.timedelta(days=n)).isoformat() for n in numbers]
     lake = Days(*(row for day in other_days for row in rows(1, day=day)))
     for n, day in enumerate(other_days):
-        lake.held[day] = {f"e-{n}": lake.held[day]["c-0"] | {"conversation_id": f"e-{n}"}}
+        lake.held[day] = {f"e-{n}": {**lake.held[day]["c-0"], "conversation_id": f"e-{n}"}}
     strays = [
         {"conversation_id": f"gone-{n}", "day": (start + dt.timedelta(days=n)).isoformat(),
          "content_hash": "h"}
