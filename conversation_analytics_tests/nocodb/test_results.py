@@ -22,6 +22,7 @@ from conversation_analytics.core.results import result_columns
 from conversation_analytics.core.schemas import MESSAGES
 from conversation_analytics.core.windows import days_between
 from conversation_analytics.definitions import build_definitions
+from conversation_analytics.lake.suppressions import add_suppressions
 from conversation_analytics.nocodb.client import NocoDBClient, NocoDBConfig
 from conversation_analytics.nocodb.results import (
     ResultsTable,
@@ -482,6 +483,15 @@ def an_erasure_leaves_no_row(
     assert repaired.returncode == 0, repaired.stderr
     assert held(server, table) == {name: row for name, row in told.items() if name not in erased}
     assert stale_results(lake, settings, days) == {}
+
+    # The whole table is looked through once for each erasure, whatever day is sent.
+    ghost = {"conversation_id": "ghost", "day": "2026-11-10", "content_hash": "h"}
+    insert_rows(server, table, [ghost])
+    run_job(settings, "results", "2026-11-09")
+    assert "ghost" in held(server, table)
+    add_suppressions(lake, "", lambda erased: erased.with_user("somebody else"))
+    run_job(settings, "results", "2026-11-09")
+    assert "ghost" not in held(server, table)
 
 
 def test_a_run_sends_days_again_when_they_or_their_topics_change(
