@@ -20,6 +20,7 @@ import click
 
 from conversation_analytics.core.errors import (
     AnalyticsError,
+    OutdatedPartitionError,
     SettingsError,
 )
 from conversation_analytics.core.windows import days_between

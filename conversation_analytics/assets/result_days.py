@@ -17,6 +17,7 @@ from conversation_analytics.core.results import (
     conversation_results,
 )
 from conversation_analytics.core.schemas import TableSchema
+from conversation_analytics.core.suppression import Suppressions
 from conversation_analytics.core.topic_tables import CONVERSATION_TOPICS, TOPICS
 from conversation_analytics.lake.store import Lake
 
@@ -32,10 +33,26 @@ Note = Callable[[str, str], None]
 class LakeResultDays:
     """`ResultDays` of a lake; nothing is remembered between two calls."""
 
-    def __init__(self, lake: Lake, types: Sequence[str]) -> None:
-        """Remember the lake, and the names of the taxonomy's types in their order."""
+    def __init__(
+        self,
+        lake: Lake,
+        types: Sequence[str],
+        *,
+        first_kept: dt.date | None = None,
+        erased: Suppressions | None = None,
+    ) -> None:
+        """Remember the lake and what is known to be gone.
+
+        Args:
+            lake: the lake.
+            types: names of the taxonomy's types in their order.
+            first_kept: days before it are removed by age; None: none are.
+            erased: the list of erased people; None: nobody was.
+        """
         self._lake = lake
         self._types = types
+        self._first_kept = first_kept
+        self._erased = erased
 
     def days(self) -> list[str]:
         """See `ResultDays.days`."""
@@ -50,6 +67,24 @@ class LakeResultDays:
         sought = pl.col(CONVERSATION_ID).is_in(pl.Series(sorted(ids), dtype=pl.String).implode())
         found = plan.select(CONVERSATION_ID).filter(sought).collect()
         return frozenset(found[CONVERSATION_ID])
+
+    def gone(self, claims: Collection[tuple[str, str]]) -> frozenset[tuple[str, str]]:
+        """See `ResultDays.gone`."""
+        return frozenset(
+            (conversation, day)
+            for conversation, day in claims
+            if self._is_erased(conversation) or self._is_too_old(day)
+        )
+
+    def _is_erased(self, conversation: str) -> bool:
+        listed = self._erased
+        return listed is not None and listed.conversation(conversation) in listed.conversations
+
+    def _is_too_old(self, day: str) -> bool:
+        try:
+            return self._first_kept is not None and dt.date.fromisoformat(day) < self._first_kept
+        except ValueError:  # what people wrote is no date
+            return False
 
     def rows(self, day: str, ids: Collection[str]) -> list[Mapping[str, Cell]]:
         """See `ResultDays.rows`."""

@@ -20,6 +20,7 @@ from conversation_analytics.core.categories import CATEGORIES
 from conversation_analytics.core.errors import OutdatedPartitionError
 from conversation_analytics.core.languages import MESSAGE_LANGUAGE
 from conversation_analytics.core.periods import Period
+from conversation_analytics.core.retention import first_day_kept
 from conversation_analytics.core.topic_tables import CONVERSATION_TOPICS, TOPICS
 from conversation_analytics.io_managers.read_log import ReadLog, attempt_of
 from conversation_analytics.io_managers.retries import retry_if_transient
@@ -63,7 +64,15 @@ def results_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         reads: dg.ResourceParam[ReadLog],
     ) -> None:
         attempt = attempt_of(context.get_step_execution_context())
-        held = LakeResultDays(lake, category_types(settings))
+        held = LakeResultDays(
+            lake,
+            category_types(settings),
+            first_kept=first_day_kept(
+                settings.retention_curated_days,
+                dt.datetime.now(settings.analytics_timezone).date(),
+            ),
+            erased=read_suppressions(lake, settings.pseudonym_key),
+        )
         with retry_if_transient(), open_results_table(settings) as table:
             erased = _erased(lake, settings)
             if erased and erased != _looked_through_for(lake):

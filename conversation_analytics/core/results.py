@@ -162,6 +162,16 @@ class ResultDays(Protocol):
     def having(self, day: str, ids: Collection[str]) -> frozenset[str]:
         """Return those of these conversations that have a result on one of `days`."""
 
+    def gone(self, claims: Collection[tuple[str, str]]) -> frozenset[tuple[str, str]]:
+        """Return which rows of days that are not held are known to be gone.
+
+        Of conversations that were erased, and of days that are older than they are kept. A lake
+        that does not hold a day yet, or any more without a word, knows nothing of its rows.
+
+        Args:
+            claims: conversation and day of each; the day is as people left it.
+        """
+
     def rows(self, day: str, ids: Collection[str]) -> Sequence[Mapping[str, Cell]]:
         """Return the rows of these conversations on one of `days`, as `conversation_results`.
 

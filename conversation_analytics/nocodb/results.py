@@ -217,11 +217,21 @@ class ResultsTable:
         more = [one for one in self._rows_of(others) if one.row_id not in every]
         trusted |= _trusted(more, lake)
         every |= {one.row_id: one for one in more}
-        compared = [
-            one
+        unknown = {
+            _claim(one)
             for one in every.values()
-            if one.conversation_id in wanted
-            or (one.conversation_id not in left and _claim(one) not in trusted)
+            if one.conversation_id not in wanted
+            and one.conversation_id not in left
+            and _claim(one) not in trusted
+        }
+        days = set(lake.days())
+        # Of a day that is held the lake knows that it has no such conversation. Of another one it
+        # may have nothing yet: only what it knows to be gone goes, with the notes in it, and what
+        # was never sent under such an id.
+        gone = {one for one in unknown if one[1] in days or not _PLAIN_ID.fullmatch(one[0])}
+        gone |= lake.gone(unknown - gone)
+        compared = [
+            one for one in every.values() if one.conversation_id in wanted or _claim(one) in gone
         ]
         return result_changes(wanted.values(), compared, trusted)
 

@@ -11,6 +11,7 @@ import polars as pl
 from conversation_analytics.assets.result_days import LakeResultDays
 from conversation_analytics.core.categories import CATEGORIES
 from conversation_analytics.core.languages import MESSAGE_LANGUAGE
+from conversation_analytics.core.suppression import Suppressions
 from conversation_analytics.lake.objects import LocalObjects
 from conversation_analytics.lake.store import Lake
 
@@ -72,3 +73,14 @@ def test_a_day_that_is_to_be_made_again_keeps_its_rows(tmp_path: Path) -> None:
     assert held.days() == [FIRST]
     assert held.having(FIRST, {"a", "b"}) == {"a", "b"}
     assert held.rows(FIRST, {"a", "b"}) == []
+
+
+def test_what_is_known_to_be_gone(tmp_path: Path) -> None:
+    lake = Lake(LocalObjects(tmp_path))
+    claims = {("a", FIRST), ("b", FIRST), ("a", ""), ("b", "tomorrow"), ("b", THIRD)}
+    assert LakeResultDays(lake, ("topic",)).gone(claims) == frozenset()
+    erased = Suppressions(b"key", key_shown=True).with_conversations(["a"], "somebody")
+    by_erasure = LakeResultDays(lake, ("topic",), erased=erased)
+    assert by_erasure.gone(claims) == {("a", FIRST), ("a", "")}
+    by_age = LakeResultDays(lake, ("topic",), first_kept=dt.date.fromisoformat(SECOND))
+    assert by_age.gone(claims) == {("a", FIRST), ("b", FIRST)}

@@ -22,7 +22,7 @@ from conversation_analytics.core.results import result_columns
 from conversation_analytics.core.schemas import MESSAGES
 from conversation_analytics.core.windows import days_between
 from conversation_analytics.definitions import build_definitions
-from conversation_analytics.lake.suppressions import add_suppressions
+from conversation_analytics.lake.suppressions import change_suppressions
 from conversation_analytics.nocodb.client import NocoDBClient, NocoDBConfig
 from conversation_analytics.nocodb.results import (
     ResultsTable,
@@ -123,6 +123,7 @@ class Days:
 
     def __init__(self, *rows: Mapping[str, Cell]) -> None:
         self.held: dict[str, dict[str, Mapping[str, Cell]]] = {}
+        self.erased: set[str] = set()
         for row in rows:
             self.held.setdefault(str(row["day"]), {})[str(row["conversation_id"])] = row
 
@@ -131,6 +132,9 @@ class Days:
 
     def having(self, day: str, ids: Collection[str]) -> frozenset[str]:
         return frozenset(ids) & self.held[day].keys()
+
+    def gone(self, claims: Collection[tuple[str, str]]) -> frozenset[tuple[str, str]]:
+        return frozenset(claim for claim in claims if claim[0] in self.erased)
 
     def rows(self, day: str, ids: Collection[str]) -> list[Mapping[str, Cell]]:
         return [row for name, row in self.held[day].items() if name in ids]
@@ -332,6 +336,7 @@ def test_cells_that_people_changed_keep_no_row_after_an_erasure(
     nocodb: NocodbServer, day_type: str
 ) -> None:
     base, table, lake = changed_by_people(nocodb, day_type)
+    lake.erased = {f"c-{n}" for n in range(12)}
     lake.held[DAY] = {}
     sent_once(nocodb, base, lake)
     there = held(nocodb, table)
@@ -403,6 +408,32 @@ def test_a_row_that_people_gave_another_day_that_is_held_is_found_in_the_whole_t
     assert {after[f"c-{n}"]["note"] for n in (0, 2, 4)} == {"of c-0", "of c-2", "of c-4"}
 
 
+def test_rows_of_days_that_a_new_lake_does_not_hold_yet_stay_with_the_notes_in_them(
+    nocodb: NocodbServer,
+) -> None:
+    base, table = create_table(nocodb, NOTE)
+    earlier = [{**row, "conversation_id": f"d-{n}"} for n, row in enumerate(rows(3))]
+    with opened(nocodb, base) as results:
+        whole = Days(*earlier, *rows(2, day=LATER))
+        for day in whole.days():
+            whole.send(results, day)
+    there = held(nocodb, table)
+    update_rows(
+        nocodb, table, [{"Id": row["Id"], "note": f"of {name}"} for name, row in there.items()]
+    )
+    update_rows(nocodb, table, [{"Id": there["d-1"]["Id"], "day": None}])
+    new = Days(*rows(2, day=LATER))  # filled again, the newest day first
+    new.erased = {"d-2"}
+    with opened(nocodb, base) as results:
+        assert new.send(results, LATER) == SentResults(deleted=1, unchanged=2)
+        assert results.look_through(new) == SentResults()
+    after = held(nocodb, table)
+    assert after.keys() == there.keys() - {"d-2"}
+    with opened(nocodb, base) as results:
+        assert whole.send(results, DAY) == SentResults(updated=1, inserted=1, unchanged=1)
+    assert {held(nocodb, table)[name]["note"] for name in ("d-0", "d-1")} == {"of d-0", "of d-1"}
+
+
 def test_days_that_are_missing_between_those_held_are_asked_for_in_parts(
     nocodb: NocodbServer,
 ) -> None:
@@ -419,12 +450,13 @@ def test_days_that_are_missing_between_those_held_are_asked_for_in_parts(
         for n in (1, 99, 237, 300, 500)
     ]  # fmt: skip
     insert_rows(nocodb, table, strays)
+    lake.erased = {f"gone-{n}" for n in (1, 99, 237, 300)}
     session = Watched()
     with opened(nocodb, base, session) as results:
         sent = lake.send(results, other_days[0])
-    assert sent == SentResults(inserted=1, deleted=5)
+    assert sent == SentResults(inserted=1, deleted=4)
     assert session.asked == 2 * (2 + 1)
-    assert held(nocodb, table).keys() == {"e-0"}
+    assert held(nocodb, table).keys() == {"e-0", "gone-500"}
 
 
 def test_a_table_that_cannot_be_used_is_told_with_the_columns_to_make(nocodb: NocodbServer) -> None:
@@ -489,7 +521,7 @@ def an_erasure_leaves_no_row(
     insert_rows(server, table, [ghost])
     run_job(settings, "results", "2026-11-09")
     assert "ghost" in held(server, table)
-    add_suppressions(lake, "", lambda erased: erased.with_user("somebody else"))
+    change_suppressions(lake, "", lambda erased: erased.with_user("somebody else"))
     run_job(settings, "results", "2026-11-09")
     assert "ghost" not in held(server, table)
 
