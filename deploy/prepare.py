@@ -11,8 +11,12 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pymongo.database import Database
 
 ROLES: Final[Mapping[str, tuple[dict[str, Any], ...]]] = {
     "conversationAnalytics": (
@@ -46,8 +50,7 @@ USERS: Final = (
 _REPLICA_SET: Final = "rs0"
 _PRIMARY_SECONDS: Final = 60
 _NOT_YET_INITIALIZED: Final = 94
-_ROLE_EXISTS: Final = 51002
-_USER_EXISTS: Final = 51003
+_EXISTS: Final = frozenset({51002, 51003})  # a role, a user of this name
 _REFUSED: Final = 2
 
 
@@ -95,7 +98,6 @@ def prepare_postgres(environment: Mapping[str, str]) -> str:
 def prepare_mongodb(environment: Mapping[str, str]) -> str:
     """Make the replica set, the roles and the users; return what to tell."""
     import pymongo  # noqa: PLC0415
-    from pymongo.errors import OperationFailure  # noqa: PLC0415
 
     member = environment["MONGODB_MEMBER"]
     with pymongo.MongoClient[dict[str, Any]](
@@ -105,36 +107,44 @@ def prepare_mongodb(environment: Mapping[str, str]) -> str:
         directConnection=True,
         serverSelectionTimeoutMS=30_000,
     ) as client:
-        admin = client.admin
-        try:
-            admin.command("replSetGetStatus")
-        except OperationFailure as error:
-            if error.code != _NOT_YET_INITIALIZED:
-                raise
-            members = [{"_id": 0, "host": member}]
-            admin.command("replSetInitiate", {"_id": _REPLICA_SET, "members": members})
-        deadline = time.monotonic() + _PRIMARY_SECONDS
-        while not admin.command("hello")["isWritablePrimary"]:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{member} is no primary after {_PRIMARY_SECONDS} s: see its log")
-            time.sleep(0.2)
+        _become_primary(client.admin, member)
         for role, privileges in ROLES.items():
             rights = {"privileges": list(privileges), "roles": []}
-            try:
-                admin.command("createRole", role, **rights)
-            except OperationFailure as error:
-                if error.code != _ROLE_EXISTS:
-                    raise
-                admin.command("updateRole", role, **rights)
+            _make_or_update(client.admin, "Role", role, rights)
         for user, role, variable in USERS:
             known_by = {"pwd": environment[variable], "roles": [role]}
-            try:
-                admin.command("createUser", user, **known_by)
-            except OperationFailure as error:
-                if error.code != _USER_EXISTS:
-                    raise
-                admin.command("updateUser", user, **known_by)
+            _make_or_update(client.admin, "User", user, known_by)
     return f"MongoDB: replica set {_REPLICA_SET}, users {', '.join(user for user, *_ in USERS)}"
+
+
+def _become_primary(admin: Database[dict[str, Any]], member: str) -> None:
+    from pymongo.errors import OperationFailure  # noqa: PLC0415
+
+    try:
+        admin.command("replSetGetStatus")
+    except OperationFailure as error:
+        if error.code != _NOT_YET_INITIALIZED:
+            raise
+        members = [{"_id": 0, "host": member}]
+        admin.command("replSetInitiate", {"_id": _REPLICA_SET, "members": members})
+    deadline = time.monotonic() + _PRIMARY_SECONDS
+    while not admin.command("hello")["isWritablePrimary"]:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{member} is no primary after {_PRIMARY_SECONDS} s: see its log")
+        time.sleep(0.2)
+
+
+def _make_or_update(
+    admin: Database[dict[str, Any]], kind: str, name: str, values: Mapping[str, Any]
+) -> None:
+    from pymongo.errors import OperationFailure  # noqa: PLC0415
+
+    try:
+        admin.command(f"create{kind}", name, **values)
+    except OperationFailure as error:
+        if error.code not in _EXISTS:
+            raise
+        admin.command(f"update{kind}", name, **values)
 
 
 def prepare_s3(environment: Mapping[str, str]) -> str:
