@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
+import signal
+import socket
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -103,6 +107,25 @@ def runs(places: Places) -> list[dict[str, Any]]:
     return found
 
 
+def failures(places: Places) -> str:
+    """Return what the runs tell of their failures."""
+    query = """
+    { runsOrError { ... on Runs { results { runId eventConnection { events {
+      __typename ... on MessageEvent { message }
+      ... on ExecutionStepFailureEvent { error { message } } ... on RunFailureEvent { error { message } }
+    } } } } } }
+    """
+    return json.dumps(
+        [
+            event
+            for run in ask(places, query)["runsOrError"]["results"]
+            for event in run["eventConnection"]["events"]
+            if "Failure" in event["__typename"]
+        ],
+        indent=1,
+    )
+
+
 def objects(places: Places, bucket: str, who: str) -> Any:
     client = s3_client(places, who)
     return {one["Key"]: one for one in client.list_objects_v2(Bucket=bucket).get("Contents", [])}
@@ -183,3 +206,52 @@ def test_the_processes_run_a_job_and_stop_when_told(places: Places, scratch: Pat
         assert not still_running(started)
     assert {one.name for one in scratch.iterdir()} >= {"home"}
     assert objects(places, places.variables["S3_BUCKET"], "code")
+
+
+@contextlib.contextmanager
+def silent_source() -> Iterator[socket.socket]:
+    """A NocoDB that takes connections and never says anything."""
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        listener.settimeout(120)
+        yield listener
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.usefixtures("prepared")
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
+def test_a_run_in_progress_ends_with_the_code_server_and_is_started_again(
+    places: Places, scratch: Path, how: signal.Signals
+) -> None:
+    with contextlib.ExitStack() as stack:
+        source = stack.enter_context(silent_source())
+        never = running(
+            "code", places, scratch,
+            NOCODB_BASE_URL=f"http://{LOOPBACK}:{source.getsockname()[1]}",
+            NOCODB_API_TOKEN="x", NOCODB_PROJECT_ID="p", NOCODB_TIMEOUT="600",
+            NOCODB_FEEDBACKS_TABLE="f",
+        )  # fmt: skip
+        code = stack.enter_context(never)
+        stack.enter_context(running("webserver", places, scratch))
+        daemon = stack.enter_context(running("daemon", places, scratch))
+        run = launch(places, "undated")
+        stack.enter_context(source.accept()[0])  # the step waits for an answer now
+        wait_until(lambda: status(places, run) == "STARTED", "the start", daemon.log)
+        started = descendants(code.process.pid)
+        assert started, "the run is a child"
+        if how is signal.SIGTERM:
+            assert code.stop() < 60
+            assert status(places, run) == "FAILURE", code.log.read_text()[-3000:]
+        else:
+            os.killpg(code.process.pid, signal.SIGKILL)
+            code.process.wait()
+            assert status(places, run) == "STARTED", "nobody has heard of it"
+        wait_until(lambda: not still_running(started), "the end of the run's process", code.log, 30)
+        stack.enter_context(running("code", places, scratch))
+        wait_until(lambda: status(places, run) == "FAILURE", "the end of the run", daemon.log)
+
+        def again() -> str | None:
+            return next((one["status"] for one in runs(places) if one["parentRunId"] == run), None)
+
+        wait_until(lambda: again() in {"SUCCESS", "FAILURE"}, "the second try", daemon.log, 240)
+        assert again() == "SUCCESS", failures(places)
