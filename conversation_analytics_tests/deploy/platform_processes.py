@@ -164,7 +164,7 @@ def s3_server(folder: Path, variables: Mapping[str, str]) -> Iterator[int]:
 
 @contextlib.contextmanager
 def mongodb_server(folder: Path, variables: Mapping[str, str]) -> Iterator[int]:
-    """Run MongoDB with access control, and an administrator as the image makes it; give its port."""
+    """Run MongoDB with access control and the administrator of the file; give its port."""
     service = compose.services(variables)["mongodb"]
     port = free_port()
     (folder / "db").mkdir(parents=True)

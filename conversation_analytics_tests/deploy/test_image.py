@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -17,23 +18,25 @@ from conversation_analytics_tests.deploy import compose
 if TYPE_CHECKING:
     from pathlib import Path
 
-import pytest
+    import pytest
 
+GIT = shutil.which("git") or "git"
 DOCKERFILE = (compose.DEPLOY / "Dockerfile").read_text("utf-8")
 IGNORED = (compose.DEPLOY / "Dockerfile.dockerignore").read_text("utf-8").splitlines()
 
 
 def pins(name: str) -> dict[str, str]:
+    """Return each pinned package of a lock file with its version and marker."""
     text = (ROOT / name).read_text("utf-8")
     return dict(
-        re.findall(r"^([a-z0-9][a-z0-9._-]*(?:\[[a-z,]+\])?==[^ ]+)( ?[^\\\n]*)", text, re.M)
+        re.findall(r"^([a-z0-9][a-z0-9._-]*)(?:\[[a-z0-9,-]+\])?(==[^\\\n]+)", text, re.MULTILINE)
     )
 
 
 def test_the_image_has_the_locked_versions_and_their_hashes() -> None:
     assert pins("requirements.txt").items() <= pins("deploy/requirements.txt").items()
     assert pins("deploy/requirements.txt").items() <= pins("requirements-dev.txt").items()
-    added = {pin.partition("==")[0] for pin in pins("deploy/requirements.txt")}
+    added = pins("deploy/requirements.txt").keys() - pins("requirements.txt").keys()
     assert {"dagster-postgres", "dagster-k8s", "psycopg2-binary"} <= added
     text = (compose.DEPLOY / "requirements.txt").read_text("utf-8")
     assert not re.search(r"https?://|--(extra-)?index-url|--find-links", text)
@@ -96,7 +99,7 @@ def test_the_instance_is_one_that_dagster_takes(monkeypatch: pytest.MonkeyPatch)
 def test_the_wheel_of_the_image_holds_every_file_that_is_read(tmp_path: Path) -> None:
     copy = tmp_path / "source"
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "conversation_analytics", "pyproject.toml", "setup.cfg",
+        [GIT, "ls-files", "-z", "conversation_analytics", "pyproject.toml", "setup.cfg",
          "README.md"],
         cwd=ROOT, capture_output=True, check=True,
     ).stdout.decode().split("\0")  # fmt: skip

@@ -68,7 +68,7 @@ def snake(node: Any) -> Any:
 def pod_spec(deployment: dict[str, Any]) -> client.V1PodSpec:
     """Build the pod that the chart makes of a deployment's values; unknown keys are errors."""
     command = ["dagster", "api", "grpc-health-check", "-p", "4000"]
-    probes = {}
+    probes: dict[str, dict[str, Any]] = {}
     for name in ("readinessProbe", "livenessProbe", "startupProbe"):
         if name in deployment:
             probe = {key: value for key, value in deployment[name].items() if key != "enabled"}
@@ -222,6 +222,8 @@ def test_the_values_have_no_secret_and_no_key_that_the_chart_does_not_know() -> 
 
 
 def test_the_versions_are_the_projects() -> None:
-    version = re.search(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text("utf-8"), re.M)
+    version = re.search(
+        r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE
+    )
     assert version
     assert {deployment["image"]["tag"] for deployment in DEPLOYMENTS.values()} == {version[1]}

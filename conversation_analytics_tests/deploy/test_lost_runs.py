@@ -47,12 +47,20 @@ def run(instance: dg.DagsterInstance, status: dg.DagsterRunStatus, tags: dict[st
         (S.STARTED, OURS, S.FAILURE),
         (S.STARTING, OURS, S.FAILURE),
         (S.CANCELING, OURS, S.CANCELED),
-        (S.QUEUED, OURS, S.QUEUED),
+        (S.NOT_STARTED, OURS, S.NOT_STARTED),
         (S.SUCCESS, OURS, S.SUCCESS),
         (S.STARTED, ANOTHERS, S.STARTED),
         (S.STARTED, {}, S.STARTED),
     ],
-    ids=["started", "starting", "canceling", "queued", "done", "another server's", "a command's"],
+    ids=[
+        "started",
+        "starting",
+        "canceling",
+        "not started",
+        "done",
+        "another server's",
+        "a command's",
+    ],
 )
 def test_unfinished_runs_of_this_server_end_and_no_others(
     instance: dg.DagsterInstance,

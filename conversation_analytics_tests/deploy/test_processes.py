@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -21,9 +22,10 @@ from conversation_analytics.stack.processes import LOOPBACK, free_port
 from conversation_analytics_tests.commands import descendants, wait_until
 from conversation_analytics_tests.commands import running as still_running
 from conversation_analytics_tests.deploy import compose
-from conversation_analytics_tests.deploy.confined import scratch_folder
+from conversation_analytics_tests.deploy.confined import confined, scratch_folder
 from conversation_analytics_tests.deploy.platform_processes import (
     Places,
+    dagster_home,
     mongodb_server,
     run_to_its_end,
     running,
@@ -112,7 +114,8 @@ def failures(places: Places) -> str:
     query = """
     { runsOrError { ... on Runs { results { runId eventConnection { events {
       __typename ... on MessageEvent { message }
-      ... on ExecutionStepFailureEvent { error { message } } ... on RunFailureEvent { error { message } }
+      ... on ExecutionStepFailureEvent { error { message } }
+      ... on RunFailureEvent { error { message } }
     } } } } } }
     """
     return json.dumps(
@@ -178,13 +181,14 @@ def test_each_has_its_own_rights_and_no_more(places: Places) -> None:
             database["messages"].find_one()
     bucket, logs = variables["S3_BUCKET"], variables["COMPUTE_LOGS_BUCKET"]
     assert objects(places, logs, "webserver") == {}
-    for forbidden in (
-        lambda: objects(places, bucket, "webserver"),
-        lambda: s3_client(places, "webserver").put_object(Bucket=logs, Key="a", Body=b""),
-        lambda: s3_client(places, "code").create_bucket(Bucket="another"),
+    reader, writer = s3_client(places, "webserver"), s3_client(places, "code")
+    for forbidden, what in (
+        (reader.list_objects_v2, {"Bucket": bucket}),
+        (reader.put_object, {"Bucket": logs, "Key": "a", "Body": b""}),
+        (writer.create_bucket, {"Bucket": "another"}),
     ):
         with pytest.raises(ClientError, match="AccessDenied"):
-            forbidden()
+            forbidden(**what)
 
 
 @pytest.mark.usefixtures("prepared")
@@ -206,6 +210,24 @@ def test_the_processes_run_a_job_and_stop_when_told(places: Places, scratch: Pat
         assert not still_running(started)
     assert {one.name for one in scratch.iterdir()} >= {"home"}
     assert objects(places, places.variables["S3_BUCKET"], "code")
+
+
+@pytest.mark.usefixtures("prepared")
+def test_commands_work_beside_the_code_server(places: Places, scratch: Path) -> None:
+    home = dagster_home(scratch)
+    ours = ["python", "-m", "conversation_analytics.cli"]
+    for words, told in (
+        ([*ours, "home"], ""),
+        ([*ours, "check"], "ok    documents: "),
+        ([*ours, "status"], "messages"),
+        (["dagster", "instance", "migrate"], ""),
+    ):
+        typed = subprocess.run(
+            confined(places.words(words, home), scratch), env=places.environment("code", scratch),
+            capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+        assert typed.returncode == 0, typed.stdout + typed.stderr
+        assert told in typed.stdout
 
 
 @contextlib.contextmanager
@@ -239,16 +261,19 @@ def test_a_run_in_progress_ends_with_the_code_server_and_is_started_again(
         wait_until(lambda: status(places, run) == "STARTED", "the start", daemon.log)
         started = descendants(code.process.pid)
         assert started, "the run is a child"
-        if how is signal.SIGTERM:
+        if how is signal.SIGTERM:  # in the order of Compose and systemd: who depends comes first
+            assert daemon.stop() < 60
             assert code.stop() < 60
             assert status(places, run) == "FAILURE", code.log.read_text()[-3000:]
-        else:
-            os.killpg(code.process.pid, signal.SIGKILL)
-            code.process.wait()
+        else:  # no power
+            for service in (code, daemon):
+                os.killpg(service.process.pid, signal.SIGKILL)
+                service.process.wait()
             assert status(places, run) == "STARTED", "nobody has heard of it"
         wait_until(lambda: not still_running(started), "the end of the run's process", code.log, 30)
         stack.enter_context(running("code", places, scratch))
-        wait_until(lambda: status(places, run) == "FAILURE", "the end of the run", daemon.log)
+        assert status(places, run) == "FAILURE"
+        stack.enter_context(running("daemon", places, scratch))
 
         def again() -> str | None:
             return next((one["status"] for one in runs(places) if one["parentRunId"] == run), None)
