@@ -24,6 +24,7 @@ from conversation_analytics.stack.mongod import mongod_program
 from conversation_analytics.stack.processes import (
     LOOPBACK,
     free_port,
+    port_is_free,
     running_process,
     write_private,
 )
@@ -130,7 +131,10 @@ def s3_server(folder: Path, variables: Mapping[str, str]) -> Iterator[int]:
     script: str = service["entrypoint"][2]
     assert "/usr/bin/weed" in script
     assert "/tmp/s3.json" in script  # noqa: S108 - a tmpfs of the container
-    port, *others = (free_port() for _ in range(1 + len(_S3_PORTS)))
+    ports: set[int] = set()
+    while len(ports) < 1 + len(_S3_PORTS):
+        ports.add(free_port())
+    port, *others = ports
     moved = {
         "-dir=/data": f"-dir={folder / 'objects'}",
         "-s3.port=8333": f"-s3.port={port}",
@@ -231,8 +235,17 @@ class Service:
     scratch: Path
     environment: dict[str, str]
 
+    def has_begun(self) -> bool:
+        """Tell cheaply whether a health check is worth its three seconds of processor."""
+        ports = {"code": self.places.code_port, "webserver": self.places.webserver_port}
+        if self.name in ports:
+            return not port_is_free(ports[self.name])
+        return b"configured with the following daemons" in self.log.read_bytes()
+
     def is_healthy(self) -> bool:
         """Run the file's own health check, as the service runs."""
+        if not self.has_begun():
+            return False
         kind, *words = self.places.service(self.name)["healthcheck"]["test"]
         assert kind == "CMD"
         checked = subprocess.run(

@@ -26,10 +26,10 @@ IGNORED = (compose.DEPLOY / "Dockerfile.dockerignore").read_text("utf-8").splitl
 
 
 def pins(name: str) -> dict[str, str]:
-    """Return each pinned package of a lock file with its version and marker."""
+    """Return each pinned package of a lock file with its version."""
     text = (ROOT / name).read_text("utf-8")
     return dict(
-        re.findall(r"^([a-z0-9][a-z0-9._-]*)(?:\[[a-z0-9,-]+\])?(==[^\\\n]+)", text, re.MULTILINE)
+        re.findall(r"^([a-z0-9][a-z0-9._-]*)(?:\[[a-z0-9,-]+\])?(==[^ ;\\\n]+)", text, re.MULTILINE)
     )
 
 

@@ -207,7 +207,8 @@ def test_the_processes_run_a_job_and_stop_when_told(places: Places, scratch: Pat
         for service in (webserver, daemon, code):
             assert service.stop() < 30
             assert service.process.returncode in {0, -15}, service.log.read_text()[-2000:]
-        assert not still_running(started)
+        # Python's own watcher of a process ends when it sees that process gone.
+        wait_until(lambda: not still_running(started), "the end of all they started", code.log, 20)
     assert {one.name for one in scratch.iterdir()} >= {"home"}
     assert objects(places, places.variables["S3_BUCKET"], "code")
 
