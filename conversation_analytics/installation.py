@@ -195,22 +195,24 @@ def _daemon() -> Iterator[Finding]:
     if not (home / "dagster.yaml").is_file():
         yield Finding("dagster", "ok", f"{home}: not there yet, the first run makes it")
         return
-    if not os.access(home, os.W_OK | os.X_OK):
-        yield Finding(
-            "dagster", "fail", f"{home}: this user may not write there",
-            "set DAGSTER_HOME to a folder of this user, or correct the rights",
-        )  # fmt: skip
-        return
     import dagster as dg  # noqa: PLC0415 - import budget
     import sqlalchemy.exc  # noqa: PLC0415
+    from dagster._core.storage.runs import SqliteRunStorage  # noqa: PLC0415
 
     try:
         with dg.DagsterInstance.from_config(str(home)) as instance:
             beats = instance.get_daemon_heartbeats()
+            in_home = isinstance(instance.run_storage, SqliteRunStorage)
     except sqlalchemy.exc.SQLAlchemyError as error:
         yield Finding(
             "dagster", "fail", f"{home}: its records cannot be read ({type(error).__name__})",
             "is the database of dagster.yaml up, and its disk not full?",
+        )  # fmt: skip
+        return
+    if in_home and not os.access(home, os.W_OK | os.X_OK):
+        yield Finding(
+            "dagster", "fail", f"{home}: this user may not write there",
+            "set DAGSTER_HOME to a folder of this user, or correct the rights",
         )  # fmt: skip
         return
     yield Finding("dagster", "ok", f"{home}: its records can be read")

@@ -236,10 +236,13 @@ def prepare_home() -> None:
         folder = folder.expanduser().absolute()
         folder.mkdir(parents=True, exist_ok=True)
         os.environ["DAGSTER_HOME"] = str(folder)
-        with (folder / _HOME_LOCK).open("a") as lock:
-            # Dagster makes its database at the first use, and of two first users one fails.
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            config = folder / "dagster.yaml"
+        config = folder / "dagster.yaml"
+        with contextlib.ExitStack() as stack:
+            # A folder that is given and only read, as in a container, has its database elsewhere.
+            if os.access(folder, os.W_OK) or not config.exists():
+                # Dagster makes its database at the first use, and of two first users one fails.
+                lock = stack.enter_context((folder / _HOME_LOCK).open("a"))
+                fcntl.flock(lock, fcntl.LOCK_EX)
             if not config.exists():
                 # No telemetry, and no dialog that asks for an address at the first visit.
                 config.write_text("telemetry:\n  enabled: false\nnux:\n  enabled: false\n")

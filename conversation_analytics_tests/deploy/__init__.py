@@ -1,0 +1,1 @@
+"""What deploy/ holds, checked and run without containers."""
