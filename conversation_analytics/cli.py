@@ -99,6 +99,15 @@ _INTERRUPTED = (
 
 
 def _settings() -> Settings:
+    settings = _settings_alone()
+    if settings.names_extensions:
+        from conversation_analytics.extensions import use_extensions  # noqa: PLC0415 - budget
+
+        use_extensions(settings)
+    return settings
+
+
+def _settings_alone() -> Settings:
     settings = load_settings(os.environ, _ENV_FILE)
     configure_logs(settings)
     return settings
@@ -271,6 +280,18 @@ def replay(first: dt.date | None, last: dt.date | None) -> None:
     click.echo(f"{sum(dead.values()) - left} rows landed, {left} dead letters are left")
 
 
+@cli.command()
+def metrics() -> None:
+    """Print every metric of this deployment with its definition, in Markdown.
+
+    docs/metrics.md, and the metrics of the packages in EXTENSIONS.
+    """
+    _settings()
+    from conversation_analytics.core.metrics import metrics_markdown  # noqa: PLC0415 - budget
+
+    click.echo(metrics_markdown(), nl=False)
+
+
 @cli.command(hidden=True)
 def home() -> None:
     """Check the settings, create DAGSTER_HOME and its database before `dagster dev` starts.
@@ -399,7 +420,7 @@ def _run_range(settings: Settings, first: dt.date, last: dt.date) -> None:
     _check_days(settings, first, last)
     from conversation_analytics.assets.lineage import ranges_to_make  # noqa: PLC0415
     from conversation_analytics.assets.retention import first_whole  # noqa: PLC0415
-    from conversation_analytics.definitions import daily_graph  # noqa: PLC0415
+    from conversation_analytics.definitions import daily_names  # noqa: PLC0415
     from conversation_analytics.materialize import CORRECTIONS, UNDATED, runs_of  # noqa: PLC0415
 
     kept = first_whole(settings, _today(settings))
@@ -408,7 +429,7 @@ def _run_range(settings: Settings, first: dt.date, last: dt.date) -> None:
             f"{first} is older than RETENTION_..._DAYS keep days: {kept} is the first that can be "
             "made whole; give a later day, or set these to more days"
         )
-    days, every = list(days_between(first, last)), tuple(daily_graph(settings))
+    days, every = list(days_between(first, last)), daily_names(settings)
     ranges = ranges_to_make({day.isoformat(): every for day in days})
     corrections = [CORRECTIONS] if settings.nocodb_corrections_table else []
     _materialize(settings, [*corrections, UNDATED, *runs_of(ranges)], days)
@@ -758,11 +779,11 @@ def _replaced(output: Path) -> Iterator[BinaryIO]:
 
 @cli.command()
 def check() -> None:
-    """Try every configured connection; say what is wrong and how to mend it.
+    """Try every configured connection and every installed extension; say how to mend what is wrong.
 
     Exit code 0: everything works. 1: something does not. 2: a setting is wrong.
     """
-    settings = _settings()
+    settings = _settings_alone()
     click.echo("ok    settings")
     for name, meant in unknown_settings(_ENV_FILE):
         click.echo(f"warn  {_ENV_FILE}: {name} is no setting and has no effect; meant {meant}?")
@@ -805,18 +826,46 @@ def _probes(settings: Settings) -> Iterator[tuple[str, bool, str]]:
                 )
         except AnalyticsError as error:
             yield "nocodb", False, str(error)
-    else:
-        yield "source", True, "sample: made on this machine, nothing to reach"
-
     for name, try_it in (
+        *(() if settings.source_kind == "nocodb" else _source_probes(settings)),
         ("lake", lake), ("documents", documents),
         ("translator", lambda: connections.probe_translator(settings)),
-        *_table_probes(settings),
+        *_table_probes(settings), *_extension_probes(settings),
     ):  # fmt: skip
         try:
             yield name, True, try_it()
         except AnalyticsError as error:
             yield name, False, str(error)
+
+
+def _source_probes(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
+    from conversation_analytics.resources.connections import probe_source  # noqa: PLC0415
+
+    if settings.source_kind == "sample":
+        yield "source", lambda: "sample: made on this machine, nothing to reach"
+    else:
+        yield "source", lambda: probe_source(settings)
+
+
+def _extension_probes(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
+    """Yield each part that an installed package brings, and whether all that are named work."""
+    from conversation_analytics import extensions  # noqa: PLC0415 - import budget
+
+    def load(one: extensions.Extension) -> str:
+        extensions.check_loads(one)
+        where = "in use" if extensions.in_use(settings, one) else "not in use"
+        return f"{one.distribution} {one.version} loads, {where}"
+
+    def together() -> str:
+        from conversation_analytics.definitions import build_definitions  # noqa: PLC0415
+
+        build_definitions(settings)
+        return "what the settings name can be used together"
+
+    for one in extensions.installed():
+        yield f"{one.kind} extension {one.name}", functools.partial(load, one)
+    if settings.names_extensions:
+        yield "extensions", together
 
 
 def _table_probes(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
@@ -827,7 +876,7 @@ def _table_probes(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]
 
     def corrections() -> str:
         rows = rows_of(connections.corrections_at_source(settings))
-        refused = refused_rows(settings.taxonomy_file, settings.taxonomy_corrections_file, rows)
+        refused = refused_rows(settings.taxonomy_origin, settings.taxonomy_corrections_file, rows)
         told = f"; left out: {refused_told(refused)}" if refused else ""
         return f"{len(rows) - len(refused)} of {len(rows)} rows can be used{told}"
 

@@ -29,6 +29,10 @@ _NONE_HELD = "no row of this id is held here"
 def _settings() -> Settings:
     settings = load_settings(os.environ, _ENV_FILE)
     configure_logs(settings)
+    if settings.names_extensions:
+        from conversation_analytics.extensions import use_extensions  # noqa: PLC0415 - budget
+
+        use_extensions(settings)
     return settings
 
 
