@@ -99,6 +99,7 @@ lint: setup-dev ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@MYPYPATH=benchmarks $(BIN)/mypy benchmarks/*.py
+	@MYPYPATH=$(subst $(eval) ,:,$(wildcard examples/*)) $(BIN)/mypy examples/*/*.py examples/*/*/*.py
 	@$(BIN)/lint-imports
 
 docs: setup ## the generated pages and .env.example
