@@ -690,6 +690,8 @@ def _drill_down(
     from conversation_analytics.core.drill_down import conversations_sql  # noqa: PLC0415
     from conversation_analytics.core.metrics import METRICS_BY_NAME  # noqa: PLC0415
 
+    if name not in METRICS_BY_NAME:
+        _settings()  # which may name packages with metrics of their own
     if (metric := METRICS_BY_NAME.get(name)) is None:
         close = difflib.get_close_matches(name.lower().replace("-", "_"), METRICS_BY_NAME)
         meant = f"meant {' or '.join(close)}? " if close else ""

@@ -92,9 +92,10 @@ class Extension:
         try:
             return self.entry_point.load()
         except Exception as error:  # somebody else's module may raise anything
+            said = " ".join(str(error).split())
             raise ExtensionError(
-                f"{self.label}: expected something to import, got {type(error).__name__}: "
-                f"{error}; mend or remove the package"
+                f"{self.label}: expected something to import, got {type(error).__name__}: {said}; "
+                "correct or remove the package"
             ) from error
 
 
@@ -299,7 +300,7 @@ def call(extension: Extension, function: Callable[..., Any], does: str, *argumen
     except Exception as error:  # somebody else's function may raise anything
         raise ExtensionError(
             f"{extension.label}: expected a function that {does}, got {type(error).__name__}; "
-            "its traceback is above this error: correct the package or its EXT_ variables"
+            "correct the package or its EXT_ variables"
         ) from error
 
 

@@ -32,8 +32,8 @@ def extension_assets(
     Raises:
         ExtensionError: one cannot be used, or has the name of another asset or of a table.
     """
-    names = {name: "this platform" for one in taken for name in _names(one)}
-    names |= {table.name: "a table of this platform" for table in TABLES}
+    names = {table.name: "a table of this platform" for table in TABLES}
+    names |= {name: "this platform" for one in taken for name in _names(one)}
     found: list[dg.AssetsDefinition] = []
     settings = chain.settings
     for extension in of_packages(Kind.ASSETS, settings.extensions):
