@@ -8,6 +8,7 @@ from conversation_analytics.core.tables import dictionary_markdown
 from conversation_analytics.settings import configuration_markdown, env_example
 
 ROOT = Path(__file__).parents[1]
+_READ = ROOT
 _SHOWN = re.compile(r"(<!-- (examples/\S+) -->\n```\w+\n).*?^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -17,7 +18,7 @@ def generated_files() -> dict[str, str]:
         ".env.example": env_example(),
         "docs/configuration.md": configuration_markdown(),
         "docs/data-dictionary.md": dictionary_markdown(),
-        "docs/extending.md": _with_files_shown(ROOT / "docs" / "extending.md"),
+        "docs/extending.md": _with_files_shown(_READ / "docs" / "extending.md"),
         "docs/metrics.md": metrics_markdown(),
     }
 
@@ -25,7 +26,7 @@ def generated_files() -> dict[str, str]:
 def _with_files_shown(page: Path) -> str:
     """Return a page with the files that its comments name, as they are now."""
     return _SHOWN.sub(
-        lambda found: f"{found[1]}{(ROOT / found[2]).read_text(encoding='utf-8')}```",
+        lambda found: f"{found[1]}{(_READ / found[2]).read_text(encoding='utf-8')}```",
         page.read_text(encoding="utf-8"),
     )
 

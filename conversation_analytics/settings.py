@@ -196,7 +196,8 @@ def _url(*schemes: str) -> Parser:
         parts = urlsplit(value)
         if parts.scheme not in schemes or not re.fullmatch(r"[!-~]+", value):
             raise _BadValueError
-        if "@" in parts.netloc or parts.query or parts.fragment:
+        # A password with a `/` in it ends the host: the rest is in the path then.
+        if "@" in value or parts.query or parts.fragment:
             # It would be told in errors, and names of places are shown in the UI.
             raise _BadValueError("it must hold no user, password, `?` or `#`; set those apart")
         if not re.fullmatch(_HOST, parts.netloc) or not _is_port(parts.netloc):
@@ -721,9 +722,8 @@ def parse_settings(environment: Mapping[str, str]) -> Settings:
     problems: list[str] = []
     for setting in SETTINGS:
         text = environment.get(setting.name, "").strip() or setting.default
-        if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
-            problems.append(f"{setting.name} is in quotes, which are part of the value here: "
-                            "leave them out")  # fmt: skip
+        if _is_quoted(text):
+            problems.append(_QUOTED.format(setting.name))
             continue
         try:
             values[setting.name] = setting.parse(text)
@@ -738,6 +738,7 @@ def parse_settings(environment: Mapping[str, str]) -> Settings:
         for name, value in environment.items()
         if name.startswith(OF_EXTENSIONS) and value.strip()
     }
+    problems += [_QUOTED.format(name) for name, value in own.items() if _is_quoted(value)]
     if not problems:
         problems = _contradictions(Settings(values))
     if problems:
@@ -747,6 +748,13 @@ def parse_settings(environment: Mapping[str, str]) -> Settings:
             + "\nSet them in the environment or in .env; docs/configuration.md lists them all."
         )
     return Settings(values, own)
+
+
+_QUOTED = "{} is in quotes, which are part of the value here: leave them out"
+
+
+def _is_quoted(text: str) -> bool:
+    return len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
 
 
 def _contradictions(settings: Settings) -> list[str]:
@@ -885,7 +893,7 @@ def unknown_settings(env_file: Path) -> list[tuple[str, str]]:
     found = []
     for name in _read_env_file(env_file):
         close = difflib.get_close_matches(name, _BY_NAME, n=1, cutoff=0.75)
-        if name not in _BY_NAME and close:
+        if name not in _BY_NAME and not name.startswith(OF_EXTENSIONS) and close:
             found.append((name, close[0]))
     return found
 

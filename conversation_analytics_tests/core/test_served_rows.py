@@ -18,7 +18,7 @@ NOON = dt.datetime(2026, 11, 2, 12, tzinfo=dt.UTC)
 
 
 def test_rows_become_the_raw_schema_and_the_last_of_an_id_counts() -> None:
-    rows = [
+    rows: list[dict[str, object]] = [
         {
             "id": 2,
             "created_at": "2026-11-02T13:00:00+01:00",
