@@ -954,6 +954,7 @@ def configuration_markdown() -> str:
         "",
         "Every variable can stand in the environment or in `.env` (the environment wins). A wrong",
         "value stops the start with a message that names the variable and what is allowed.",
+        "Variables `EXT_...` are of installed packages ([extending](extending.md)).",
         "This page is generated from `conversation_analytics/settings.py` by `make docs`.",
     ]
     group = ""

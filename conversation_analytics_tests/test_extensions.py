@@ -125,7 +125,7 @@ def test_a_path_is_no_name(name: str, value: str) -> None:
         ({"TAXONOMY": "suport"}, "TAXONOMY is 'suport': expected one of"),
         ({"EXTENSIONS": "made-upp"}, "EXTENSIONS names 'made-upp': expected an installed package"),
         # It brings a source, which SOURCE would name.
-        ({"EXTENSIONS": "made-up-source"}, "EXTENSIONS names 'made-up-source': expected an installed package with metr"),
+        ({"EXTENSIONS": "made-up-source"}, "names 'made-up-source': expected an installed package"),
     ],
     ids=lambda one: "-".join(one) if isinstance(one, dict) else "",
 )  # fmt: skip
