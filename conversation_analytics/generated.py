@@ -16,11 +16,16 @@ def generated_files() -> dict[str, str]:
     """Return path below the project's root to content."""
     return {
         ".env.example": env_example(),
-        "docs/configuration.md": configuration_markdown(),
-        "docs/data-dictionary.md": dictionary_markdown(),
+        "docs/configuration.md": linked(configuration_markdown()),
+        "docs/data-dictionary.md": linked(dictionary_markdown()),
         "docs/extending.md": _with_files_shown(_READ / "docs" / "extending.md"),
-        "docs/metrics.md": metrics_markdown(),
+        "docs/metrics.md": linked(metrics_markdown()),
     }
+
+
+def linked(page: str) -> str:
+    """Return a page of docs/ in which the other pages that its text names are links to them."""
+    return re.sub(r"(?<![\w/`])docs/([a-z-]+)\.md", r"[\1](\1.md)", page)
 
 
 def _with_files_shown(page: Path) -> str:

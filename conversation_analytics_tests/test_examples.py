@@ -250,7 +250,7 @@ def test_a_metric_that_is_taken_out_makes_reports_stale_and_goes(
 def test_a_name_that_is_not_installed_is_answered_with_those_that_are(
     made: Path, packages: Path
 ) -> None:
-    wrong = typed(made, "status", SOURCE="jsonlines", PYTHONPATH=str(packages))
+    wrong = typed(made, "metrics", SOURCE="jsonlines", PYTHONPATH=str(packages))
     assert wrong.returncode == 1
     assert wrong.stderr.startswith(
         "error: SOURCE is 'jsonlines': expected one of nocodb, sample, jsonl (of conversation-"

@@ -271,6 +271,11 @@ def test_an_asset_of_days_is_made_with_the_day_and_with_what_it_is_made_of(site:
     [job] = [one for one in definitions.resolve_all_job_defs() if one.name == "daily"]
     assert dg.AssetKey("mine") in job.asset_layer.executable_asset_keys
     assert daily_names(settings)[-1] == "mine"
+    [spec] = [
+        one for one in definitions.resolve_all_asset_specs() if one.key == dg.AssetKey("mine")
+    ]
+    assert "personal_data" not in spec.tags
+    assert spec.freshness_policy is not None
     with_it = {min(step - {"mine"}) for step in daily_steps(settings) if "mine" in step}
     assert {"raw_messages", "messages", "daily_partials", "daily_report"} <= with_it
     assert "categories" not in with_it
