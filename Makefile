@@ -109,6 +109,7 @@ lint: setup-dev ## ruff, mypy --strict, import-linter
 	@$(BIN)/mypy
 	@MYPYPATH=benchmarks $(BIN)/mypy benchmarks/*.py
 	@$(BIN)/mypy deploy/*.py
+	@MYPYPATH=$(subst $(eval) ,:,$(wildcard examples/*)) $(BIN)/mypy examples/*/*.py examples/*/*/*.py
 	@$(BIN)/lint-imports
 
 docs: setup-dev ## the generated pages and .env.example, then the site in build/site

@@ -122,6 +122,10 @@ _INTERRUPTED = (
 def _settings() -> Settings:
     settings = load_settings(os.environ, _ENV_FILE)
     configure_logs(settings)
+    if settings.names_extensions:
+        from conversation_analytics.extensions import use_extensions  # noqa: PLC0415 - budget
+
+        use_extensions(settings)
     return settings
 
 
@@ -315,6 +319,18 @@ def _row_count(lake: Lake, schema: TableSchema, key: str) -> int | None:
         return None
 
 
+@cli.command()
+def metrics() -> None:
+    """Print every metric of this deployment with its definition, in Markdown.
+
+    docs/metrics.md, and the metrics of the packages in EXTENSIONS.
+    """
+    _settings()
+    from conversation_analytics.core.metrics import metrics_markdown  # noqa: PLC0415 - budget
+
+    click.echo(metrics_markdown(), nl=False)
+
+
 @cli.command(hidden=True)
 def home() -> None:
     """Check the settings, create DAGSTER_HOME and its database before `dagster dev` starts.
@@ -443,7 +459,7 @@ def _run_range(settings: Settings, first: dt.date, last: dt.date) -> None:
     _check_days(settings, first, last)
     from conversation_analytics.assets.lineage import ranges_to_make  # noqa: PLC0415
     from conversation_analytics.assets.retention import first_whole  # noqa: PLC0415
-    from conversation_analytics.definitions import daily_graph  # noqa: PLC0415
+    from conversation_analytics.definitions import daily_names  # noqa: PLC0415
     from conversation_analytics.materialize import CORRECTIONS, UNDATED, runs_of  # noqa: PLC0415
 
     kept = first_whole(settings, _today(settings))
@@ -452,7 +468,7 @@ def _run_range(settings: Settings, first: dt.date, last: dt.date) -> None:
             f"{first} is older than RETENTION_..._DAYS keep days: {kept} is the first that can be "
             "made whole; give a later day, or set these to more days"
         )
-    days, every = list(days_between(first, last)), tuple(daily_graph(settings))
+    days, every = list(days_between(first, last)), daily_names(settings)
     ranges = ranges_to_make({day.isoformat(): every for day in days})
     corrections = [CORRECTIONS] if settings.nocodb_corrections_table else []
     _materialize(settings, [*corrections, UNDATED, *runs_of(ranges)], days)
@@ -639,6 +655,8 @@ def _drill_down(
     from conversation_analytics.core.drill_down import conversations_sql  # noqa: PLC0415
     from conversation_analytics.core.metrics import METRICS_BY_NAME  # noqa: PLC0415
 
+    if name not in METRICS_BY_NAME:
+        _settings()  # which may name packages with metrics of their own
     if (metric := METRICS_BY_NAME.get(name)) is None:
         close = difflib.get_close_matches(name.lower().replace("-", "_"), METRICS_BY_NAME)
         meant = f"meant {' or '.join(close)}? " if close else ""

@@ -18,6 +18,7 @@ from conversation_analytics.assets.corrections import JOB as CORRECTIONS_JOB
 from conversation_analytics.assets.corrections import correction_assets, correction_checks
 from conversation_analytics.assets.curated import curated_assets
 from conversation_analytics.assets.documents import document_assets
+from conversation_analytics.assets.extensions import extension_assets, made_along
 from conversation_analytics.assets.languages import language_assets
 from conversation_analytics.assets.lineage import made_from, steps_of
 from conversation_analytics.assets.partitions import DailyChain, daily_chain
@@ -40,6 +41,7 @@ from conversation_analytics.core.source import Source
 from conversation_analytics.core.translator import Translator
 from conversation_analytics.documents.store import DocumentStore
 from conversation_analytics.executors.local import build_executor
+from conversation_analytics.extensions import use_extensions
 from conversation_analytics.io_managers.document_io import DocumentIOManager
 from conversation_analytics.io_managers.lake_io import LakeIOManager
 from conversation_analytics.io_managers.read_log import ReadLog
@@ -84,14 +86,28 @@ def build_definitions(
         settings: of this process.
         on_partition: called with asset and partition key after each stored partition.
     """
+    use_extensions(settings)
     chain = daily_chain(settings)
     assets = _assets(chain)
     daily = _daily(chain, assets)
     undated = [asset for asset in assets if asset.partitions_def is None]
     merged = {period: period_assets(chain, period) for period in PERIOD_REPORTS}
+    of_users = user_assets(chain)
+    of_corrections = correction_assets(chain)
+    of_topics = topic_assets(chain)
+    of_results = results_assets(chain)
+    own = [
+        *assets,
+        *(one for of_period in merged.values() for one in of_period),
+        *of_users,
+        *of_topics,
+        *of_corrections,
+        *of_results,
+    ]
+    of_extensions = extension_assets(chain, own)
     daily_job = dg.define_asset_job(
         "daily",
-        selection=dg.AssetSelection.assets(*daily),
+        selection=dg.AssetSelection.assets(*daily, *_daily(chain, of_extensions)),
         description=f"One day (or a range of days) from the source to the report.\n{START_HERE}",
     )
     undated_job = dg.define_asset_job(
@@ -99,25 +115,21 @@ def build_definitions(
         selection=dg.AssetSelection.assets(*undated),
         description="Rows that have no time of creation, from the source to the documents.",
     )
-    of_users = user_assets(chain)
     users_job = dg.define_asset_job(
         USERS,
         selection=dg.AssetSelection.assets(*of_users),
         description="Users, growth and cohorts, folded from the partials of all days.",
     )
-    of_corrections = correction_assets(chain)
     corrections_job = dg.define_asset_job(
         CORRECTIONS_JOB,
         selection=dg.AssetSelection.assets(*of_corrections),
         description="The table of corrections, read from NocoDB.",
     )
-    of_topics = topic_assets(chain)
     topics_job = dg.define_asset_job(
         TOPICS_JOB,
         selection=dg.AssetSelection.assets(*of_topics),
         description="Topics of one week (or several, in order), found in its conversations.",
     )
-    of_results = results_assets(chain)
     results_jobs = [
         dg.define_asset_job(
             RESULTS_JOB,
@@ -137,14 +149,7 @@ def build_definitions(
     of_reports = _webhook(settings, "REPORT")
     erasures_job, old_days_job = erase_users_job(settings), retention_job(settings)
     definitions = dg.Definitions(
-        assets=[
-            *assets,
-            *(one for of_period in merged.values() for one in of_period),
-            *of_users,
-            *of_topics,
-            *of_corrections,
-            *of_results,
-        ],
+        assets=[*own, *of_extensions],
         asset_checks=[
             *daily_checks(
                 chain, DeadLetterLimit(settings.dead_letter_share, settings.dead_letter_rows)
@@ -170,9 +175,7 @@ def build_definitions(
         ],
         sensors=[
             nocodb_changes(daily_job, undated_job, settings),
-            repair_stale(
-                daily_job, daily_graph(settings), steps_of(_wanted(chain, daily)), settings
-            ),
+            repair_stale(daily_job, daily_graph(settings), daily_steps(settings), settings),
             find_topics_again(topics_job, settings),
             merge_periods(period_jobs, settings),
             changed_corrections(corrections_job, settings),
@@ -183,8 +186,14 @@ def build_definitions(
         executor=build_executor(settings),
         resources=_resources(settings, on_partition),
     )
-    tell = as_told(settings)
-    return definitions.map_asset_specs(func=lambda spec: tell(_with_freshness(spec)))
+    tell, known = as_told(settings), {key for one in own for key in one.keys}
+
+    def told(spec: dg.AssetSpec) -> dg.AssetSpec:
+        fresh = _with_freshness(spec)
+        # What an extension's asset holds of people is its author's to say.
+        return tell(fresh) if spec.key in known else fresh
+
+    return definitions.map_asset_specs(func=told)
 
 
 def _with_freshness(spec: dg.AssetSpec) -> dg.AssetSpec:
@@ -224,7 +233,19 @@ def daily_graph(settings: Settings) -> dict[str, tuple[str, ...]]:
 def daily_steps(settings: Settings) -> tuple[frozenset[str], ...]:
     """Return the names of the daily assets that are made together, step by step."""
     chain = daily_chain(settings)
-    return steps_of(_wanted(chain, _daily(chain, _assets(chain))))
+    own = _wanted(chain, _daily(chain, _assets(chain)))
+    more = _daily_of_extensions(chain)
+    return (*steps_of(own), *made_along(made_from(own), made_from([*own, *more])))
+
+
+def daily_names(settings: Settings) -> tuple[str, ...]:
+    """Return the names of all assets of a day, those of extensions among them."""
+    more = _daily_of_extensions(daily_chain(settings))
+    return (*daily_graph(settings), *(key.path[-1] for one in more for key in one.keys))
+
+
+def _daily_of_extensions(chain: DailyChain) -> list[dg.AssetsDefinition]:
+    return _daily(chain, extension_assets(chain, _assets(chain)))
 
 
 def _wanted(chain: DailyChain, daily: list[dg.AssetsDefinition]) -> list[dg.AssetsDefinition]:

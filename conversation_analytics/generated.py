@@ -8,6 +8,8 @@ from conversation_analytics.core.tables import dictionary_markdown
 from conversation_analytics.settings import configuration_markdown, env_example
 
 ROOT = Path(__file__).parents[1]
+_READ = ROOT
+_SHOWN = re.compile(r"(<!-- (examples/\S+) -->\n```\w+\n).*?^```$", re.DOTALL | re.MULTILINE)
 
 
 def generated_files() -> dict[str, str]:
@@ -16,6 +18,7 @@ def generated_files() -> dict[str, str]:
         ".env.example": env_example(),
         "docs/configuration.md": linked(configuration_markdown()),
         "docs/data-dictionary.md": linked(dictionary_markdown()),
+        "docs/extending.md": _with_files_shown(_READ / "docs" / "extending.md"),
         "docs/metrics.md": linked(metrics_markdown()),
     }
 
@@ -23,6 +26,14 @@ def generated_files() -> dict[str, str]:
 def linked(page: str) -> str:
     """Return a page of docs/ in which the other pages that its text names are links to them."""
     return re.sub(r"(?<![\w/`])docs/([a-z-]+)\.md", r"[\1](\1.md)", page)
+
+
+def _with_files_shown(page: Path) -> str:
+    """Return a page with the files that its comments name, as they are now."""
+    return _SHOWN.sub(
+        lambda found: f"{found[1]}{(_READ / found[2]).read_text(encoding='utf-8')}```",
+        page.read_text(encoding="utf-8"),
+    )
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from conversation_analytics.settings import unknown_settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from conversation_analytics.core.findings import State
     from conversation_analytics.settings import Settings
 
 _PROBE_PATH = "reports/probe"
@@ -47,6 +48,7 @@ def findings(settings: Settings, env_file: Path) -> Iterator[Finding]:
     yield from _documents(settings)
     yield from _tried("translator", lambda: _translator(settings))
     yield from _tables_of_people(settings)
+    yield from _extensions(settings)
     yield from _disks(settings)
     yield from _daemon()
 
@@ -65,11 +67,17 @@ def _versions() -> str:
 
 
 def _source(settings: Settings) -> Iterator[Finding]:
-    if settings.source_kind != "nocodb":
+    if settings.source_kind == "sample":
         yield Finding("source", "ok", "sample: made on this machine, nothing to reach")
         return
-    from conversation_analytics.resources.connections import open_nocodb  # noqa: PLC0415 - budget
+    from conversation_analytics.resources.connections import (  # noqa: PLC0415 - import budget
+        open_nocodb,
+        probe_source,
+    )
 
+    if settings.source_kind != "nocodb":
+        yield from _tried("source", lambda: probe_source(settings))
+        return
     try:
         source = open_nocodb(settings)
         with contextlib.closing(source):
@@ -154,7 +162,7 @@ def _tables_of_people(settings: Settings) -> Iterator[Finding]:
 
     def corrections() -> str:
         rows = rows_of(connections.corrections_at_source(settings))
-        refused = refused_rows(settings.taxonomy_file, settings.taxonomy_corrections_file, rows)
+        refused = refused_rows(settings.taxonomy_origin, settings.taxonomy_corrections_file, rows)
         told = f"; left out: {refused_told(refused)}" if refused else ""
         return f"{len(rows) - len(refused)} of {len(rows)} rows can be used{told}"
 
@@ -166,6 +174,31 @@ def _tables_of_people(settings: Settings) -> Iterator[Finding]:
         yield from _tried("corrections", corrections)
     if settings.nocodb_results_table:
         yield from _tried("results", results)
+
+
+def _extensions(settings: Settings) -> Iterator[Finding]:
+    """Yield each part that an installed package brings, and whether all that are named work."""
+    from conversation_analytics import extensions  # noqa: PLC0415 - import budget
+
+    for one in extensions.installed():
+        where = "in use" if extensions.in_use(settings, one) else "not in use"
+        try:
+            extensions.check_loads(one)
+        except AnalyticsError as error:
+            state: State = "fail" if extensions.in_use(settings, one) else "warn"
+            yield Finding(f"{one.kind} extension {one.name}", state, f"{error}; {where}")
+        else:
+            told = f"{one.distribution} {one.version} loads, {where}"
+            yield Finding(f"{one.kind} extension {one.name}", "ok", told)
+    if settings.names_extensions:
+        yield from _tried("extensions", lambda: _used_together(settings))
+
+
+def _used_together(settings: Settings) -> str:
+    from conversation_analytics.definitions import build_definitions  # noqa: PLC0415 - budget
+
+    build_definitions(settings)
+    return "what the settings name can be used together"
 
 
 def _home() -> Path:

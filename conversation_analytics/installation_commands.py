@@ -35,7 +35,7 @@ def check(*, as_json: bool) -> None:
     """Look at the whole installation; say what is wrong and how to mend it.
 
     Settings, versions, source with its tables and columns, lake, documents, translator, rights,
-    clocks, disks, Dagster's daemon. Nothing is changed.
+    installed extensions, clocks, disks, Dagster's daemon. Nothing is changed.
 
     Exit code 0: everything works, or only warns. 1: something does not. 2: a setting is wrong.
 

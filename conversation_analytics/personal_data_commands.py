@@ -30,6 +30,10 @@ _NO_TEXT = "the id is no UTF-8 text, which every id in the lake is: give it as t
 def _settings() -> Settings:
     settings = load_settings(os.environ, _ENV_FILE)
     configure_logs(settings)
+    if settings.names_extensions:
+        from conversation_analytics.extensions import use_extensions  # noqa: PLC0415 - budget
+
+        use_extensions(settings)
     return settings
 
 

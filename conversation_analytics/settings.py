@@ -11,7 +11,7 @@ import difflib
 import io
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -205,7 +205,8 @@ def _url(*schemes: str) -> Parser:
         parts = urlsplit(value)
         if parts.scheme not in schemes or not re.fullmatch(r"[!-~]+", value):
             raise _BadValueError
-        if "@" in parts.netloc or parts.query or parts.fragment:
+        # A password with a `/` in it ends the host: the rest is in the path then.
+        if "@" in value or parts.query or parts.fragment:
             # It would be told in errors, and names of places are shown in the UI.
             raise _BadValueError("it must hold no user, password, `?` or `#`; set those apart")
         if not re.fullmatch(_HOST, parts.netloc) or not _is_port(parts.netloc):
@@ -272,6 +273,28 @@ def _optional_path(value: str) -> Path | None:
     return _path(value) if value else None
 
 
+def _name_of_extension(value: str) -> str:
+    """Take a name; whether there is such a part is known where it is loaded."""
+    if not re.fullmatch(r"(?:[a-z][a-z0-9_]{0,39})?", value.lower()):
+        raise _BadValueError
+    return value.lower()
+
+
+def _distributions(value: str) -> tuple[str, ...]:
+    """Take names of Python packages, spelled as the package index spells them."""
+    names = tuple(part.strip() for part in value.split(",") if part.strip())
+    one = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?"
+    if len(value) > _LONGEST_LIST or not all(re.fullmatch(one, name) for name in names):
+        raise _BadValueError
+    return tuple(sorted({re.sub(r"[-_.]+", "-", name).lower() for name in names}))
+
+
+SOURCES = ("nocodb", "sample")
+"""The platform's own sources; others are of extensions."""
+TRANSLATORS = ("apertium", "deepl", "in_process", "libretranslate", "openai")
+"""The platform's own translators."""
+OF_EXTENSIONS = "EXT_"
+"""What variables begin with that installed extensions understand."""
 _LONGEST_TEXT = 255
 _LONGEST_LIST = 2000
 _SHORTEST_RETENTION = 60  # days
@@ -330,9 +353,9 @@ _SOURCE, _DOCS, _LAKE, _WORK, _LANGUAGE, _LOG = (
 )  # fmt: skip
 
 SETTINGS: tuple[Setting, ...] = (
-    _setting(_SOURCE, "SOURCE", "", "sample, nocodb, or empty",
+    _setting(_SOURCE, "SOURCE", "", "sample, nocodb, the name of an installed source, or empty",
              "where conversations come from; empty: `nocodb` if NOCODB_BASE_URL is set, "
-             "else `sample`", _choice("", "sample", "nocodb")),
+             "else `sample`", _name_of_extension),
     _setting(_SOURCE, "NOCODB_BASE_URL", "", "http(s)://host[:port][/path]",
              "address of NocoDB", _url("http", "https")),
     _setting(_SOURCE, "NOCODB_API_TOKEN", "", "text",
@@ -506,10 +529,14 @@ SETTINGS: tuple[Setting, ...] = (
             ("DASK_SCHEDULER_ADDRESS", "the Dask range jobs are"),
         )
     ),
+    _setting(_WORK, "EXTENSIONS", "", "names of installed Python packages, split by commas",
+             "packages whose metrics and assets are used, see docs/extending.md", _distributions),
     _setting(_WORK, "CUDA_VISIBLE_DEVICES", "", "text",
              "for the GPU engine of a later version; has no effect yet", _text),
     _setting(_LANGUAGE, "LANGUAGES", ",".join(CANDIDATES), "ISO 639-1 codes, split by commas",
              "languages that are told apart: the fewer, the surer", _languages),
+    _setting(_LANGUAGE, "TAXONOMY", "", "the name of an installed taxonomy, or empty",
+             "categories that come with an extension, see docs/extending.md", _name_of_extension),
     _setting(_LANGUAGE, "TAXONOMY_FILE", "", "a YAML file, or empty",
              "categories of conversations, see docs/categories.md; empty: the default taxonomy",
              _optional_path),
@@ -532,9 +559,10 @@ SETTINGS: tuple[Setting, ...] = (
     _setting(_LANGUAGE, "TOPIC_NAMER_TIMEOUT", "60", "seconds, 1 to 3600",
              "longest wait for one name", _seconds(1, 3600)),
     _setting(_LANGUAGE, "TRANSLATOR", "",
-             "libretranslate, deepl, openai, apertium, in_process, none, or empty",
+             "libretranslate, deepl, openai, apertium, in_process, none, the name of an installed "
+             "translator, or empty",
              "engine that translates; empty: `libretranslate` if TRANSLATOR_URL is set, else none",
-             _choice("", "libretranslate", "deepl", "openai", "apertium", "in_process", "none")),
+             _name_of_extension),
     _setting(_LANGUAGE, "TRANSLATOR_URL", "", "http(s)://host[:port][/path]",
              "address of the engine; openai: with `/v1`; deepl: empty for the one of the key",
              _url("http", "https")),
@@ -619,9 +647,11 @@ class Settings:
 
     Attributes:
         values: variable name to parsed value.
+        of_extensions: the variables EXT_..., as text, which installed extensions understand.
     """
 
     values: Mapping[str, Any]
+    of_extensions: Mapping[str, str] = field(default_factory=dict)
 
     def __getattr__(self, name: str) -> Any:
         """Return the value of the variable `name.upper()`."""
@@ -638,10 +668,29 @@ class Settings:
         )
         return f"Settings({shown})"
 
+    def options_of(self, extension: str) -> dict[str, str]:
+        """Return the variables EXT_<EXTENSION>_..., by the rest of their names in lower case."""
+        prefix = f"{OF_EXTENSIONS}{extension.upper()}_"
+        return {
+            name.removeprefix(prefix).lower(): value
+            for name, value in self.of_extensions.items()
+            if name.startswith(prefix)
+        }
+
     @property
     def source_kind(self) -> str:
-        """`sample` or `nocodb`."""
+        """`sample`, `nocodb`, or the name of an installed source."""
         return str(self.source) or ("nocodb" if self.nocodb_base_url else "sample")
+
+    @property
+    def names_extensions(self) -> bool:
+        """Whether a part is named that is not the platform's own."""
+        return bool(
+            self.extensions
+            or self.taxonomy
+            or self.source_kind not in SOURCES
+            or self.translator_kind not in ("", *TRANSLATORS)
+        )
 
     @property
     def source_tables(self) -> tuple[SourceTable, ...]:
@@ -656,6 +705,11 @@ class Settings:
         if self.translator == "none":
             return ""
         return str(self.translator) or ("libretranslate" if self.translator_url else "")
+
+    @property
+    def taxonomy_origin(self) -> Path | str | None:
+        """A file, the name of an installed taxonomy, or None: the default one."""
+        return self.taxonomy_file or str(self.taxonomy) or None
 
     @property
     def threads_io(self) -> int:
@@ -682,9 +736,8 @@ def parse_settings(environment: Mapping[str, str]) -> Settings:
     problems: list[str] = []
     for setting in SETTINGS:
         text = environment.get(setting.name, "").strip() or setting.default
-        if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
-            problems.append(f"{setting.name} is in quotes, which are part of the value here: "
-                            "leave them out")  # fmt: skip
+        if _is_quoted(text):
+            problems.append(_QUOTED.format(setting.name))
             continue
         try:
             values[setting.name] = setting.parse(text)
@@ -694,6 +747,12 @@ def parse_settings(environment: Mapping[str, str]) -> Settings:
                 f"{setting.name} is {_shape(setting, text)}: "
                 f"{reason or f'allowed is {setting.allowed}'}"
             )
+    own = {
+        name: value.strip()
+        for name, value in environment.items()
+        if name.startswith(OF_EXTENSIONS) and value.strip()
+    }
+    problems += [_QUOTED.format(name) for name, value in own.items() if _is_quoted(value)]
     if not problems:
         problems = _contradictions(Settings(values))
     if problems:
@@ -702,7 +761,14 @@ def parse_settings(environment: Mapping[str, str]) -> Settings:
             + "\n  ".join(problems)
             + "\nSet them in the environment or in .env; docs/configuration.md lists them all."
         )
-    return Settings(values)
+    return Settings(values, own)
+
+
+_QUOTED = "{} is in quotes, which are part of the value here: leave them out"
+
+
+def _is_quoted(text: str) -> bool:
+    return len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
 
 
 def _contradictions(settings: Settings) -> list[str]:
@@ -747,6 +813,11 @@ def _contradictions(settings: Settings) -> list[str]:
         for name in names
         if not settings.values[name]
     ]
+    if settings.taxonomy and settings.taxonomy_file:
+        problems.append(
+            "TAXONOMY and TAXONOMY_FILE are both set: categories come from one of them, leave the "
+            "other empty"
+        )
     if not settings.parquet_storage_enabled and not settings.s3_enabled:
         problems.append(
             "PARQUET_STORAGE_ENABLED and S3_ENABLED are both false: everything is computed from "
@@ -810,7 +881,13 @@ def load_settings(environment: Mapping[str, str], env_file: Path | None) -> Sett
         SettingsError: as `parse_settings`.
     """
     merged = {} if env_file is None else _read_env_file(env_file)
-    merged.update({name: environment[name] for name in _BY_NAME if name in environment})
+    merged.update(
+        {
+            name: value
+            for name, value in environment.items()
+            if name in _BY_NAME or name.startswith(OF_EXTENSIONS)
+        }
+    )
     return parse_settings(merged)
 
 
@@ -830,7 +907,7 @@ def unknown_settings(env_file: Path) -> list[tuple[str, str]]:
     found = []
     for name in _read_env_file(env_file):
         close = difflib.get_close_matches(name, _BY_NAME, n=1, cutoff=0.75)
-        if name not in _BY_NAME and close:
+        if name not in _BY_NAME and not name.startswith(OF_EXTENSIONS) and close:
             found.append((name, close[0]))
     return found
 
@@ -891,6 +968,7 @@ def configuration_markdown() -> str:
         "",
         "Every variable can stand in the environment or in `.env` (the environment wins). A wrong",
         "value stops the start with a message that names the variable and what is allowed.",
+        "Variables `EXT_...` are of installed packages ([extending](extending.md)).",
         "This page is generated from `conversation_analytics/settings.py` by `make docs`.",
     ]
     group = ""

@@ -36,6 +36,7 @@ COMMANDS = {
     "repair": "test_cli.py::test_repair_makes_what_is_lost_again_and_nothing_else",
     "replay": "test_cli.py::test_replay_lands_dead_letters_once_the_contract_fits",
     "query": "test_query.py",
+    "metrics": "test_examples.py::test_pages_files_documents_and_the_list_of_metrics_agree",
     "export": "exports/test_command.py::test_a_table_is_exported_once",
     "erase-user": "test_personal_data_commands.py::"
     "test_erase_user_tells_what_it_would_do_then_does_it",

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from conversation_analytics import generated
@@ -14,6 +14,7 @@ from conversation_analytics.settings import (
     Setting,
     load_settings,
     parse_settings,
+    unknown_settings,
 )
 
 ROOT = Path(__file__).parents[1]
@@ -116,6 +117,7 @@ def test_any_text_is_taken_or_refused_with_its_name(setting: Setting, value: str
 PASSWORDS = st.text(st.sampled_from("pP4/@:?#[]% $&=+,;\\\"'é"), min_size=3)
 
 
+@example("44/", "http")
 @given(PASSWORDS, st.sampled_from(["mongodb", "mongodb+srv", "http", "https", "mongo", ""]))
 def test_an_address_with_a_password_is_never_shown(password: str, scheme: str) -> None:
     address = f"{scheme}://somebody:{password}secret@127.0.0.1:1"
@@ -256,3 +258,30 @@ def test_every_variable_of_the_seed_is_there() -> None:
         "CUDA_VISIBLE_DEVICES",
         "GPU_MIN_ROWS", "DASK_SCHEDULER_ADDRESS", "NOCODB_FEEDBACKS_TABLE",
     } <= names  # fmt: skip
+
+
+def test_variables_of_extensions_are_theirs_alone_and_never_shown(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("EXT_JSONL_FOLDER=/data\nEXT_JSONL_KEY='t0p s3cret'\nEXT_TRANSLATOR_URL=x\n")
+    given = {"EXT_JSONL_FOLDER": " /other ", "EXT_EMPTY_ONE": " ", "EXTRA": "1"}
+    settings = load_settings(given, file)
+    assert settings.options_of("jsonl") == {"folder": "/other", "key": "t0p s3cret"}
+    assert settings.options_of("empty") == {}
+    assert "s3cret" not in repr(settings)
+    assert unknown_settings(file) == []
+    assert not settings.names_extensions
+    with pytest.raises(SettingsError, match="EXT_A_B is in quotes"):
+        parse_settings({"EXT_A_B": '"x"'})
+
+
+def test_packages_of_extensions_are_spelled_as_the_index_does() -> None:
+    settings = parse_settings({"EXTENSIONS": "My_Metric.One, other,my--metric-one"})
+    assert settings.extensions == ("my-metric-one", "other")
+    assert settings.names_extensions
+
+
+@pytest.mark.parametrize("name", ["SOURCE", "TRANSLATOR", "TAXONOMY"])
+def test_a_part_of_an_extension_is_named_in_any_case(name: str) -> None:
+    settings = parse_settings({name: "Mine"})
+    assert settings.values[name] == "mine"
+    assert settings.names_extensions

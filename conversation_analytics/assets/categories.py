@@ -60,7 +60,7 @@ def category_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
     ) -> Partitioned[Described[pl.DataFrame]]:
         with retry_if_transient():
             rows = correction_rows(lake, settings)
-        files = settings.taxonomy_file, settings.taxonomy_corrections_file
+        files = settings.taxonomy_origin, settings.taxonomy_corrections_file
         corrections = read_taxonomy(*files, rows)[1]
         hashes = taxonomy_digests(*files, settings.embedder, rows)
         origin, model = categorised_with(settings, rows), created_by(settings.embedder)

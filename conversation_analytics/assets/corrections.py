@@ -60,7 +60,7 @@ def correction_checks(chain: DailyChain) -> list[dg.AssetChecksDefinition]:
     )
     def corrections_usable(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
         rows = correction_rows(lake, settings)
-        refused = refused_rows(settings.taxonomy_file, settings.taxonomy_corrections_file, rows)
+        refused = refused_rows(settings.taxonomy_origin, settings.taxonomy_corrections_file, rows)
         return dg.AssetCheckResult(
             passed=not refused,
             severity=dg.AssetCheckSeverity.WARN,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from conversation_analytics.assets.corrections import corrected_on, correction_rows
 from conversation_analytics.assets.partitions import MAX_DAYS_PER_RUN, categorised_with, origins
-from conversation_analytics.core.errors import OutdatedPartitionError
+from conversation_analytics.core.errors import ExtensionError, OutdatedPartitionError
 from conversation_analytics.core.periods import NAMES, Period
 from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
 from conversation_analytics.core.tables import TABLES
@@ -46,6 +46,9 @@ def made_from(assets: Iterable[dg.AssetsDefinition]) -> dict[str, tuple[str, ...
     """Return the inputs of each daily asset, every asset after its inputs.
 
     What is not of a day, as the table of corrections, is none of these inputs.
+
+    Raises:
+        ExtensionError: assets are made of each other.
     """
     inputs: dict[str, tuple[str, ...]] = {}
     daily = [one for one in assets if one.partitions_def is not None]
@@ -55,9 +58,15 @@ def made_from(assets: Iterable[dg.AssetsDefinition]) -> dict[str, tuple[str, ...
             inputs[key.path[-1]] = tuple(sorted(one.path[-1] for one in needed if one in names))
     ordered: dict[str, tuple[str, ...]] = {}
     while len(ordered) < len(inputs):
-        for name in sorted(inputs.keys() - ordered.keys()):
+        left = sorted(inputs.keys() - ordered.keys())
+        for name in left:
             if ordered.keys() >= set(inputs[name]):
                 ordered[name] = inputs[name]
+        if ordered.keys().isdisjoint(left):
+            raise ExtensionError(
+                f"assets: expected an order to make them in, got {', '.join(left)}, which "
+                "are made of each other; correct their package or take it out of EXTENSIONS"
+            )
     return ordered
 
 
@@ -207,7 +216,7 @@ def stale_days(
         return
     rows = correction_rows(lake, settings)
     categorised = categorised_with(settings, rows)
-    files = settings.taxonomy_file, settings.taxonomy_corrections_file
+    files = settings.taxonomy_origin, settings.taxonomy_corrections_file
     corrections = read_taxonomy(*files, rows)[1]
     for key in wanted:
         stored = stored_day(graph, lake, documents, key)

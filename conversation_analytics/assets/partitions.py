@@ -20,7 +20,7 @@ from conversation_analytics.core.languages import (
     MESSAGE_LANGUAGE,
     LanguageOptions,
 )
-from conversation_analytics.core.metrics import METRICS_VERSION
+from conversation_analytics.core.metrics import metrics_version
 from conversation_analytics.core.model_performance import MODEL_PERFORMANCE
 from conversation_analytics.core.partials import PARTIALS_VERSION, PartialOptions
 from conversation_analytics.core.schemas import CATEGORY_PARTIALS, DAILY_PARTIALS, DAILY_REPORT
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from conversation_analytics.core.schemas import TableSchema
     from conversation_analytics.settings import Settings
 
-COMPUTED_BY: Mapping[str, str] = {"metrics": str(METRICS_VERSION)}
-"""What reports record beside their inputs; another version of the metrics makes them stale."""
 COUNTED_BY: Mapping[str, str] = {"partials": str(PARTIALS_VERSION)}
 """What counts by category record beside their inputs."""
 MAX_DAYS_PER_RUN = 31
@@ -104,6 +102,11 @@ def computed_with(options: PartialOptions) -> dict[str, str]:
     return {"options": hashlib.sha256(text.encode()).hexdigest()}
 
 
+def computed_by() -> dict[str, str]:
+    """Return what reports record beside their inputs; other metrics make them stale."""
+    return {"metrics": metrics_version()}
+
+
 def told_apart_with(settings: Settings) -> tuple[LanguageOptions, dict[str, str]]:
     """Return how languages are told apart, and what is recorded of it; other makes them stale."""
     options = LanguageOptions(settings.languages)
@@ -123,7 +126,7 @@ def categorised_with(settings: Settings, rows: tuple[CorrectionRow, ...] = ()) -
         LanguagePartError: the embedder is not installed.
     """
     found = taxonomy_digests(
-        settings.taxonomy_file, settings.taxonomy_corrections_file, settings.embedder, rows
+        settings.taxonomy_origin, settings.taxonomy_corrections_file, settings.embedder, rows
     )
     return {f"taxonomy/{name}": digest for name, digest in found.items()}
 
@@ -161,7 +164,7 @@ def origins(
         CATEGORIES.name: categorised,
         CATEGORY_PARTIALS.name: COUNTED_BY,
         TRANSLATIONS.name: translated_with(settings),
-        **{report.name: COMPUTED_BY for report in (DAILY_REPORT, MODEL_PERFORMANCE)},
+        **{report.name: computed_by() for report in (DAILY_REPORT, MODEL_PERFORMANCE)},
     }
 
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from conversation_analytics.assets.day_partials import held_days, input_name, read_partials
 from conversation_analytics.assets.lineage import stored_day
-from conversation_analytics.assets.partitions import COMPUTED_BY, DailyChain, lake_in
+from conversation_analytics.assets.partitions import DailyChain, computed_by, lake_in
 from conversation_analytics.assets.report_files import period_report_files
 from conversation_analytics.assets.report_types import report_frame_type
 from conversation_analytics.assets.week_topics import topics_told
@@ -121,7 +121,7 @@ def stale_periods(
             f"{name}_report_documents": (report,),
         }
         stored = stored_day(graph, lake, documents, start.isoformat())
-        if found := stale_assets(digests | topics | stored, graph, {report: COMPUTED_BY}):
+        if found := stale_assets(digests | topics | stored, graph, {report: computed_by()}):
             stale.append(StalePeriod(period, start, found))
     if waiting:
         _logger.warning(
@@ -207,7 +207,7 @@ def _report(period: Period, common: dict[str, Any]) -> dg.AssetsDefinition:
             report = period_report(
                 partials, before, period, start, days=len(hours), days_before=len(hours_before)
             )
-            reads.add_beside(attempt, key, COMPUTED_BY)
+            reads.add_beside(attempt, key, computed_by())
             reports.append(report)
             of_week = hours_of_week(pl.concat([DAILY_PARTIALS.empty(), *hours.values()]))
             turns = {day: int(of_day["turns"].sum()) for day, of_day in hours.items()}

@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from conversation_analytics.core.metrics import METRICS, MetricType
+from conversation_analytics.core.metrics import BUILT_IN, METRICS, MetricType
 from conversation_analytics.core.schemas import MONEY, TableSchema
 from conversation_analytics.io_managers.lake_io import column_schema
 
@@ -16,8 +16,8 @@ def report_frame_type(schema: TableSchema) -> dg.DagsterType:
     """Return the type of a report with a row per metric.
 
     Columns as the schema has them; what it requires is not null, `metric` is of the registry,
-    values are not negative, money aside (what the source has as negative price is summed up and
-    told, and takes no day with it), and shares are at most 1.
+    values are not negative, money and metrics of extensions aside (what the source has as negative
+    price is summed up and told, and takes no day with it), and shares are at most 1.
     dagster-pandas and pandas are imported when a frame is checked, not when definitions load.
     """
 
@@ -41,8 +41,9 @@ def _check(schema: TableSchema, context: dg.TypeCheckContext, value: Any) -> dg.
         NonNullableColumnConstraint,
     )
 
-    money = [metric.name for metric in METRICS if metric.type is MetricType.MONEY]
-    shares = [m.name for m in METRICS if m.type is MetricType.RATIO and m.name != _PER_TURN]
+    # Extensions say themselves what their values may be: a strange one takes no day with it.
+    own = [m.name for m in BUILT_IN if m.type is not MetricType.MONEY]
+    shares = [m.name for m in BUILT_IN if m.type is MetricType.RATIO and m.name != _PER_TURN]
 
     class Possible(ColumnConstraint):
         """Values are null or at least 0, unless they are money; shares are at most 1."""
@@ -57,7 +58,7 @@ def _check(schema: TableSchema, context: dg.TypeCheckContext, value: Any) -> dg.
             known = dataframe[dataframe[column_name].notna()]
             values, metrics = known[column_name], known["metric"]
             wrong = known[
-                ((values < 0) & ~metrics.isin(money)) | ((values > 1) & metrics.isin(shares))
+                ((values < 0) & metrics.isin(own)) | ((values > 1) & metrics.isin(shares))
             ]
             if len(wrong):
                 raise ColumnConstraintViolationException(

@@ -6,8 +6,8 @@ import dagster as dg
 import polars as pl
 
 from conversation_analytics.assets.partitions import (
-    COMPUTED_BY,
     DailyChain,
+    computed_by,
     computed_with,
     lake_ins,
     partial_options,
@@ -101,7 +101,7 @@ def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
                 },
                 partition_key=key,
             )
-            reads.add_beside(attempt, key, COMPUTED_BY)
+            reads.add_beside(attempt, key, computed_by())
             days.append(report)
         return pl.concat(days).to_pandas()
 
@@ -122,7 +122,7 @@ def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
     ) -> Partitioned[Described[pl.DataFrame]]:
         def performance(key: str, partials: pl.DataFrame) -> Described[pl.DataFrame]:
             frame = performance_of(partials.lazy(), dt.date.fromisoformat(key))
-            return Described(frame, {}, COMPUTED_BY)
+            return Described(frame, {}, computed_by())
 
         return daily_partials.map(performance)
 

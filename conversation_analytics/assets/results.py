@@ -106,7 +106,7 @@ def category_types(settings: Settings) -> tuple[str, ...]:
     Raises:
         TaxonomyError: a file of the taxonomy cannot be read, or is not as it should be.
     """
-    taxonomy, _ = read_taxonomy(settings.taxonomy_file, settings.taxonomy_corrections_file)
+    taxonomy, _ = read_taxonomy(settings.taxonomy_origin, settings.taxonomy_corrections_file)
     return tuple(one.name for one in taxonomy.types)
 
 

@@ -388,12 +388,16 @@ def conversations_sql(
             f"{metric.name} has no value by model: conversations and users have no single one; "
             f"these have: {', '.join(one.name for one in DIMENSION_METRICS)}"
         )
-    return _WAYS[metric.name].sql(_Scope(start, end, app_id, currency, model))
+    return _way(metric).sql(_Scope(start, end, app_id, currency, model))
 
 
 def contribution(metric: Metric) -> str:
     """Return the column of `conversations_sql` that says what a conversation contributes."""
-    return _WAYS[metric.name].contributes
+    return _way(metric).contributes
+
+
+def _way(metric: Metric) -> _Way:
+    return _WAYS[metric.behind or metric.name]
 
 
 def _select(what: str, table: str, conditions: tuple[str, ...] | list[str]) -> str:

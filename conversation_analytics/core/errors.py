@@ -24,6 +24,10 @@ class SettingsError(PermanentError):
     """One or more settings are missing or wrong."""
 
 
+class ExtensionError(PermanentError):
+    """An installed extension is not there, cannot be loaded, or is not what it says."""
+
+
 class SourceUnavailableError(TransientError):
     """The source did not answer, or answered 429/5xx or no JSON, after every retry."""
 

@@ -1,7 +1,8 @@
 """The registry of metrics, and the one plan that computes them from partials.
 
 Reports, documents, Parquet, UI tables and docs read `METRICS`, so that they cannot
-disagree. A new metric is one entry here, one line in the oracle of the tests.
+disagree. A new metric is one entry here, one line in the oracle of the tests. Metrics of
+installed packages are added once, when a process has read its settings: see `use_metrics`.
 
 The expressions work on sums that were merged before: the same entry gives the value of a
 day, a week or a month, of one app or of all. Two frames hold these sums: `app_sums` has a
@@ -10,6 +11,8 @@ row per app, `money_sums` a row per app and currency, because currencies are nev
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -73,6 +76,7 @@ class Merge(StrEnum):
     SESSIONS = "sum, less the sessions that go on over midnight"
     CONVERSATIONS = "from the merged conversations"
     SKETCH = "percentile of the merged sketch"
+    FROM_SUMS = "from the merged sums"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,7 @@ class Metric:
         null_rule: when the value is unknown.
         source: where the definition comes from.
         expression: the value from the columns of `app_sums` or `money_sums`.
+        behind: the metric whose conversations are behind this one; empty: its own.
     """
 
     name: str
@@ -102,6 +107,7 @@ class Metric:
     null_rule: str
     source: str
     expression: pl.Expr = field(repr=False, compare=False)
+    behind: str = ""
 
 
 _NEVER_NULL = "never null: 0 if there is none"
@@ -116,7 +122,8 @@ def _zero_without_turns(column: str) -> pl.Expr:
     return pl.when(pl.col("turns") == 0).then(0).otherwise(pl.col(column))
 
 
-def _ratio(numerator: pl.Expr, denominator: pl.Expr) -> pl.Expr:
+def ratio(numerator: pl.Expr, denominator: pl.Expr) -> pl.Expr:
+    """Return a quotient; null where the denominator is not above 0."""
     # Decimal, because a quotient of whole numbers or money shall be the same everywhere.
     # Decimals raise on division by zero, in both branches of when/then.
     return numerator.cast(_WIDE) / pl.when(denominator > 0).then(denominator.cast(MONEY))
@@ -155,7 +162,7 @@ def _ratings(name: str, title: str, what: str) -> Metric:
 def _rate(name: str, title: str, part: str) -> Metric:
     return Metric(
         name, title, "share of turns", MetricType.RATIO, f"{part} / turns", Grain.APP,
-        Merge.RATIO_OF_SUMS, _NO_TURNS, _OWN, _ratio(pl.col(part), pl.col("turns")),
+        Merge.RATIO_OF_SUMS, _NO_TURNS, _OWN, ratio(pl.col(part), pl.col("turns")),
     )  # fmt: skip
 
 
@@ -180,7 +187,7 @@ def _share(name: str, title: str, part: str, **own: str) -> Metric:
         name, title, "share of conversations", MetricType.RATIO,
         f"{part} / conversations_active", Grain.APP, Merge.RATIO_OF_SUMS,
         own.get("null_rule", "null without active conversations"), own.get("source", _OWN),
-        _ratio(pl.col(part), pl.col("conversations_active")),
+        ratio(pl.col(part), pl.col("conversations_active")),
     )  # fmt: skip
 
 
@@ -193,7 +200,7 @@ def _cost_per(name: str, title: str, unit: str, what: str, null_rule: str) -> Me
     return Metric(
         name, title, f"currency per {unit}", MetricType.MONEY, f"cost / {what}, by currency",
         Grain.APP_CURRENCY, Merge.RATIO_OF_SUMS, null_rule, _OWN,
-        _ratio(pl.col("cost"), pl.col(what)),
+        ratio(pl.col("cost"), pl.col(what)),
     )  # fmt: skip
 
 
@@ -219,7 +226,7 @@ LENGTHS: tuple[tuple[str, str, int, int | None], ...] = (
 _NO_MARKER = "null without HANDOFF_MARKERS, or without turns"
 _NO_RATINGS = "null without a table of ratings"
 
-METRICS: tuple[Metric, ...] = (
+BUILT_IN: tuple[Metric, ...] = (
     _count("conversations_new", "New conversations", "conversations",
            "conversations created in the period"),
     _conversations("conversations_active", "Active conversations",
@@ -230,7 +237,7 @@ METRICS: tuple[Metric, ...] = (
            MetricType.RATE, "turns / conversations_active", Grain.APP, Merge.RATIO_OF_SUMS,
            "null without turns",
            f"{_DIFY_STATISTIC}, which averages over conversations by the day of their messages",
-           _ratio(pl.col("turns"), pl.col("conversations_active"))),
+           ratio(pl.col("turns"), pl.col("conversations_active"))),
     *(_length(*length) for length in LENGTHS),
     _share("continued_rate", "Continued rate", "continued_conversations"),
     _share("abandonment_rate", "Abandonment rate", "abandoned_conversations"),
@@ -244,25 +251,25 @@ METRICS: tuple[Metric, ...] = (
     _share("handoff_rate", "Hand-off rate", "handed_off_conversations", null_rule=_NO_MARKER),
     Metric("containment_rate", "Containment rate", "share of conversations", MetricType.RATIO,
            "1 - handoff_rate", Grain.APP, Merge.RATIO_OF_SUMS, _NO_MARKER, _OWN,
-           _ratio(pl.col("conversations_active") - pl.col("handed_off_conversations"),
+           ratio(pl.col("conversations_active") - pl.col("handed_off_conversations"),
                   pl.col("conversations_active"))),
     _users("active_users", "Active users", "distinct users with at least 1 turn"),
     _users("engaged_users", "Engaged users", "distinct users with at least 2 turns"),
     Metric("daily_active_users", "Daily active users", "users per day", MetricType.RATE,
            "distinct pairs of user and day / days of the period that are held", Grain.APP,
            Merge.DISTINCT_USERS, "null without a known user", _OWN,
-           _ratio(pl.col("user_days"), pl.col("days"))),
+           ratio(pl.col("user_days"), pl.col("days"))),
     Metric("stickiness", "Stickiness", "share of users", MetricType.RATIO,
            "daily_active_users / active_users", Grain.APP, Merge.DISTINCT_USERS,
            "null without a known user", _OWN,
-           _ratio(pl.col("user_days"), pl.col("days") * pl.col("active_users"))),
+           ratio(pl.col("user_days"), pl.col("days") * pl.col("active_users"))),
     Metric("sessions", "Sessions", "sessions", MetricType.COUNT,
            f"runs of turns of one user in one app with gaps of at most {SESSION_GAP_S // 60} min",
            Grain.APP, Merge.SESSIONS, "0 without turns; null if no turn has a user",
            "web analytics (Google Analytics: 30 minutes)", _zero_without_turns("sessions")),
     Metric("turns_per_session", "Turns per session", "turns per session", MetricType.RATE,
            "turns with a user / sessions", Grain.APP, Merge.RATIO_OF_SUMS,
-           "null without a known user", _OWN, _ratio(pl.col("user_turns"), pl.col("sessions"))),
+           "null without a known user", _OWN, ratio(pl.col("user_turns"), pl.col("sessions"))),
     _count("errors", "Errors", "turns", "turns with status = 'error'"),
     _rate("error_rate", "Error rate", "errors"),
     _count("empty_answers", "Empty answers", "turns",
@@ -285,7 +292,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("cost_per_1k_tokens", "Cost per 1k tokens", "currency per 1k tokens", MetricType.MONEY,
            "1000 * sum(total_price) / sum(message_tokens + answer_tokens), by currency",
            Grain.APP_CURRENCY, Merge.RATIO_OF_SUMS, "null without a price or without tokens", _OWN,
-           _ratio(pl.col("cost") * 1000,
+           ratio(pl.col("cost") * 1000,
                   pl.col("message_tokens").fill_null(0) + pl.col("answer_tokens").fill_null(0))),
     _cost_per("cost_per_conversation", "Cost per conversation", "conversation",
               "conversations_active", "null without a price or without active conversations"),
@@ -305,35 +312,35 @@ METRICS: tuple[Metric, ...] = (
     Metric("satisfaction", "Satisfaction", "share of ratings", MetricType.RATIO,
            "likes / (likes + dislikes)", Grain.APP, Merge.RATIO_OF_SUMS,
            "null without ratings or without a table of them", _OWN,
-           _ratio(pl.col("likes"), pl.col("likes") + pl.col("dislikes"))),
+           ratio(pl.col("likes"), pl.col("likes") + pl.col("dislikes"))),
     Metric("rating_coverage", "Rating coverage", "ratings per turn", MetricType.RATIO,
            "(likes + dislikes) / turns", Grain.APP, Merge.RATIO_OF_SUMS,
            "null without turns or without a table of ratings", _OWN,
-           _ratio(pl.col("likes") + pl.col("dislikes"), pl.col("turns"))),
+           ratio(pl.col("likes") + pl.col("dislikes"), pl.col("turns"))),
     Metric("likes_per_1000_turns", "Likes per 1000 turns", "likes per 1000 turns",
            MetricType.RATE, "1000 * likes / turns", Grain.APP, Merge.RATIO_OF_SUMS,
            "null without turns or without a table of ratings",
            f"{_DIFY_STATISTIC}, which counts a like on the day of the turn",
-           _ratio(pl.col("likes") * 1000, pl.col("turns"))),
+           ratio(pl.col("likes") * 1000, pl.col("turns"))),
     Metric("output_speed", "Output speed", "tokens/s", MetricType.SPEED,
            "sum(answer_tokens) / sum(latency_s) over turns with a latency above 0", Grain.APP,
            Merge.RATIO_OF_SUMS, "null without a latency above 0 or without token counts",
            _DIFY_STATISTIC,
-           _ratio(pl.col("latency_answer_tokens"), pl.col("latency_sum_s").cast(MONEY))),
+           ratio(pl.col("latency_answer_tokens"), pl.col("latency_sum_s").cast(MONEY))),
     _as_dify("dify_total_price", "Total price, as Dify adds it up", "currencies added up",
              MetricType.MONEY, "sum(total_price), whatever the currency; Dify calls it USD",
              "null without a price", pl.col("cost")),
     _as_dify("dify_average_response_time", "Average response time, as Dify has it", "s",
              MetricType.DURATION, "sum(latency_s) / turns, failed turns as 0 s",
              "null without a latency above 0",
-             _ratio(pl.col("latency_sum_s").cast(MONEY), pl.col("turns"))),
+             ratio(pl.col("latency_sum_s").cast(MONEY), pl.col("turns"))),
     _as_dify("dify_tokens_per_second", "Tokens per second, as Dify has them", "tokens/s",
              MetricType.SPEED, "sum(answer_tokens) / sum(latency_s), turns without a latency too",
              "null without a latency above 0 or without token counts",
-             _ratio(pl.col("answer_tokens"), pl.col("latency_sum_s").cast(MONEY))),
+             ratio(pl.col("answer_tokens"), pl.col("latency_sum_s").cast(MONEY))),
 )  # fmt: skip
 
-METRICS_BY_NAME: dict[str, Metric] = {metric.name: metric for metric in METRICS}
+BUILT_IN_NAMES = frozenset(metric.name for metric in BUILT_IN)
 
 MODEL, PROVIDER = "model", "provider"
 """Dimensions that every deployment has; keys of inputs come by configuration."""
@@ -350,13 +357,58 @@ _OF_TURNS = frozenset(
      "answer_tokens", "cost", "latency_answer_tokens", "latency_sum_s", "likes", "dislikes",
      *(f"{name}_{label}" for name in _SKETCH_COLUMNS.values() for label in _QUANTILES)}
 )  # fmt: skip
-DIMENSION_METRICS: tuple[Metric, ...] = tuple(
-    metric
-    for metric in METRICS
-    if _OF_TURNS.issuperset(metric.expression.meta.root_names())
-    and not metric.name.startswith("dify_")
-)
+
+
+def _is_of_turns(metric: Metric) -> bool:
+    names = metric.expression.meta.root_names()
+    return _OF_TURNS.issuperset(names) and not metric.name.startswith("dify_")
+
+
+MODEL_METRICS: tuple[Metric, ...] = tuple(metric for metric in BUILT_IN if _is_of_turns(metric))
+"""The metrics that are columns of `model_performance`: its schema is pinned."""
+
+_used: list[Metric] = list(BUILT_IN)
+_used_by_name: dict[str, Metric] = {metric.name: metric for metric in BUILT_IN}
+_used_by_label: list[Metric] = list(MODEL_METRICS)
+METRICS: Sequence[Metric] = _used
+"""Every metric of this process: the project's own, then those of extensions."""
+METRICS_BY_NAME: Mapping[str, Metric] = _used_by_name
+DIMENSION_METRICS: Sequence[Metric] = _used_by_label
 """Metrics that have a value for each model: those of turns, not of users or conversations."""
+
+
+def use_metrics(added: Sequence[Metric]) -> None:
+    """Compute and show these metrics beside the project's own, in this process, from now on.
+
+    To be called once, before anything is computed: as the log, the metrics of a process are one
+    thing, and follow from its settings. Another call takes back what the one before has added.
+
+    Args:
+        added: each with a name of its own, computed from columns of `app_sums` or `money_sums`.
+
+    Raises:
+        ValueError: two metrics have one name.
+    """
+    by_name = {metric.name: metric for metric in (*BUILT_IN, *added)}
+    if len(by_name) != len(BUILT_IN) + len(added):
+        raise ValueError("two metrics have one name")
+    _used[:] = by_name.values()
+    _used_by_name.clear()
+    _used_by_name.update(by_name)
+    _used_by_label[:] = (*MODEL_METRICS, *(metric for metric in added if _is_of_turns(metric)))
+
+
+def metrics_version() -> str:
+    """Return what reports record of the metrics: stored ones that recorded another are stale.
+
+    It tells an added metric from another one by its definition and by the version of its package.
+    """
+    added = METRICS[len(BUILT_IN) :]
+    if not added:
+        return str(METRICS_VERSION)
+    told = [[m.name, m.title, m.unit, m.type, m.formula, m.grain, m.source] for m in added]
+    digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    return f"{METRICS_VERSION}+{digest[:32]}"
 
 
 def metric_values(partials: pl.LazyFrame, *, days: int) -> pl.LazyFrame:
@@ -460,9 +512,9 @@ def _with_units(values: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _long(
-    sums: pl.LazyFrame, grain: Grain, keys: list[str], metrics: tuple[Metric, ...]
+    sums: pl.LazyFrame, grain: Grain, keys: list[str], metrics: Sequence[Metric]
 ) -> pl.LazyFrame:
-    metrics = tuple(metric for metric in metrics if metric.grain is grain)
+    metrics = [metric for metric in metrics if metric.grain is grain]
     # Computed wide, then turned: one plan per metric takes ten times as long to optimise.
     return sums.select(
         *keys, "currency", *(_as_value(m.expression).alias(m.name) for m in metrics)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from conversation_analytics.core.metrics import (
-    DIMENSION_METRICS,
     MODEL,
+    MODEL_METRICS,
     Grain,
     MetricType,
     dimension_values,
@@ -29,7 +29,7 @@ MODEL_PERFORMANCE = TableSchema(
         *(
             Column(metric.name, pl.Int64() if metric.type is MetricType.COUNT else MONEY,
                    f"{metric.formula}; {metric.unit}")
-            for metric in DIMENSION_METRICS
+            for metric in MODEL_METRICS
         ),
     ),
     sort_by=("start", "app_id", "model", "currency"),
@@ -51,9 +51,7 @@ def model_performance(partials: pl.LazyFrame, start: dt.date) -> pl.DataFrame:
     values = dimension_values(partials).filter(pl.col("dimension") == MODEL).collect()
     keys = ["app_id", "label"]
     wide = {
-        grain: _wide(
-            values, [*keys, *extra], [m.name for m in DIMENSION_METRICS if m.grain is grain]
-        )
+        grain: _wide(values, [*keys, *extra], [m.name for m in MODEL_METRICS if m.grain is grain])
         for grain, extra in ((Grain.APP, []), (Grain.APP_CURRENCY, ["currency"]))
     }
     rows = wide[Grain.APP].join(wide[Grain.APP_CURRENCY], on=keys, how="left", nulls_equal=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 Pair = tuple[str, str]
 """Source and target, ISO 639-1 in lower case without a region: `("th", "en")`."""
@@ -23,6 +23,31 @@ class TranslatorLimits:
 
     texts: int = 50
     characters: int = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class TranslatorConfig:
+    """What an engine of an extension is opened with: the settings of translators.
+
+    Attributes:
+        url: TRANSLATOR_URL, or ''.
+        api_key: TRANSLATOR_API_KEY, or ''. To be told nobody else: in no error, no log.
+        model: TRANSLATOR_MODEL, or ''.
+        limits: what a request may hold.
+        max_retries: of a request that fails for now.
+        retry_delay_s: seconds before the first of them.
+        timeout_s: seconds that one answer may take.
+        options: of the variables EXT_<NAME>_..., by the rest of their names in lower case.
+    """
+
+    url: str
+    api_key: str = field(repr=False)
+    model: str
+    limits: TranslatorLimits
+    max_retries: int
+    retry_delay_s: float
+    timeout_s: float
+    options: Mapping[str, str] = field(repr=False)
 
 
 class Translator(Protocol):

@@ -14,6 +14,7 @@ from conversation_analytics.core.taxonomy import (
     parse_corrections,
     parse_taxonomy,
 )
+from conversation_analytics.extensions import taxonomy_text
 from conversation_analytics.language.embedders import embedder_version
 
 if TYPE_CHECKING:
@@ -27,24 +28,26 @@ _MODEL_VERSION = "few-shot/2"
 
 
 def read_taxonomy(
-    taxonomy: Path | None, corrections: Path | None, rows: tuple[CorrectionRow, ...] = ()
+    taxonomy: Path | str | None, corrections: Path | None, rows: tuple[CorrectionRow, ...] = ()
 ) -> tuple[Taxonomy, tuple[Correction, ...]]:
     """Read both files, and put the usable corrections of a table to those of the file.
 
     Args:
-        taxonomy: None: the one of the package.
+        taxonomy: a file, or the name of one that an installed package brings; None: the default
+            one.
         corrections: None: there are none.
         rows: of the table of corrections.
 
     Raises:
         TaxonomyError: a file cannot be read, or is not as it should be.
+        ExtensionError: no installed package brings a taxonomy of that name.
     """
     parsed, of_file = _read_files(taxonomy, corrections)
     return parsed, _together(parsed, of_file, rows)
 
 
 def refused_rows(
-    taxonomy: Path | None, corrections: Path | None, rows: tuple[CorrectionRow, ...]
+    taxonomy: Path | str | None, corrections: Path | None, rows: tuple[CorrectionRow, ...]
 ) -> tuple[RefusedCorrection, ...]:
     """Return the rows of the table of corrections that cannot be used, and why.
 
@@ -56,17 +59,21 @@ def refused_rows(
 
 
 def _read_files(
-    taxonomy: Path | None, corrections: Path | None
+    taxonomy: Path | str | None, corrections: Path | None
 ) -> tuple[Taxonomy, tuple[Correction, ...]]:
-    packaged = resources.files("conversation_analytics.taxonomies") / "default.yaml"
-    name = "the default taxonomy" if taxonomy is None else str(taxonomy)
-    text = packaged.read_text("utf-8") if taxonomy is None else _read(taxonomy, "TAXONOMY_FILE")
+    if taxonomy is None:
+        packaged = resources.files("conversation_analytics.taxonomies") / "default.yaml"
+        name, text = "the default taxonomy", packaged.read_text("utf-8")
+    elif isinstance(taxonomy, str):
+        name, text = f"the taxonomy {taxonomy} (TAXONOMY)", taxonomy_text(taxonomy)
+    else:
+        name, text = str(taxonomy), _read(taxonomy, "TAXONOMY_FILE")
     told = "" if corrections is None else _read(corrections, "TAXONOMY_CORRECTIONS_FILE")
     return _parsed(text, name, told, str(corrections))
 
 
 def taxonomy_digests(
-    taxonomy: Path | None,
+    taxonomy: Path | str | None,
     corrections: Path | None,
     embedder: str,
     rows: tuple[CorrectionRow, ...] = (),
@@ -84,7 +91,7 @@ def taxonomy_digests(
 
 
 def train_taxonomy(
-    taxonomy: Path | None,
+    taxonomy: Path | str | None,
     corrections: Path | None,
     embedder: str,
     rows: tuple[CorrectionRow, ...] = (),

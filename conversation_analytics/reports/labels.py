@@ -7,9 +7,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from conversation_analytics.core.metrics import (
-    DIMENSION_METRICS,
     METRICS_BY_NAME,
     MODEL,
+    MODEL_METRICS,
     PROVIDER,
     Grain,
 )
@@ -111,7 +111,7 @@ def models_of_day(performance: pl.DataFrame) -> LabelValues:
     for found in performance.iter_rows(named=True):
         if found["app_id"] is not None:
             continue
-        for metric in DIMENSION_METRICS:
+        for metric in MODEL_METRICS:
             money = metric.grain is Grain.APP_CURRENCY
             value = found[metric.name]
             key = (found["model"], metric.name, found["currency"] if money else None)

@@ -7,6 +7,7 @@ import datetime as dt
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from conversation_analytics import extensions
 from conversation_analytics.core.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -46,7 +47,14 @@ def open_source(settings: Settings) -> Source:
 
 
 def _open_unsuppressed(settings: Settings) -> Source:
-    plain = open_nocodb(settings) if settings.source_kind == "nocodb" else _open_sample(settings)
+    plain: Source
+    match settings.source_kind:
+        case "nocodb":
+            plain = open_nocodb(settings)
+        case "sample":
+            plain = _open_sample(settings)
+        case _:
+            plain = extensions.open_source(settings)
     pseudonyms = pseudonyms_of(settings)
     if pseudonyms is None:
         return plain
@@ -109,7 +117,7 @@ def open_results_table(settings: Settings) -> Iterator[ResultsTable]:
     from conversation_analytics.language.taxonomy_files import read_taxonomy  # noqa: PLC0415
     from conversation_analytics.nocodb.results import SETTING, open_results  # noqa: PLC0415
 
-    taxonomy, _ = read_taxonomy(settings.taxonomy_file, settings.taxonomy_corrections_file)
+    taxonomy, _ = read_taxonomy(settings.taxonomy_origin, settings.taxonomy_corrections_file)
     columns = result_columns(one.name for one in taxonomy.types)
     read = ("CONVERSATION", "MESSAGES", "FEEDBACKS", "CORRECTIONS")
     names = (f"NOCODB_{one}_TABLE" for one in read)
@@ -237,7 +245,23 @@ def open_translator(settings: Settings, max_retries: int | None = None) -> Trans
 
         return load_engine(settings.translator_factory)
     retries = settings.max_retries if max_retries is None else max_retries
+    if kind not in extensions.BUILT_IN[extensions.Kind.TRANSLATORS]:
+        return extensions.open_translator(settings, retries)
     return _open_http_translator(settings, kind, retries)
+
+
+def probe_source(settings: Settings) -> str:
+    """Ask the configured source for the rows of each table that changed just now, and say so.
+
+    Raises:
+        AnalyticsError: it does not answer, refuses, or cannot be opened.
+    """
+    now = dt.datetime.now(dt.UTC)
+    with contextlib.closing(open_source(settings)) as source:
+        for table in settings.source_tables:
+            source.changes_since(table, now)
+        told = ", ".join(f"{name} {value}" for name, value in source.describe().items())
+    return f"{told or settings.source_kind}: answers for {', '.join(settings.source_tables)}"
 
 
 _PROBE = "ok"

@@ -240,7 +240,7 @@ def test_reports_of_another_version_of_the_metrics_are_made_again(
     assert look_for_stale_days(settings, [key]) == []
     assert "2026-W45" not in stale(settings, MONDAY)
     for module in (partitions, periods):
-        monkeypatch.setattr(module, "COMPUTED_BY", {"metrics": "another"})
+        monkeypatch.setattr(module, "computed_by", lambda: {"metrics": "another"})
     why = "made of other inputs or with other settings"
     assert stale(settings, MONDAY)["2026-W45"]["weekly_report"] == why
     [day] = look_for_stale_days(settings, [key])
