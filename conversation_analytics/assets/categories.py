@@ -20,6 +20,7 @@ from conversation_analytics.core.categories import (
 )
 from conversation_analytics.core.conversation_texts import conversation_texts, first_queries
 from conversation_analytics.core.corrections import CORRECTIONS
+from conversation_analytics.core.engine import Engine
 from conversation_analytics.core.errors import OutdatedPartitionError
 from conversation_analytics.core.partials import category_partials
 from conversation_analytics.core.partitions import Described, Partitioned
@@ -56,7 +57,9 @@ def category_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         **chain.asset,
     )
     def of_day(
-        lake: dg.ResourceParam[Lake], messages: Partitioned[pl.LazyFrame]
+        lake: dg.ResourceParam[Lake],
+        engine: dg.ResourceParam[Engine],
+        messages: Partitioned[pl.LazyFrame],
     ) -> Partitioned[Described[pl.DataFrame]]:
         with retry_if_transient():
             rows = correction_rows(lake, settings)
@@ -67,7 +70,7 @@ def category_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         by_people = frozenset(one.conversation_id for one in corrections if one.conversation_id)
 
         def categorise(key: str, turns: pl.LazyFrame) -> Described[pl.DataFrame]:
-            texts = conversation_texts(first_queries(turns)).collect()
+            texts = engine.collect(conversation_texts(first_queries(turns)))
             known = still_right(_held(lake, key), texts, hashes, model, by_people)
             new = texts.join(known, on="conversation_id", how="anti")
             found = known
@@ -93,12 +96,14 @@ def category_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         **chain.asset,
     )
     def counted(
-        messages: Partitioned[pl.LazyFrame], categories: Partitioned[pl.LazyFrame]
+        engine: dg.ResourceParam[Engine],
+        messages: Partitioned[pl.LazyFrame],
+        categories: Partitioned[pl.LazyFrame],
     ) -> Partitioned[Described[pl.DataFrame]]:
         def count(key: str, labels: pl.LazyFrame) -> Described[pl.DataFrame]:
             turns = messages[key]
-            plan = category_partials(turns, labels, rephrased_turns(turns).lazy())
-            return Described(plan.collect(), {}, COUNTED_BY)
+            plan = category_partials(turns, labels, rephrased_turns(turns, engine).lazy())
+            return Described(engine.collect(plan), {}, COUNTED_BY)
 
         return categories.map(count)
 
