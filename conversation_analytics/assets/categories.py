@@ -1,5 +1,6 @@
 """Categories of the conversations of a day, counts by them, and their documents."""
 
+import dataclasses
 from typing import Any
 
 import dagster as dg
@@ -36,6 +37,7 @@ from conversation_analytics.language.taxonomy_files import (
     taxonomy_digests,
     train_taxonomy,
 )
+from conversation_analytics.resources.engines import embedder_of
 
 
 def category_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
@@ -75,7 +77,10 @@ def category_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
             new = texts.join(known, on="conversation_id", how="anti")
             found = known
             if new.height:  # else no model is needed at all
-                trained = train_taxonomy(*files, settings.embedder, rows)
+                trained = dataclasses.replace(
+                    train_taxonomy(*files, settings.embedder, rows),
+                    embedder=embedder_of(engine.choice, settings.embedder),
+                )
                 found = CATEGORIES.conform(pl.concat([known, categories(trained, new)]))
             corrected = corrected_of(corrections, frozenset(texts["conversation_id"]))
             facts = _facts(found) | {"conversations_new": new.height}

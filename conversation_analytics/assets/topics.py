@@ -35,9 +35,10 @@ from conversation_analytics.io_managers.read_log import ReadLog, StepAttempt, at
 from conversation_analytics.io_managers.retries import retry_if_transient
 from conversation_analytics.lake.store import Lake
 from conversation_analytics.language.common_words import COMMON_WORDS_VERSION, common_words
-from conversation_analytics.language.embedders import embedder_version, load_embedder
+from conversation_analytics.language.embedders import embedder_version
 from conversation_analytics.language.segmenter import words
 from conversation_analytics.resources.connections import open_topic_namer
+from conversation_analytics.resources.engines import embedder_of
 from conversation_analytics.settings import Settings
 
 JOB = "topics"
@@ -94,7 +95,7 @@ def topic_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         step = context.get_step_execution_context()
         attempt = attempt_of(step)
         begin_outputs(step, lake, reads)
-        embedder = load_embedder(settings.embedder)
+        embedder = embedder_of(engine.choice, settings.embedder)
         options = TopicOptions(settings.topic_min_users, settings.topic_min_conversations)
         origin, common = found_with(settings), common_words()
         topics: _Weeks = {}

@@ -27,7 +27,7 @@ _UNTRANSLATED: Final = "'cuda' conversion failed"
 """What Polars' error begins with where cudf-polars does not take a plan."""
 _MEMORY: Final = ("bad_alloc", "out_of_memory", "cudaErrorMemoryAllocation")
 _LONGEST_REASON: Final = 300
-_OF_LIBRARIES: Final = (
+OF_LIBRARIES: Final = (
     pl.exceptions.ComputeError,
     MemoryError,
     RuntimeError,
@@ -65,7 +65,7 @@ class GpuEngine:
         try:
             with self._turn:
                 return plan.collect(engine=self.device)
-        except _OF_LIBRARIES as error:
+        except OF_LIBRARIES as error:
             if (told := engine_error(error, self.choice)) is None:
                 raise
             raise told from error
