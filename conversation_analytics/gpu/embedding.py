@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from conversation_analytics.core.errors import DeviceUnavailableError
-from conversation_analytics.gpu.engine import OF_LIBRARIES, engine_error
+from conversation_analytics.gpu.engine import OF_LIBRARIES, device_of, engine_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ def open_arrays(choice: EngineChoice) -> Any:
         return importlib.import_module("cupy")
     except (ImportError, OSError, RuntimeError) as error:
         raise DeviceUnavailableError(
-            f"device {choice.device}: CuPy cannot be loaded ({type(error).__name__}: {error}); "
+            f"{device_of(choice)}: CuPy cannot be loaded ({type(error).__name__}: {error}); "
             "install the extra `gpu`, or set ENABLE_GPU=false"
         ) from error
 

@@ -86,7 +86,7 @@ def engine_error(error: BaseException, choice: EngineChoice) -> EngineError | No
         return next((one for one in told if one is not None), None)
     text = str(error)
     reason = " ".join(text.split())[:_LONGEST_REASON]
-    device = f"device {choice.device or 'of this process'}"
+    device = device_of(choice)
     if isinstance(error, MemoryError) or any(sign in text for sign in _MEMORY):
         limit = choice.memory_limit_bytes
         held = "what was free" if limit is None else f"GPU_MEMORY_LIMIT of {limit} bytes"
@@ -109,6 +109,11 @@ def engine_error(error: BaseException, choice: EngineChoice) -> EngineError | No
             f"{device}: it failed ({reason}); see `nvidia-smi`, and run the step on the CPU"
         )
     return None
+
+
+def device_of(choice: EngineChoice) -> str:
+    """Return what errors call the device."""
+    return f"device {choice.device or 'of this process'}"
 
 
 def open_gpu_engine(choice: EngineChoice) -> GpuEngine:
@@ -142,7 +147,7 @@ def _libraries(choice: EngineChoice) -> tuple[Any, Any]:
     """Return CUDA's runtime and RMM's memory resources."""
     if importlib.util.find_spec("cudf_polars") is None:
         raise DeviceUnavailableError(
-            f"device {choice.device}: cudf-polars is not installed in this environment; install "
+            f"{device_of(choice)}: cudf-polars is not installed in this environment; install "
             "the extra `gpu`, or set ENABLE_GPU=false"
         )
     try:
@@ -153,7 +158,7 @@ def _libraries(choice: EngineChoice) -> tuple[Any, Any]:
         )
     except (ImportError, OSError, RuntimeError) as error:  # a library or its version is missing
         raise DeviceUnavailableError(
-            f"device {choice.device}: cudf-polars is installed and cannot be loaded "
+            f"{device_of(choice)}: cudf-polars is installed and cannot be loaded "
             f"({type(error).__name__}: {error}); install what requirements-gpu.txt names beside "
             f"Polars {pl.__version__}, or set ENABLE_GPU=false"
         ) from error
@@ -163,12 +168,12 @@ def _require_device(runtime: Any, choice: EngineChoice) -> None:
     status, count = runtime.cudaGetDeviceCount()
     if status != runtime.cudaError_t.cudaSuccess or not count:
         raise DeviceUnavailableError(
-            f"device {choice.device}: CUDA sees no GPU ({status.name}); see `nvidia-smi` and "
+            f"{device_of(choice)}: CUDA sees no GPU ({status.name}); see `nvidia-smi` and "
             "CUDA_VISIBLE_DEVICES, or set ENABLE_GPU=false"
         )
     if choice.device and count != 1:
         raise DeviceUnavailableError(
-            f"device {choice.device}: expected a process that sees this one alone, got {count} "
+            f"{device_of(choice)}: expected a process that sees this one alone, got {count} "
             f"devices; start it with CUDA_VISIBLE_DEVICES={choice.device}"
         )
 
@@ -182,7 +187,7 @@ def _pool(memory: Any, choice: EngineChoice) -> Any:
         size -= size % _ALIGNMENT
         if not 0 < size <= free:
             raise DeviceMemoryError(
-                f"device {choice.device}: expected {size} bytes of memory, got {free} free of "
+                f"{device_of(choice)}: expected {size} bytes of memory, got {free} free of "
                 f"{total}; lower GPU_MEMORY_LIMIT, or stop what else uses the device"
             )
         return memory.PoolMemoryResource(
