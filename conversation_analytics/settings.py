@@ -129,6 +129,15 @@ def _keys(value: str) -> tuple[str, ...]:
     return tuple(sorted(set(keys)))
 
 
+def _owners(value: str) -> tuple[str, ...]:
+    """Take what Dagster takes: a team, or an address."""
+    owners = tuple(part.strip() for part in value.split(",") if part.strip())
+    form = r"team:[A-Za-z0-9_-]{1,64}|[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9.-]{1,190}\.[A-Za-z]{2,20}"
+    if not all(re.fullmatch(form, owner) for owner in owners):
+        raise _BadValueError
+    return tuple(dict.fromkeys(owners))
+
+
 def _pseudonym_key(value: str) -> str:
     """Take one word of ASCII that nobody guesses."""
     if value and (not re.fullmatch(r"[!-~]{32,4096}", value) or len(set(value)) < _DISTINCT_IN_KEY):
@@ -584,6 +593,11 @@ SETTINGS: tuple[Setting, ...] = (
              "certificates to trust instead of the usual ones", _optional_path),
     _setting(_LOG, "DAGSTER_UI_URL", "", "http(s)://host[:port][/path]",
              "address of the Dagster UI, for links in alerts", _url("http", "https")),
+    _setting(_LOG, "DOCS_URL", "", "http(s)://host[:port][/path]",
+             "where you serve the pages that `make docs` builds: assets link to them",
+             _url("http", "https")),
+    _setting(_LOG, "ASSET_OWNERS", "team:analytics", "team:NAME or addresses, by commas",
+             "owners of every asset in the Dagster UI", _owners),
 )  # fmt: skip
 
 _BY_NAME = {setting.name: setting for setting in SETTINGS}

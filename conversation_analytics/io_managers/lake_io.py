@@ -69,7 +69,8 @@ class LakeIOManager(dg.IOManager):
         if not context.has_asset_partitions:
             since = begun.get((schema.name, None))
             compute = obj if callable(obj) else lambda: obj
-            context.add_output_metadata(self._write(attempt, schema, None, compute, since))
+            written_whole = self._write(attempt, schema, None, compute, since)
+            context.add_output_metadata(written_whole | _lineage(context))
             return
         keys = sorted(context.asset_partition_keys)
         values = _by_partition(obj, keys, schema)
@@ -82,7 +83,9 @@ class LakeIOManager(dg.IOManager):
                 keys,
             )
             for key, metadata in zip(keys, written, strict=True):
-                add_partition_metadata(context, key, metadata)
+                # The UI takes it from the newest materialization: once is enough.
+                lineage = _lineage(context) if key == keys[-1] else {}
+                add_partition_metadata(context, key, metadata | lineage)
 
     @retry_if_transient()
     def load_input(self, context: dg.InputContext) -> Any:
@@ -162,6 +165,11 @@ def begin_outputs(step: StepExecutionContext, lake: Lake, reads: ReadLog) -> Non
             keys = target.asset_partition_keys if target.has_asset_partitions else [None]
             begun |= {(schema.name, key): lake.begin(schema, key) for key in keys}
     reads.begin(attempt, begun)
+
+
+def _lineage(context: dg.OutputContext) -> dict[str, Any]:
+    name = "dagster/column_lineage"
+    return {key: value for key, value in context.definition_metadata.items() if key == name}
 
 
 def _table_of(context: dg.OutputContext) -> TableSchema:
