@@ -41,12 +41,16 @@ from conversation_analytics.core.schemas import (
     FEEDBACKS,
     MESSAGES,
 )
+from conversation_analytics.core.topics import find_topics, nearest_topic
 from conversation_analytics.core.user_analytics import fold_input, user_analytics, users_of_days
-from conversation_analytics.resources.engines import open_engine
+from conversation_analytics.language.embedders import USE_MULTILINGUAL
+from conversation_analytics.resources.engines import embedder_of, open_engine
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Iterator, Sequence
+
+    from conversation_analytics.core.embedding import Vectors
 
 DAYS = 7
 ROUNDS = 3
@@ -54,6 +58,12 @@ TURNS = 10_000_000
 TURNS_WITHOUT_GPU = 350_000
 TOO_LITTLE = 32 * 2**20
 STREAMING = CpuEngine(EngineChoice("cpu-streaming"))
+TEXTS = 5000
+ASKED = (
+    ("Where is my order", "parcel"), ("I want my money back for", "item"),
+    ("How do I change", "the password"), ("Wo bleibt meine Rechnung", "Kunde"),
+    ("No puedo entrar en mi cuenta", "usuario"), ("The app is broken on", "phone"),
+)  # fmt: skip
 WORDS = ("order", "item", "invoice", "refund", "change", "cancel", "delivery", "password")
 
 
@@ -194,6 +204,28 @@ def measure(folder: Path, gpu: Engine | None) -> None:
         print(f"  {name:<24}{plain:>8.2f} s in memory; {', '.join(told)}", flush=True)
 
 
+def embed(choice: EngineChoice) -> None:
+    """Compare and time the embedding of texts, and the topics that are found in them."""
+    texts = [f"{asked} {word} number {n}?" for n in range(TEXTS) for asked, word in [ASKED[n % 6]]]
+    found: dict[str, tuple[Vectors, list[int]]] = {}
+    taken: dict[str, float] = {}
+    for name, chosen in (("CPU", EngineChoice()), ("GPU", choice)):
+        embedder = embedder_of(chosen, USE_MULTILINGUAL)
+        embedder.embed(texts[:10])  # weights are loaded, kernels compiled
+        before = time.perf_counter()
+        vectors = embedder.embed(texts)
+        taken[name] = time.perf_counter() - before
+        centres = find_topics(vectors).centres
+        found[name] = vectors, nearest_topic(centres, vectors)[0].tolist()
+    (plain, topics), (vectors, others) = found["CPU"], found["GPU"]
+    alike = sum(one == other for one, other in zip(topics, others, strict=True)) / len(texts)
+    print(
+        f"  {'embedding':<24}{taken['CPU']:>8.2f} s on one core; GPU "
+        f"{taken['CPU'] / taken['GPU']:.2f} times as fast (vectors within "
+        f"{float(abs(plain - vectors).max()):.1e}, {alike:.4f} of the texts in the same topic)"
+    )
+
+
 def fall_back(folder: Path) -> None:
     """Give the GPU too little memory, and go the way that a step goes.
 
@@ -232,10 +264,11 @@ def main(arguments: Sequence[str]) -> int:
         measure(folder, gpu)
         if gpu is None:
             print(
-                f"\nNOT RUN: everything on the GPU, and the way out of its memory ({device}). "
-                f"Run it where there is one, with --require-gpu."
+                "\nNOT RUN: every job on the GPU, the embedding there, and the way out of its memory "
+                f"({device}). Run it where there is one, with --require-gpu."
             )
             return 0
+        embed(gpu.choice)
         del gpu  # its pool holds the memory
         fall_back(folder)
     return 0
