@@ -264,7 +264,7 @@ def main(arguments: Sequence[str]) -> int:
         measure(folder, gpu)
         if gpu is None:
             print(
-                "\nNOT RUN: every job on the GPU, the embedding there, and the way out of its memory "
+                "\nNOT RUN: every job on the GPU, the embedding there, the way out of its memory "
                 f"({device}). Run it where there is one, with --require-gpu."
             )
             return 0
