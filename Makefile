@@ -71,7 +71,7 @@ $(VENV)/gpu/.plans: requirements-gpu.txt $(VENV)/.dev
 
 test-gpu-plans: $(VENV)/gpu/.plans ## every plan is translated to the GPU engine: needs no GPU, but 3 GB of disk
 	@GPU_PLANS=required $(VENV)/gpu/bin/python -m pytest -q \
-	  conversation_analytics_tests/core/test_gpu_plans.py
+	  conversation_analytics_tests/core/test_gpu_plans.py conversation_analytics_tests/gpu
 
 test-slow: setup-dev ## the tests that are too long for CI, the whole real data set among them
 	@$(BIN)/python -m pytest -m slow

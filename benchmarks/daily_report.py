@@ -26,6 +26,7 @@ from shared.measured import alone, medians, print_beside
 from shared.report_sql import report_of_rows, require_equal, values_of
 
 from conversation_analytics.core.daily_report import daily_report
+from conversation_analytics.core.engine import CPU
 from conversation_analytics.core.partials import daily_partials
 from conversation_analytics.core.rephrases import rephrased_turns
 from conversation_analytics.core.schemas import CONVERSATIONS, FEEDBACKS, MESSAGES, TableSchema
@@ -46,12 +47,12 @@ def ours(folder: Path) -> pl.DataFrame:
     """Return the report of the day, made of its partials."""
     tables = (scan(folder, table) for table in (CONVERSATIONS, MESSAGES, FEEDBACKS))
     partials = daily_partials(*tables, day=day_of(0)).collect()
-    return daily_report(partials.lazy(), day_of(0))
+    return daily_report(partials.lazy(), day_of(0), engine=CPU)
 
 
 def rephrases(folder: Path) -> pl.DataFrame:
     """Return the turns that ask again."""
-    return rephrased_turns(scan(folder, MESSAGES))
+    return rephrased_turns(scan(folder, MESSAGES), engine=CPU)
 
 
 def by_nearest_rank(times: pd.Series, percents: list[int]) -> dict[int, float]:

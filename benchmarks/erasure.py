@@ -32,6 +32,7 @@ from conversation_analytics.assets.erasing import carry_out, request_erasure
 from conversation_analytics.assets.erasing_notes import PENDING, Erasing
 from conversation_analytics.core.contract import default_contract
 from conversation_analytics.core.daily_report import daily_report
+from conversation_analytics.core.engine import CPU
 from conversation_analytics.core.id_search import SoughtIds
 from conversation_analytics.core.languages import MESSAGE_LANGUAGE
 from conversation_analytics.core.model_performance import MODEL_PERFORMANCE, model_performance
@@ -133,9 +134,15 @@ def write_day(lake: Lake, number: int, turns: int, users: int) -> None:
         daily_partials(plans[0], plans[1], plans[2], day=day).collect()
     )
     lake.write(DAILY_PARTIALS, key, partials)
-    lake.write(DAILY_REPORT, key, DAILY_REPORT.conform(daily_report(partials.lazy(), day)))
     lake.write(
-        MODEL_PERFORMANCE, key, MODEL_PERFORMANCE.conform(model_performance(partials.lazy(), day))
+        DAILY_REPORT,
+        key,
+        DAILY_REPORT.conform(daily_report(partials.lazy(), day, engine=CPU)),
+    )
+    lake.write(
+        MODEL_PERFORMANCE,
+        key,
+        MODEL_PERFORMANCE.conform(model_performance(partials.lazy(), day, engine=CPU)),
     )
 
 

@@ -19,6 +19,7 @@ from shared.made_up_days import FIRST, partials_in, write_day
 from shared.measured import alone, medians, print_beside
 from shared.report_sql import connected
 
+from conversation_analytics.core.engine import CPU
 from conversation_analytics.core.model_performance import model_performance
 from conversation_analytics.core.schemas import DAILY_PARTIALS, MESSAGES
 
@@ -55,7 +56,7 @@ def from_partials(folder: Path) -> pl.DataFrame:
     """Return the table of models."""
     paths = partials_in(folder).scan_paths(DAILY_PARTIALS)
     of_models = pl.scan_parquet(paths).filter(pl.col("kind").is_in(["counts", "sketch"]))
-    return model_performance(of_models, FIRST)
+    return model_performance(of_models, FIRST, engine=CPU)
 
 
 def from_rows(folder: Path) -> pl.DataFrame:

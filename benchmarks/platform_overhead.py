@@ -23,6 +23,7 @@ from rapidfuzz import process  # noqa: F401 - as above
 from shared.made_up_days import FIRST, made_up_day
 from shared.measured import alone, medians, print_beside
 
+from conversation_analytics.core.engine import CPU
 from conversation_analytics.core.languages import MESSAGE_LANGUAGE
 from conversation_analytics.core.partials import daily_partials
 from conversation_analytics.core.rephrases import rephrased_turns
@@ -83,7 +84,7 @@ def bare(folder: Path) -> None:
     conversations, messages, feedbacks, languages = (
         pl.scan_parquet(lake.scan_paths(table, [DAY])) for table in TABLES
     )
-    asked_again = rephrased_turns(messages).lazy()
+    asked_again = rephrased_turns(messages, engine=CPU).lazy()
     partials = daily_partials(
         conversations, messages, feedbacks, day=FIRST, rephrases=asked_again, languages=languages
     ).collect()

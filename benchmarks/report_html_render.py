@@ -22,6 +22,7 @@ import polars as pl
 from shared.made_up_days import FIRST, partials_in, write_day
 
 from conversation_analytics.core.daily_report import daily_report
+from conversation_analytics.core.engine import CPU
 from conversation_analytics.core.hourly import hourly_turns, hours_of_week
 from conversation_analytics.core.model_performance import model_performance
 from conversation_analytics.core.partials import partials_of_days
@@ -48,8 +49,8 @@ def day_page(partials: pl.DataFrame, day: dt.date) -> dict[str, str]:
     """Return the page of a day, and its conversations."""
     talks = partials.filter(pl.col("kind") == "conversations")
     page = daily_html(
-        daily_report(partials.lazy(), day), generated_for=day, hourly=hourly_turns(partials),
-        models=model_performance(partials.lazy(), day), conversations=talks,
+        daily_report(partials.lazy(), day, CPU), generated_for=day, hourly=hourly_turns(partials),
+        models=model_performance(partials.lazy(), day, engine=CPU), conversations=talks,
     )  # fmt: skip
     return {"day.html": page, "day.conversations.csv": conversations_csv(talks)}
 
@@ -57,9 +58,9 @@ def day_page(partials: pl.DataFrame, day: dt.date) -> dict[str, str]:
 def month_page(partials: list[pl.DataFrame], start: dt.date) -> dict[str, str]:
     """Return the page of the month that begins with `start`."""
     nothing = DAILY_PARTIALS.empty().lazy()
-    report = period_report(partials_of_days(partials), nothing, Period.MONTH, start)
+    report = period_report(partials_of_days(partials), nothing, Period.MONTH, start, engine=CPU)
     reports = [
-        daily_report(found.lazy(), day)
+        daily_report(found.lazy(), day, engine=CPU)
         for day, found in zip(Period.MONTH.days_of(start), partials, strict=True)
     ]
     hours = hours_of_week(pl.concat(found.filter(pl.col("kind") == "hours") for found in partials))
@@ -70,7 +71,7 @@ def month_page(partials: list[pl.DataFrame], start: dt.date) -> dict[str, str]:
 def year_page(lake: Lake, last: dt.date) -> dict[str, str]:
     """Return the page of the 365 days up to `last`."""
     span = Span(last - dt.timedelta(days=DAYS_OF_YEAR - 1), last)
-    return {"year.html": period_html(report_of_range(lake, span, linked=False).shown)}
+    return {"year.html": period_html(report_of_range(lake, span, linked=False, engine=CPU).shown)}
 
 
 def calendar_page(last: dt.date) -> dict[str, str]:

@@ -373,13 +373,14 @@ def report(
     """
     settings = _settings()
     _check_days(settings, first, last)
-    from conversation_analytics.core.periods import Span  # noqa: PLC0415 - import budget
+    from conversation_analytics.core.engine import CPU  # noqa: PLC0415 - import budget
+    from conversation_analytics.core.periods import Span  # noqa: PLC0415
     from conversation_analytics.resources import range_reports  # noqa: PLC0415
     from conversation_analytics.resources.connections import open_lake  # noqa: PLC0415
 
     lake = open_lake(settings)
     linked = out is None and form is None
-    made = range_reports.report_of_range(lake, Span(first, last), app, linked=linked)
+    made = range_reports.report_of_range(lake, Span(first, last), CPU, app, linked=linked)
     if app is not None and app not in made.apps:
         raise click.UsageError(_no_such_app(app, made.apps))
     _tell_missing(made)

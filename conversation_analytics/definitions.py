@@ -294,11 +294,11 @@ def _resources(
 
     def document_io(_: dg.InitResourceContext) -> Iterator[DocumentIOManager]:
         with closing(open_documents(settings)) as opened:
-            yield DocumentIOManager(opened, collection_specs(settings), reads, on_partition)
+            yield DocumentIOManager(opened, collection_specs(settings), reads, ENGINE, on_partition)
 
     def lake_io(_: dg.InitResourceContext) -> LakeIOManager:
         threads = settings.threads_processing
-        return LakeIOManager(open_lake(settings), threads, reads, on_partition)
+        return LakeIOManager(open_lake(settings), threads, reads, ENGINE, on_partition)
 
     return {
         "source": dg.ResourceDefinition(source),

@@ -1,5 +1,6 @@
 """Categories of the conversations of a day, counts by them, and their documents."""
 
+import dataclasses
 from typing import Any
 
 import dagster as dg
@@ -20,6 +21,7 @@ from conversation_analytics.core.categories import (
 )
 from conversation_analytics.core.conversation_texts import conversation_texts, first_queries
 from conversation_analytics.core.corrections import CORRECTIONS
+from conversation_analytics.core.engine import Engine
 from conversation_analytics.core.errors import OutdatedPartitionError
 from conversation_analytics.core.partials import category_partials
 from conversation_analytics.core.partitions import Described, Partitioned
@@ -35,6 +37,7 @@ from conversation_analytics.language.taxonomy_files import (
     taxonomy_digests,
     train_taxonomy,
 )
+from conversation_analytics.resources.engines import embedder_of
 
 
 def category_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
@@ -56,7 +59,9 @@ def category_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         **chain.asset,
     )
     def of_day(
-        lake: dg.ResourceParam[Lake], messages: Partitioned[pl.LazyFrame]
+        lake: dg.ResourceParam[Lake],
+        engine: dg.ResourceParam[Engine],
+        messages: Partitioned[pl.LazyFrame],
     ) -> Partitioned[Described[pl.DataFrame]]:
         with retry_if_transient():
             rows = correction_rows(lake, settings)
@@ -67,12 +72,15 @@ def category_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         by_people = frozenset(one.conversation_id for one in corrections if one.conversation_id)
 
         def categorise(key: str, turns: pl.LazyFrame) -> Described[pl.DataFrame]:
-            texts = conversation_texts(first_queries(turns)).collect()
+            texts = engine.collect(conversation_texts(first_queries(turns)))
             known = still_right(_held(lake, key), texts, hashes, model, by_people)
             new = texts.join(known, on="conversation_id", how="anti")
             found = known
             if new.height:  # else no model is needed at all
-                trained = train_taxonomy(*files, settings.embedder, rows)
+                trained = dataclasses.replace(
+                    train_taxonomy(*files, settings.embedder, rows),
+                    embedder=embedder_of(engine.choice, settings.embedder),
+                )
                 found = CATEGORIES.conform(pl.concat([known, categories(trained, new)]))
             corrected = corrected_of(corrections, frozenset(texts["conversation_id"]))
             facts = _facts(found) | {"conversations_new": new.height}
@@ -93,12 +101,14 @@ def category_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         **chain.asset,
     )
     def counted(
-        messages: Partitioned[pl.LazyFrame], categories: Partitioned[pl.LazyFrame]
+        engine: dg.ResourceParam[Engine],
+        messages: Partitioned[pl.LazyFrame],
+        categories: Partitioned[pl.LazyFrame],
     ) -> Partitioned[Described[pl.DataFrame]]:
         def count(key: str, labels: pl.LazyFrame) -> Described[pl.DataFrame]:
             turns = messages[key]
-            plan = category_partials(turns, labels, rephrased_turns(turns).lazy())
-            return Described(plan.collect(), {}, COUNTED_BY)
+            plan = category_partials(turns, labels, rephrased_turns(turns, engine).lazy())
+            return Described(engine.collect(plan), {}, COUNTED_BY)
 
         return categories.map(count)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from conversation_analytics.core.engine import Engine, taken_by
 from conversation_analytics.core.partials import merged_kinds
 from conversation_analytics.core.schemas import CATEGORY_PARTIALS, DAILY_PARTIALS, TableSchema
 from conversation_analytics.io_managers.read_log import ReadLog, StepAttempt
@@ -53,13 +54,20 @@ def input_name(table: TableSchema, day: str) -> str:
 
 
 def read_partials(
-    lake: Lake, reads: ReadLog, attempt: StepAttempt, key: str, held: HeldDays, days: list[dt.date]
+    lake: Lake,
+    reads: ReadLog,
+    engine: Engine,
+    attempt: StepAttempt,
+    key: str,
+    held: HeldDays,
+    days: list[dt.date],
 ) -> Iterator[pl.DataFrame]:
     """Yield the partials that reports merge of each of the days, and note it for period `key`.
 
     Args:
         lake: the lake.
         reads: where reading is noted.
+        engine: what the rows are chosen with.
         attempt: of the step that reads.
         key: partition key of the period.
         held: the days that have partials.
@@ -70,7 +78,7 @@ def read_partials(
     def read(table: TableSchema, day: str) -> pl.DataFrame:
         partials, info = lake.scan(table, day)
         reads.add(attempt, key, input_name(table, day), info.sha256)
-        return merged_kinds(partials).collect()
+        return engine.collect(merged_kinds(taken_by(engine, partials)))
 
     for day in map(dt.date.isoformat, days):
         yield pl.concat(read(table, day) for table in held.tables(day))

@@ -18,6 +18,7 @@ from conversation_analytics.assets.report_files import texts_of_day
 from conversation_analytics.assets.translations import personal_spans
 from conversation_analytics.core.categories import CATEGORIES
 from conversation_analytics.core.daily_report import daily_report
+from conversation_analytics.core.engine import CPU, Engine
 from conversation_analytics.core.errors import OutdatedPartitionError
 from conversation_analytics.core.languages import MESSAGE_LANGUAGE
 from conversation_analytics.core.model_performance import MODEL_PERFORMANCE, model_performance
@@ -41,6 +42,7 @@ from conversation_analytics.settings import Settings
 
 RowIds = Mapping[SourceTable, frozenset[str]]
 """Ids of rows by table of the source."""
+_Report = Callable[[pl.LazyFrame, dt.date, Engine], pl.DataFrame]
 _ROWS_OF_PEOPLE = ("users", "user_languages", "user_models", "user_ratings", "conversations")
 _AGGREGATES = (DAILY_REPORT.name, MODEL_PERFORMANCE.name)
 _DERIVED = (
@@ -222,7 +224,7 @@ def files_of_day(lake: Lake, key: str, zone: str) -> Mapping[str, str] | None:
     if not all(lake.exists(table, key) for table in tables):
         return None
     report, partials, categories, models = (lake.read(table, key) for table in tables)
-    return texts_of_day(key, report, partials, categories, models, zone)
+    return texts_of_day(key, report, partials, categories, models, zone, CPU)
 
 
 def has_files(lake: Lake, key: str) -> bool:
@@ -369,12 +371,12 @@ def _partials(
     if DAILY_PARTIALS.name not in stored:
         return
     partials = stored[DAILY_PARTIALS.name].after.lazy()
-    reports: tuple[tuple[TableSchema, Callable[[pl.LazyFrame, dt.date], pl.DataFrame]], ...] = (
+    reports: tuple[tuple[TableSchema, _Report], ...] = (
         (DAILY_REPORT, daily_report), (MODEL_PERFORMANCE, model_performance),
     )  # fmt: skip
     for schema, report in reports:
         if schema.name in stored:
-            _changed(stored, schema, report(partials, day), 0)
+            _changed(stored, schema, report(partials, day, CPU), 0)
 
 
 def _daily_partials(
@@ -383,18 +385,20 @@ def _daily_partials(
     turns = stored[MESSAGES.name].after.lazy()
     ratings = stored.get(FEEDBACKS.name)
     rated = SourceTable.FEEDBACKS in settings.source_tables and ratings is not None
-    return daily_partials(
+    plan = daily_partials(
         stored[CONVERSATIONS.name].after.lazy(), turns,
         ratings.after.lazy() if rated and ratings is not None else None,
-        day=day, rephrases=rephrased_turns(turns).lazy(),
+        day=day, rephrases=rephrased_turns(turns, CPU).lazy(),
         languages=stored[MESSAGE_LANGUAGE.name].after.lazy(), options=partial_options(settings),
-    ).collect()  # fmt: skip
+    )  # fmt: skip
+    return CPU.collect(plan)
 
 
 def _category_partials(stored: Mapping[str, Rewritten]) -> pl.DataFrame:
     turns = stored[MESSAGES.name].after.lazy()
     rows = stored[CATEGORIES.name].after if CATEGORIES.name in stored else CATEGORIES.empty()
-    return category_partials(turns, rows.lazy(), rephrased_turns(turns).lazy()).collect()
+    rephrases = rephrased_turns(turns, CPU).lazy()
+    return CPU.collect(category_partials(turns, rows.lazy(), rephrases))
 
 
 def _withheld(partials: pl.DataFrame) -> pl.DataFrame:

@@ -4,6 +4,7 @@ import dagster as dg
 import polars as pl
 
 from conversation_analytics.assets.partitions import DailyChain, lake_ins, told_apart_with
+from conversation_analytics.core.engine import Engine
 from conversation_analytics.core.languages import MESSAGE_LANGUAGE, message_languages
 from conversation_analytics.core.partitions import Described, Partitioned
 from conversation_analytics.core.schemas import MESSAGES
@@ -29,11 +30,13 @@ def language_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         metadata={"dagster/column_schema": column_schema(MESSAGE_LANGUAGE)},
         **chain.asset,
     )
-    def of_days(messages: Partitioned[pl.LazyFrame]) -> Partitioned[Described[pl.DataFrame]]:
+    def of_days(
+        engine: dg.ResourceParam[Engine], messages: Partitioned[pl.LazyFrame]
+    ) -> Partitioned[Described[pl.DataFrame]]:
         detector = NaiveBayesDetector()
 
         def of_day(_key: str, turns: pl.LazyFrame) -> Described[pl.DataFrame]:
-            rows = message_languages(turns.select(_READ).collect(), detector, options)
+            rows = message_languages(engine.collect(turns.select(_READ)), detector, options)
             return Described(rows, _facts(rows), origin)
 
         return messages.map(of_day)

@@ -16,6 +16,7 @@ from conversation_analytics.assets.report_files import period_report_files
 from conversation_analytics.assets.report_types import report_frame_type
 from conversation_analytics.assets.week_topics import topics_told
 from conversation_analytics.core.documents import report_documents
+from conversation_analytics.core.engine import Engine
 from conversation_analytics.core.errors import OutdatedPartitionError
 from conversation_analytics.core.hourly import hours_of_week
 from conversation_analytics.core.partials import partials_of_days
@@ -174,6 +175,7 @@ def _report(period: Period, common: dict[str, Any]) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext,
         lake: dg.ResourceParam[Lake],
         reads: dg.ResourceParam[ReadLog],
+        engine: dg.ResourceParam[Engine],
     ):
         from conversation_analytics.reports.drawings import as_markdown  # noqa: PLC0415 - budget
         from conversation_analytics.reports.period import period_drawings  # noqa: PLC0415
@@ -191,7 +193,7 @@ def _report(period: Period, common: dict[str, Any]) -> dg.AssetsDefinition:
             hours: dict[dt.date, pl.DataFrame] = {}
 
             def noted() -> Iterator[pl.DataFrame]:
-                found = read_partials(lake, reads, attempt, key, held, wanted)
+                found = read_partials(lake, reads, engine, attempt, key, held, wanted)
                 for day, partials in zip(wanted, found, strict=True):
                     hours[day] = partials.filter(pl.col("kind") == "hours")
                     yield partials
@@ -205,8 +207,9 @@ def _report(period: Period, common: dict[str, Any]) -> dg.AssetsDefinition:
             partials, hours = read(key, span.days)
             before, hours_before = read(key, span.before().days)
             report = period_report(
-                partials, before, period, start, days=len(hours), days_before=len(hours_before)
-            )
+                partials, before, period, start, engine,
+                days=len(hours), days_before=len(hours_before),
+            )  # fmt: skip
             reads.add_beside(attempt, key, computed_by())
             reports.append(report)
             of_week = hours_of_week(pl.concat([DAILY_PARTIALS.empty(), *hours.values()]))

@@ -20,6 +20,7 @@ from conversation_analytics.assets.partitions import DailyChain, lake_in, lake_i
 from conversation_analytics.assets.week_topics import read_topic_changes
 from conversation_analytics.core.cohorts import USER_COHORTS, USER_GROWTH
 from conversation_analytics.core.daily_report import daily_report as report_of_day
+from conversation_analytics.core.engine import Engine
 from conversation_analytics.core.hourly import hourly_turns, hours_of_week
 from conversation_analytics.core.metrics import dimension_values
 from conversation_analytics.core.model_performance import MODEL_PERFORMANCE
@@ -54,6 +55,7 @@ def daily_report_files(chain: DailyChain) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext,
         lake: dg.ResourceParam[Lake],
         reads: dg.ResourceParam[ReadLog],
+        engine: dg.ResourceParam[Engine],
         daily_report: Partitioned[pl.DataFrame],
         daily_partials: Partitioned[pl.DataFrame],
         category_partials: Partitioned[pl.DataFrame],
@@ -65,7 +67,7 @@ def daily_report_files(chain: DailyChain) -> dg.AssetsDefinition:
                     key,
                     texts_of_day(
                         key, daily_report[key], daily_partials[key], category_partials[key],
-                        model_performance[key], zone,
+                        model_performance[key], zone, engine,
                     ),
                 )  # fmt: skip
 
@@ -79,6 +81,7 @@ def texts_of_day(
     categories: pl.DataFrame,
     models: pl.DataFrame,
     zone: str,
+    engine: Engine,
 ) -> dict[str, str]:
     """Return the files of a day, by the endings of their names.
 
@@ -89,11 +92,12 @@ def texts_of_day(
         categories: its `category_partials`.
         models: its `model_performance`.
         zone: IANA name of the analytics time zone.
+        engine: computes the figures of labels.
     """
     from conversation_analytics.reports import conversations, daily  # noqa: PLC0415 - import budget
 
     talks = partials.filter(pl.col("kind") == "conversations")
-    labels = dimension_values(pl.concat([partials, categories]).lazy()).collect()
+    labels = engine.collect(dimension_values(pl.concat([partials, categories]).lazy()))
     page = daily.daily_html(
         report, generated_for=dt.date.fromisoformat(key), hourly=hourly_turns(partials),
         models=models, labels=labels, conversations=talks, zone=zone,
@@ -144,6 +148,7 @@ def period_report_files(
         context: dg.AssetExecutionContext,
         lake: dg.ResourceParam[Lake],
         reads: dg.ResourceParam[ReadLog],
+        engine: dg.ResourceParam[Engine],
         **reports: Partitioned[pl.DataFrame],
     ) -> None:
         from conversation_analytics.reports import period as pages  # noqa: PLC0415 - import budget
@@ -155,9 +160,9 @@ def period_report_files(
                 start = dt.date.fromisoformat(key)
                 days, hours = [DAILY_REPORT.empty()], [DAILY_PARTIALS.empty()]
                 own = held.those(period.days_of(start))
-                read = read_partials(lake, reads, attempt, key, held, own)
+                read = read_partials(lake, reads, engine, attempt, key, held, own)
                 for day, partials in zip(own, read, strict=True):
-                    days.append(report_of_day(partials.lazy(), day))
+                    days.append(report_of_day(partials.lazy(), day, engine))
                     hours.append(partials.filter(pl.col("kind") == "hours"))
                 topics = (
                     read_topic_changes(lake, reads, attempt, start, chain.settings)

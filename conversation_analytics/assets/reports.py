@@ -16,6 +16,7 @@ from conversation_analytics.assets.report_files import daily_report_files
 from conversation_analytics.assets.report_types import report_frame_type
 from conversation_analytics.core import daily_report as report_core
 from conversation_analytics.core import schemas
+from conversation_analytics.core.engine import Engine
 from conversation_analytics.core.hourly import hourly_turns
 from conversation_analytics.core.languages import MESSAGE_LANGUAGE
 from conversation_analytics.core.model_performance import MODEL_PERFORMANCE
@@ -49,6 +50,7 @@ def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         **chain.asset,
     )
     def daily_partials(
+        engine: dg.ResourceParam[Engine],
         **days: Partitioned[pl.LazyFrame],
     ) -> Partitioned[Described[pl.DataFrame]]:
         messages, feedbacks = days["messages"], days.get("feedbacks")
@@ -57,12 +59,12 @@ def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         def partials(key: str, conversations: pl.LazyFrame) -> Described[pl.DataFrame]:
             ratings = None if feedbacks is None else feedbacks[key]
             turns = messages[key]
-            frame = partials_of(
+            plan = partials_of(
                 conversations, turns, ratings, day=dt.date.fromisoformat(key),
-                rephrases=rephrased_turns(turns).lazy(), languages=languages[key],
+                rephrases=rephrased_turns(turns, engine).lazy(), languages=languages[key],
                 options=options,
-            ).collect()  # fmt: skip
-            return Described(frame, {}, computed_with(options))
+            )  # fmt: skip
+            return Described(engine.collect(plan), {}, computed_with(options))
 
         return days["conversations"].map(partials)
 
@@ -81,6 +83,7 @@ def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
     def daily_report(  # type: ignore[no-untyped-def]  # noqa: ANN202 - pandas is imported only where a report is made
         context: dg.AssetExecutionContext,
         reads: dg.ResourceParam[ReadLog],
+        engine: dg.ResourceParam[Engine],
         daily_partials: Partitioned[pl.DataFrame],
     ):
         from conversation_analytics.reports.daily import daily_drawings  # noqa: PLC0415 - budget
@@ -90,7 +93,7 @@ def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         days = []
         for key in daily_partials:
             partials = daily_partials[key]
-            report = report_core.daily_report(partials.lazy(), dt.date.fromisoformat(key))
+            report = report_core.daily_report(partials.lazy(), dt.date.fromisoformat(key), engine)
             plot = as_markdown(
                 f"Daily report {key}", daily_drawings(report, hourly_turns(partials))
             )
@@ -118,10 +121,11 @@ def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         **chain.asset,
     )
     def model_performance(
+        engine: dg.ResourceParam[Engine],
         daily_partials: Partitioned[pl.DataFrame],
     ) -> Partitioned[Described[pl.DataFrame]]:
         def performance(key: str, partials: pl.DataFrame) -> Described[pl.DataFrame]:
-            frame = performance_of(partials.lazy(), dt.date.fromisoformat(key))
+            frame = performance_of(partials.lazy(), dt.date.fromisoformat(key), engine)
             return Described(frame, {}, computed_by())
 
         return daily_partials.map(performance)

@@ -20,6 +20,7 @@ from conversation_analytics.assets.periods import (
 from conversation_analytics.assets.week_topics import digest_of_topics, read_topic_changes
 from conversation_analytics.core.conversation_texts import conversation_texts, first_queries
 from conversation_analytics.core.documents import Document
+from conversation_analytics.core.engine import Engine, taken_by
 from conversation_analytics.core.errors import OutdatedPartitionError
 from conversation_analytics.core.partitions import Described, Partitioned
 from conversation_analytics.core.periods import Period
@@ -34,9 +35,10 @@ from conversation_analytics.io_managers.read_log import ReadLog, StepAttempt, at
 from conversation_analytics.io_managers.retries import retry_if_transient
 from conversation_analytics.lake.store import Lake
 from conversation_analytics.language.common_words import COMMON_WORDS_VERSION, common_words
-from conversation_analytics.language.embedders import embedder_version, load_embedder
+from conversation_analytics.language.embedders import embedder_version
 from conversation_analytics.language.segmenter import words
 from conversation_analytics.resources.connections import open_topic_namer
+from conversation_analytics.resources.engines import embedder_of
 from conversation_analytics.settings import Settings
 
 JOB = "topics"
@@ -83,6 +85,7 @@ def topic_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         context: dg.AssetExecutionContext,
         lake: dg.ResourceParam[Lake],
         reads: dg.ResourceParam[ReadLog],
+        engine: dg.ResourceParam[Engine],
     ) -> tuple[_Weeks, _Weeks]:
         from conversation_analytics.core.topic_weeks import (  # noqa: PLC0415 - import budget
             TopicOptions,
@@ -92,7 +95,7 @@ def topic_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         step = context.get_step_execution_context()
         attempt = attempt_of(step)
         begin_outputs(step, lake, reads)
-        embedder = load_embedder(settings.embedder)
+        embedder = embedder_of(engine.choice, settings.embedder)
         options = TopicOptions(settings.topic_min_users, settings.topic_min_conversations)
         origin, common = found_with(settings), common_words()
         topics: _Weeks = {}
@@ -105,8 +108,10 @@ def topic_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
                 reads.add(attempt, key, input_name(TOPICS, before), lake.digest(TOPICS, held))
             else:
                 held = _before(lake, reads, attempt, key, before)
-            queries = pl.concat([first_queries(_empty()), *_queries(lake, reads, attempt, start)])
-            texts = conversation_texts(queries).collect()
+            queries = pl.concat(
+                [first_queries(_empty()), *_queries(lake, reads, engine, attempt, start)]
+            )
+            texts = engine.collect(conversation_texts(queries))
             week = week_of_topics(start, texts, held, embedder, words, options, common)
             told, named = _named(lake, settings, key, week.topics, texts, held)
             shown = told.filter(pl.col("shown") & (pl.col("conversations") > 0))
@@ -291,7 +296,7 @@ def _before(
 
 
 def _queries(
-    lake: Lake, reads: ReadLog, attempt: StepAttempt, start: dt.date
+    lake: Lake, reads: ReadLog, engine: Engine, attempt: StepAttempt, start: dt.date
 ) -> Iterator[pl.LazyFrame]:
     """Yield the first queries of each day, which alone are held of its messages."""
     key = start.isoformat()
@@ -300,7 +305,7 @@ def _queries(
     def read(day: str) -> pl.DataFrame:
         turns, info = lake.scan(MESSAGES, day)
         reads.add(attempt, key, input_name(MESSAGES, day), info.sha256)
-        return first_queries(turns).collect()
+        return engine.collect(first_queries(taken_by(engine, turns)))
 
     held = frozenset(lake.keys(MESSAGES))
     for day in Period.WEEK.days_of(start):

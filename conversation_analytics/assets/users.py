@@ -19,6 +19,7 @@ from conversation_analytics.core.cohorts import (
     user_growth,
 )
 from conversation_analytics.core.documents import UserDocuments
+from conversation_analytics.core.engine import Engine, taken_by
 from conversation_analytics.core.errors import OutdatedPartitionError
 from conversation_analytics.core.partitions import Described
 from conversation_analytics.core.schemas import DAILY_PARTIALS
@@ -74,6 +75,7 @@ def user_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         context: dg.AssetExecutionContext,
         lake: dg.ResourceParam[Lake],
         reads: dg.ResourceParam[ReadLog],
+        engine: dg.ResourceParam[Engine],
     ) -> tuple[_Later, _Later, _Later]:
         step = context.get_step_execution_context()
         attempt = attempt_of(step)
@@ -84,7 +86,7 @@ def user_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
             digests: list[tuple[str, str]] = []
 
             def days() -> Iterator[tuple[dt.date, pl.DataFrame]]:
-                for key, partials, sha256 in _days(lake):
+                for key, partials, sha256 in _days(lake, engine):
                     digests.append((key, sha256))
                     yield dt.date.fromisoformat(key), partials
 
@@ -176,13 +178,13 @@ def _described(table: pl.DataFrame) -> Described[pl.DataFrame]:
     return Described(table, {}, _MADE_BY)
 
 
-def _days(lake: Lake) -> Iterator[tuple[str, pl.DataFrame, str]]:
+def _days(lake: Lake, engine: Engine) -> Iterator[tuple[str, pl.DataFrame, str]]:
     """Yield day, partials and digest of every day held, in order."""
 
     @retry_if_transient()
     def read(key: str) -> tuple[str, pl.DataFrame, str]:
         partials, info = lake.scan(DAILY_PARTIALS, key)
-        return key, fold_input(partials).collect(), info.sha256
+        return key, engine.collect(fold_input(taken_by(engine, partials))), info.sha256
 
     yield from map(read, sorted(lake.keys(DAILY_PARTIALS)))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from conversation_analytics.core.embedding import MAX_CHARACTERS
+from conversation_analytics.core.engine import WHITE_SPACE
 
 FIRST_QUERIES = 3
 """What a conversation is about is said at its beginning."""
@@ -29,14 +30,12 @@ def first_queries(messages: pl.LazyFrame, texts: pl.LazyFrame | None = None) -> 
         turns = turns.join(
             texts.select(id="message_id", instead="text"), on="id", how="left"
         ).with_columns(text=pl.coalesce("instead", "text"))
-    return (
-        turns.with_columns(pl.col("text").str.strip_chars())
+    spoken = (
+        turns.with_columns(pl.col("text").str.strip_chars(WHITE_SPACE))
         .filter(pl.col("text").is_not_null() & (pl.col("text") != ""))
         .sort("conversation_id", "created_at", "id", nulls_last=True)
-        .group_by("conversation_id", maintain_order=True)
-        .head(FIRST_QUERIES)
-        .select("conversation_id", "user_id", "created_at", "text")
     )
+    return _first(spoken).select("conversation_id", "user_id", "created_at", "text")
 
 
 def conversation_texts(queries: pl.LazyFrame) -> pl.LazyFrame:
@@ -49,12 +48,35 @@ def conversation_texts(queries: pl.LazyFrame) -> pl.LazyFrame:
         `conversation_id`, `user_id`, `text`, sorted by conversation: its first queries, a line
         each, cut to `MAX_CHARACTERS`.
     """
-    return (
-        queries.sort("conversation_id", "created_at", nulls_last=True, maintain_order=True)
-        .group_by("conversation_id", maintain_order=True)
+    ordered = queries.sort("conversation_id", "created_at", nulls_last=True, maintain_order=True)
+    users = (
+        ordered.filter(pl.col("user_id").is_not_null())
+        .unique("conversation_id", keep="first", maintain_order=True)
+        .select("conversation_id", "user_id")
+    )
+    # A column a query, since the GPU engine puts no texts of a group together.
+    lines = [f"line_{place}" for place in range(FIRST_QUERIES)]
+    texts = (
+        _first(ordered)
+        .group_by("conversation_id")
         .agg(
-            pl.col("user_id").drop_nulls().first(),
-            pl.col("text").head(FIRST_QUERIES).str.join("\n").str.slice(0, MAX_CHARACTERS),
+            pl.when(pl.col("place") == place).then(pl.col("text")).max().alias(line)
+            for place, line in enumerate(lines)
         )
-        .select("conversation_id", "user_id", "text")
+    )
+    text = pl.concat_str(lines, separator="\n", ignore_nulls=True).str.slice(0, MAX_CHARACTERS)
+    return (
+        texts.join(users, on="conversation_id", how="left")
+        .select("conversation_id", "user_id", text.alias("text"))
+        .sort("conversation_id")
+    )
+
+
+def _first(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the first rows of each conversation, with `place` from 0, of rows sorted by it."""
+    place = pl.col("row") - pl.col("row").min().over("conversation_id")
+    return (
+        rows.with_row_index("row")
+        .with_columns(place.alias("place"))
+        .filter(pl.col("place") < FIRST_QUERIES)
     )

@@ -11,7 +11,8 @@ from conversation_analytics.core.schemas import DAILY_REPORT
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable
+
+    from conversation_analytics.core.engine import Engine
 
 
 def daily_report_plan(partials: pl.LazyFrame, day: dt.date) -> pl.LazyFrame:
@@ -31,20 +32,15 @@ def daily_report_plan(partials: pl.LazyFrame, day: dt.date) -> pl.LazyFrame:
     )
 
 
-def daily_report(
-    partials: pl.LazyFrame,
-    day: dt.date,
-    *,
-    collect: Callable[[pl.LazyFrame], pl.DataFrame] = pl.LazyFrame.collect,
-) -> pl.DataFrame:
+def daily_report(partials: pl.LazyFrame, day: dt.date, engine: Engine) -> pl.DataFrame:
     """Compute the report of one day; see `daily_report_plan`.
 
     Args:
         partials: schema `schemas.DAILY_PARTIALS`, of that day.
         day: calendar day in the analytics time zone.
-        collect: runs the plan on the engine of the caller's choice.
+        engine: computes it.
 
     Returns:
         Schema and row order of `schemas.DAILY_REPORT`.
     """
-    return DAILY_REPORT.conform(collect(daily_report_plan(partials, day)))
+    return DAILY_REPORT.conform(engine.collect(daily_report_plan(partials, day)))

@@ -130,3 +130,7 @@ class LanguagePartError(PermanentError):
 
 class EvaluationDataError(PermanentError):
     """A labelled set cannot be read, or says what it cannot say."""
+
+
+class WheelsError(PermanentError):
+    """Packed wheels are missing, are not what was packed, or pip refused them."""

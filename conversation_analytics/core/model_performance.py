@@ -18,6 +18,8 @@ from conversation_analytics.core.schemas import APP, MONEY, Column, TableSchema
 if TYPE_CHECKING:
     import datetime as dt
 
+    from conversation_analytics.core.engine import Engine
+
 MODEL_PERFORMANCE = TableSchema(
     name="model_performance",
     columns=(
@@ -37,18 +39,24 @@ MODEL_PERFORMANCE = TableSchema(
 )  # fmt: skip
 
 
-def model_performance(partials: pl.LazyFrame, start: dt.date) -> pl.DataFrame:
+def model_performance_plan(partials: pl.LazyFrame) -> pl.LazyFrame:
+    """Plan what `model_performance` puts side by side: the metrics of every model."""
+    return dimension_values(partials).filter(pl.col("dimension") == MODEL)
+
+
+def model_performance(partials: pl.LazyFrame, start: dt.date, engine: Engine) -> pl.DataFrame:
     """Compute volume, latency, speed, cost, errors and satisfaction of every model.
 
     Args:
         partials: schema `schemas.DAILY_PARTIALS`, of a day or any other period.
         start: first day of the period.
+        engine: computes the metrics.
 
     Returns:
         Schema and row order of `MODEL_PERFORMANCE`. A model whose turns have several
         currencies has a row for each, alike but for the money.
     """
-    values = dimension_values(partials).filter(pl.col("dimension") == MODEL).collect()
+    values = engine.collect(model_performance_plan(partials))
     keys = ["app_id", "label"]
     wide = {
         grain: _wide(values, [*keys, *extra], [m.name for m in MODEL_METRICS if m.grain is grain])

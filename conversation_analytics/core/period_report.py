@@ -12,7 +12,9 @@ from conversation_analytics.core.schemas import MONTHLY_REPORT, WEEKLY_REPORT, T
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
+
+    from conversation_analytics.core.engine import Engine
 
 PERIOD_REPORTS: Mapping[Period, TableSchema] = {
     Period.WEEK: WEEKLY_REPORT,
@@ -85,6 +87,7 @@ def range_report(
     partials: pl.LazyFrame,
     before: pl.LazyFrame,
     span: Span,
+    engine: Engine,
     *,
     days: int | None = None,
     days_before: int | None = None,
@@ -95,6 +98,7 @@ def range_report(
         partials: schema `schemas.DAILY_PARTIALS`, of the days that are there.
         before: the same of the days of `span.before()`.
         span: the days.
+        engine: computes it.
         days: how many of the days are there; None: all.
         days_before: the same of the days before.
 
@@ -107,7 +111,8 @@ def range_report(
         period_values(before, days=len(span.before().days) if days_before is None else days_before),
     )
     start = pl.lit(span.first, dtype=pl.Date).alias("start")
-    return WEEKLY_REPORT.conform(both.select(start, *WEEKLY_REPORT.polars.names()[1:]).collect())
+    plan = both.select(start, *WEEKLY_REPORT.polars.names()[1:])
+    return WEEKLY_REPORT.conform(engine.collect(plan))
 
 
 def period_report(
@@ -115,10 +120,10 @@ def period_report(
     before: pl.LazyFrame,
     period: Period,
     start: dt.date,
+    engine: Engine,
     *,
     days: int | None = None,
     days_before: int | None = None,
-    collect: Callable[[pl.LazyFrame], pl.DataFrame] = pl.LazyFrame.collect,
 ) -> pl.DataFrame:
     """Compute the report of one week or month; see `period_report_plan`.
 
@@ -127,12 +132,12 @@ def period_report(
         before: of the period before.
         period: week or month.
         start: first day of the period.
+        engine: computes it.
         days: how many days of the period are there; None: all.
         days_before: the same of the period before.
-        collect: runs the plan on the engine of the caller's choice.
 
     Returns:
         Schema and row order of `PERIOD_REPORTS[period]`.
     """
     plan = period_report_plan(partials, before, period, start, days=days, days_before=days_before)
-    return PERIOD_REPORTS[period].conform(collect(plan))
+    return PERIOD_REPORTS[period].conform(engine.collect(plan))

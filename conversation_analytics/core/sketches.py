@@ -15,6 +15,8 @@ import polars as pl
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from conversation_analytics.core.engine import Engine
+
 GROWTH = 1.02
 _LN_GROWTH = math.log(GROWTH)
 _ZERO_BUCKET = -(2**40)  # sorts the null bucket before every real one
@@ -77,12 +79,13 @@ def quantiles(
     )
 
 
-def quantile(buckets: pl.DataFrame, q: float) -> float | None:
+def quantile(buckets: pl.DataFrame, q: float, engine: Engine) -> float | None:
     """Return one quantile of one sketch, in the unit of its values; None without values.
 
     Args:
         buckets: columns `bucket` Int64 and `turns` Int64.
         q: above 0 and at most 1, in steps of a thousandth.
+        engine: computes it.
 
     Raises:
         ValueError: q is outside (0, 1].
@@ -90,5 +93,6 @@ def quantile(buckets: pl.DataFrame, q: float) -> float | None:
     if not 0 < q <= 1:
         raise ValueError(f"quantile: expected 0 < q <= 1, got {q}")
     sketch = buckets.lazy().select(pl.lit(0).alias("sketch"), "bucket", "turns")
-    rows = quantiles(sketch, ["sketch"], {"value": max(1, round(q * 1000))}).collect()
+    plan = quantiles(sketch, ["sketch"], {"value": max(1, round(q * 1000))})
+    rows = engine.collect(plan)
     return float(rows["value"][0]) if rows.height else None

@@ -7,10 +7,14 @@ from typing import Any
 import dagster as dg
 
 from conversation_analytics.core.document_versions import document_version
+from conversation_analytics.core.engine import Engine
 from conversation_analytics.core.staleness import StoredPartition
 from conversation_analytics.documents.collections import CollectionSpec
 from conversation_analytics.documents.store import DocumentStore
-from conversation_analytics.io_managers.partition_metadata import add_partition_metadata
+from conversation_analytics.io_managers.partition_metadata import (
+    add_partition_metadata,
+    computed_by,
+)
 from conversation_analytics.io_managers.read_log import ReadLog, attempt_of
 from conversation_analytics.io_managers.retries import retry_if_transient
 
@@ -63,11 +67,13 @@ class DocumentIOManager(dg.IOManager):
         store: DocumentStore,
         collections: Sequence[CollectionSpec],
         reads: ReadLog,
+        engine: Engine,
         on_partition: Callable[[str, str | None], None],
     ) -> None:
-        """Keep the store, its collections, what was read, and who hears of progress."""
+        """Keep the store, its collections, what was read, what computes, who hears of it."""
         self._store = store
         self._reads = reads
+        self._engine = engine
         self._missing = list(collections)
         self._on_partition = on_partition
 
@@ -125,4 +131,5 @@ class DocumentIOManager(dg.IOManager):
             "unchanged": outcome.unchanged,
             "deleted": outcome.deleted,
             "seconds": round(time.perf_counter() - started, 3),
+            **computed_by(self._engine),
         }

@@ -11,11 +11,15 @@ import polars as pl
 from dagster._core.execution.context.system import StepExecutionContext
 from dagster._core.execution.plan.outputs import StepOutputHandle
 
+from conversation_analytics.core.engine import Engine, taken_by
 from conversation_analytics.core.errors import ContractError
 from conversation_analytics.core.partitions import Described, Partitioned
 from conversation_analytics.core.schemas import TableSchema
 from conversation_analytics.core.tables import TABLES
-from conversation_analytics.io_managers.partition_metadata import add_partition_metadata
+from conversation_analytics.io_managers.partition_metadata import (
+    add_partition_metadata,
+    computed_by,
+)
 from conversation_analytics.io_managers.read_log import ReadLog, StepAttempt, attempt_of
 from conversation_analytics.io_managers.retries import retry_if_transient
 from conversation_analytics.lake.store import Generation, Lake
@@ -46,12 +50,14 @@ class LakeIOManager(dg.IOManager):
         lake: Lake,
         threads: int,
         reads: ReadLog,
+        engine: Engine,
         on_partition: Callable[[str, str | None], None],
     ) -> None:
-        """Keep the lake, the days handled at once, what was read, and who hears of progress."""
+        """Keep the lake, the days handled at once, what was read, what computes, and who hears."""
         self._lake = lake
         self._threads = threads
         self._reads = reads
+        self._engine = engine
         self._on_partition = on_partition
 
     @retry_if_transient()
@@ -99,13 +105,16 @@ class LakeIOManager(dg.IOManager):
             return rows
 
         def read(key: str | None) -> pl.DataFrame:
-            return scan(key).collect()
+            return scan(key).collect()  # it is decoded and nothing else: no engine serves there
+
+        def plan(key: str | None) -> pl.LazyFrame:
+            return taken_by(self._engine, scan(key))
 
         if not context.has_asset_partitions:
             return read(None)
         keys = tuple(sorted(context.asset_partition_keys))
         planned = PLANNED in (context.definition_metadata or {})
-        return Partitioned(keys, scan) if planned else Partitioned(keys, read)
+        return Partitioned(keys, plan) if planned else Partitioned(keys, read)
 
     def _write(
         self,
@@ -134,6 +143,7 @@ class LakeIOManager(dg.IOManager):
             "sha256": written.sha256,
             "changed": written.changed,
             "preview": _preview(frame),
+            **computed_by(self._engine),
             **facts,
         }
 

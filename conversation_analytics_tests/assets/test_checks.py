@@ -32,6 +32,7 @@ from conversation_analytics.core.documents import (
     message_documents,
     report_documents,
 )
+from conversation_analytics.core.engine import CPU
 from conversation_analytics.core.partials import daily_partials
 from conversation_analytics.core.rows import type_rows
 from conversation_analytics.core.windows import day_window
@@ -114,7 +115,7 @@ def zones(tmp_path: Path) -> Iterator[Zones]:
             conversations.lazy(), messages.lazy(), frames["feedbacks"].lazy(), day=DAY
         ).collect()
     )
-    report = daily_report(partials.lazy(), DAY)
+    report = daily_report(partials.lazy(), DAY, engine=CPU)
     lake.write(schemas.DAILY_PARTIALS, KEY, partials)
     lake.write(schemas.DAILY_REPORT, KEY, report)
     with closing(open_documents(settings)) as store:

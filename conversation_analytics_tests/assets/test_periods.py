@@ -14,6 +14,7 @@ from polars.testing import assert_frame_equal
 
 from conversation_analytics.assets import partitions, periods
 from conversation_analytics.assets.periods import stale_periods
+from conversation_analytics.core.engine import CPU
 from conversation_analytics.core.partials import partials_of_days
 from conversation_analytics.core.period_report import PERIOD_REPORTS, period_report
 from conversation_analytics.core.periods import NAMES, Period
@@ -95,7 +96,13 @@ def test_weeks_and_months_are_merges_of_their_days_and_follow_them(
         now, before = partials_of_days(held), partials_of_days(held_before)
         assert len(held_before) < len(period.days_of(period.before(start)))
         expected = period_report(
-            now, before, period, start, days=len(held), days_before=len(held_before)
+            now,
+            before,
+            period,
+            start,
+            days=len(held),
+            days_before=len(held_before),
+            engine=CPU,
         )
         stored = lake.read(PERIOD_REPORTS[period], start.isoformat())
         assert_frame_equal(stored, expected, check_exact=True)

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 from hypothesis import strategies as st
 
+from conversation_analytics.core.engine import CPU
 from conversation_analytics.core.partials import PLAIN, PartialOptions, daily_partials
 from conversation_analytics.core.rephrases import rephrased_turns
 from conversation_analytics.core.schemas import CONVERSATIONS, FEEDBACKS, MESSAGES
@@ -155,7 +156,7 @@ def partials_of(
     turns = messages_frame(messages)
     return daily_partials(
         conversations_frame(conversations), turns, feedbacks_frame(feedbacks), day=day,
-        rephrases=rephrased_turns(turns).lazy(), languages=languages, options=options,
+        rephrases=rephrased_turns(turns, engine=CPU).lazy(), languages=languages, options=options,
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from conversation_analytics.core.column_lineage import COLUMN_SOURCES
+from conversation_analytics.core.engine import CPU
 from conversation_analytics.core.languages import MESSAGE_LANGUAGE
 from conversation_analytics.core.partials import PartialOptions, daily_partials
 from conversation_analytics.core.rephrases import rephrased_turns
@@ -68,7 +69,7 @@ def partials(day: dict[str, pl.DataFrame]) -> pl.DataFrame:
     return DAILY_PARTIALS.conform(
         daily_partials(
             day["conversations"].lazy(), turns, day["feedbacks"].lazy(), day=DAY,
-            rephrases=rephrased_turns(turns).lazy(), languages=day["message_language"].lazy(),
+            rephrases=rephrased_turns(turns, CPU).lazy(), languages=day["message_language"].lazy(),
             options=PartialOptions("UTC", MARKERS, ("shop",)),
         ).collect()
     )  # fmt: skip

@@ -5,15 +5,19 @@ from __future__ import annotations
 import datetime as dt
 import importlib
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 import pytest
 
 from conversation_analytics.core.categories import CATEGORIES
+from conversation_analytics.core.conversation_texts import conversation_texts, first_queries
 from conversation_analytics.core.daily_report import daily_report_plan
+from conversation_analytics.core.engine import CPU, EngineChoice, taken_by
 from conversation_analytics.core.languages import MESSAGE_LANGUAGE
 from conversation_analytics.core.metrics import dimension_values, metric_values
+from conversation_analytics.core.model_performance import model_performance_plan
 from conversation_analytics.core.partials import (
     PartialOptions,
     category_partials,
@@ -25,6 +29,7 @@ from conversation_analytics.core.partials import (
 )
 from conversation_analytics.core.period_report import period_report_plan
 from conversation_analytics.core.periods import Period
+from conversation_analytics.core.rephrases import pairs_in_haste
 from conversation_analytics.core.schemas import (
     CONVERSATIONS,
     DAILY_PARTIALS,
@@ -32,6 +37,18 @@ from conversation_analytics.core.schemas import (
     MESSAGES,
 )
 from conversation_analytics.core.user_analytics import fold_input
+from conversation_analytics.lake.encoding import (
+    ParquetOptions,
+    StoredPart,
+    encode,
+    read_footer,
+    scan_parts,
+)
+from conversation_analytics_tests.engines import Noting
+from conversation_analytics_tests.test_every_engine import made_with
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DAY = dt.date(2026, 10, 25)
 _PARTIALS = DAILY_PARTIALS.empty().lazy()
@@ -57,16 +74,26 @@ PLANS = {
     "metrics by dimension": dimension_values(_PARTIALS),
     "implausible values": implausible(_TURNS),
     "regenerated turns": with_regenerated(_TURNS),
+    "turns that may ask again": pairs_in_haste(_TURNS),
+    "models side by side": model_performance_plan(_PARTIALS),
+    "first queries": first_queries(_TURNS),
+    "texts of conversations": conversation_texts(first_queries(_TURNS)),
 }
 
 
-def untranslated(plan: pl.LazyFrame) -> list[Any]:
+GPU = Noting(CPU, EngineChoice("gpu", "0"))
+
+
+def translator_module() -> Any:
     if os.environ.get("GPU_PLANS") == "required":  # `make test-gpu-plans`
-        translate = importlib.import_module("cudf_polars.dsl.translate")
-    else:
-        translate = pytest.importorskip("cudf_polars.dsl.translate", reason="needs the gpu extra")
+        return importlib.import_module("cudf_polars.dsl.translate")
+    return pytest.importorskip("cudf_polars.dsl.translate", reason="needs the gpu extra")
+
+
+def untranslated(plan: pl.LazyFrame) -> list[Any]:
     # The streaming executor asks for the device's memory: not there without a GPU.
-    translator = translate.Translator(plan._ldf.visit(), pl.GPUEngine(executor="in-memory"))
+    engine = pl.GPUEngine(executor="in-memory")
+    translator = translator_module().Translator(plan._ldf.visit(), engine)
     translator.translate_ir()
     return list(translator.errors)
 
@@ -78,3 +105,23 @@ def test_every_plan_translates_to_the_gpu(plan: pl.LazyFrame) -> None:
 
 def test_a_plan_that_does_not_translate_is_told() -> None:
     assert untranslated(_TURNS.select(pl.col("query").str.split(" "))) != []
+
+
+def test_every_plan_that_the_road_computes_translates_to_the_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    translator_module()
+    # What embeds on the device has NumPy's arrays for the device's here.
+    monkeypatch.setattr("conversation_analytics.gpu.embedding.open_arrays", lambda _choice: np)
+    engine = Noting(CPU, EngineChoice("gpu", "0"))
+    made_with(engine, tmp_path)
+    assert len(engine.plans) > 50
+    assert [errors for plan in engine.plans if (errors := untranslated(plan))] == []
+
+
+def test_rows_of_the_lake_are_taken_as_a_plan_that_translates() -> None:
+    data = encode(MESSAGES.empty(), MESSAGES, ParquetOptions(), {})
+    stored = scan_parts([StoredPart("x", data, read_footer(data, MESSAGES, "x"))], MESSAGES)
+    assert taken_by(CPU, stored) is stored
+    assert untranslated(stored.select("id")) != []
+    assert untranslated(taken_by(GPU, stored).select("id")) == []

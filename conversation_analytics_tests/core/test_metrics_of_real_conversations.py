@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
+from conversation_analytics.core.engine import CPU
 from conversation_analytics.core.metrics import metric_values
 from conversation_analytics.core.partials import PartialOptions, daily_partials, partials_of_days
 from conversation_analytics.core.periods import Period
@@ -108,7 +109,7 @@ def test_days_months_and_all_days_agree_with_the_oracle(real: Real) -> None:
         )
         plan = daily_partials(
             conversations.lazy(), messages.lazy(), day=day,
-            rephrases=rephrased_turns(messages.lazy()).lazy(), options=OPTIONS,
+            rephrases=rephrased_turns(messages.lazy(), engine=CPU).lazy(), options=OPTIONS,
         )  # fmt: skip
         partials[day] = DAILY_PARTIALS.conform(plan.collect())
     busiest = Counter(Period.MONTH.start_of(day) for day in real.days).most_common(3)

@@ -10,6 +10,7 @@ import polars as pl
 from hypothesis import given, settings
 from polars.testing import assert_frame_equal
 
+from conversation_analytics.core.engine import CPU
 from conversation_analytics.core.metrics import DIMENSION_METRICS, Grain
 from conversation_analytics.core.model_performance import MODEL_PERFORMANCE, model_performance
 from conversation_analytics.core.schemas import DAILY_PARTIALS
@@ -35,7 +36,7 @@ def label(row: Row) -> str | None:
 @settings(max_examples=25)
 @given(conversations=conversation_rows, messages=message_rows)
 def test_each_model_is_what_its_turns_say(conversations: list[Row], messages: list[Row]) -> None:
-    performance = model_performance(partials_of(conversations, messages), DAY)
+    performance = model_performance(partials_of(conversations, messages), DAY, engine=CPU)
     rows = performance.to_dicts()
     spoken = [row for row in messages if row["invoke_from"] != "debugger"]
     models = {label(row) for row in spoken}
@@ -66,12 +67,12 @@ def test_each_model_is_what_its_turns_say(conversations: list[Row], messages: li
 
 def test_a_model_of_two_currencies_has_a_row_for_each_alike_but_for_the_money() -> None:
     partials = partials_of([], [turn(currency="USD"), turn(currency="EUR", total_price=Decimal(2))])
-    rows = model_performance(partials, DAY).filter(pl.col("app_id") == "support")
+    rows = model_performance(partials, DAY, engine=CPU).filter(pl.col("app_id") == "support")
     assert rows.select("currency", "cost", "turns").rows() == [
         ("EUR", Decimal(2), 2), ("USD", Decimal("0.01"), 2),
     ]  # fmt: skip
 
 
 def test_a_day_without_turns_has_no_models() -> None:
-    empty = model_performance(DAILY_PARTIALS.empty().lazy(), dt.date(2026, 3, 1))
+    empty = model_performance(DAILY_PARTIALS.empty().lazy(), dt.date(2026, 3, 1), engine=CPU)
     assert_frame_equal(empty, MODEL_PERFORMANCE.empty())

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from conversation_analytics.core.engine import CPU
 from conversation_analytics.core.partials import (
     ANSWER_LANGUAGE,
     COLUMNS_OF,
@@ -288,7 +289,7 @@ def test_an_empty_name_is_no_name() -> None:
         ],
     )
     assert "" not in {*frame["model_provider"], *frame["model_id"], *frame["label"]}
-    report = period_report(frame.lazy(), frame.head(0).lazy(), Period.MONTH, DAY)
+    report = period_report(frame.lazy(), frame.head(0).lazy(), Period.MONTH, DAY, engine=CPU)
     turns = report.filter(pl.col("app_id").is_null() & (pl.col("metric") == "turns"))
     told = turns.select("dimension", "label", "value").drop_nulls("dimension").rows()
     assert set(told) == {

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from conversation_analytics.core.engine import CPU
 from conversation_analytics.core.metrics import METRICS, MODEL, PROVIDER
 from conversation_analytics.core.partials import PartialOptions, partials_of_days
 from conversation_analytics.core.period_report import (
@@ -30,6 +31,7 @@ from conversation_analytics_tests.core.metric_rows import (
     partials_of,
     turn,
 )
+from conversation_analytics_tests.engines import STREAMING, Noting
 from conversation_analytics_tests.oracles import metrics_oracle
 from conversation_analytics_tests.oracles.metrics_oracle import local_day
 
@@ -84,7 +86,9 @@ def test_a_week_beside_the_week_before_is_what_their_rows_say(
         None if some is None else moved(some, [2 + shift for shift in shifts])
         for some in (conversations, messages, feedbacks)
     ]
-    report = period_report(merged(week, *rows), merged(before, *rows), Period.WEEK, start)
+    report = period_report(
+        merged(week, *rows), merged(before, *rows), Period.WEEK, start, engine=CPU
+    )
     whole = report.filter(pl.col("dimension").is_null())
     for column, days in (("value", week), ("previous", before)):
         told = {
@@ -120,7 +124,7 @@ def agree(told: Decimal | None, expected: Any) -> bool:
 def test_the_report_has_schema_and_order_of_its_table(period: Period) -> None:
     start = period.start_of(dt.date(2026, 3, 9))
     now = partials_of([conversation()], [turn(app_id=app) for app in ("b", "a")], day=start)
-    report = period_report(now, NOTHING, period, start)
+    report = period_report(now, NOTHING, period, start, engine=CPU)
     schema = PERIOD_REPORTS[period]
     assert report.schema == schema.polars
     assert_frame_equal(report, schema.conform(report))
@@ -130,7 +134,7 @@ def test_the_report_has_schema_and_order_of_its_table(period: Period) -> None:
 
 def test_an_app_of_the_week_before_that_is_silent_now_is_in_the_report() -> None:
     before = partials_of([], [turn(app_id="gone", conversation_id="c")])
-    report = period_report(NOTHING, before, Period.WEEK, dt.date(2026, 3, 2))
+    report = period_report(NOTHING, before, Period.WEEK, dt.date(2026, 3, 2), engine=CPU)
     gone = report.filter((pl.col("app_id") == "gone") & pl.col("dimension").is_null())
     row = gone.row(by_predicate=pl.col("metric") == "turns", named=True)
     assert (row["value"], row["previous"], row["unit"]) == (None, Decimal(1), "turns")
@@ -144,7 +148,9 @@ def test_models_and_providers_have_rows_of_their_own_that_add_up_to_the_app() ->
             [("openai", "small"), ("openai", "large"), ("openai", "large"), (None, None)]
         )
     ]
-    report = period_report(partials_of([], turns), NOTHING, Period.MONTH, dt.date(2026, 3, 1))
+    report = period_report(
+        partials_of([], turns), NOTHING, Period.MONTH, dt.date(2026, 3, 1), engine=CPU
+    )
     counted = report.filter((pl.col("metric") == "turns") & (pl.col("app_id") == "support"))
 
     def of(dimension: str) -> dict[str | None, Decimal]:
@@ -159,9 +165,9 @@ def test_models_and_providers_have_rows_of_their_own_that_add_up_to_the_app() ->
 def test_the_report_of_any_seven_days_is_the_week_of_them(start: dt.date) -> None:
     now = partials_of([conversation()], [turn(), turn(user_id="u2")], day=start)
     before = partials_of([], [turn(app_id="other")], day=start - dt.timedelta(days=3))
-    week = period_report(now, before, Period.WEEK, start)
+    week = period_report(now, before, Period.WEEK, start, engine=CPU)
     span = Span(start, Period.WEEK.end_of(start))
-    assert_frame_equal(range_report(now, before, span), week, check_exact=True)
+    assert_frame_equal(range_report(now, before, span, engine=CPU), week, check_exact=True)
 
 
 def test_users_per_day_are_of_the_days_that_are_held() -> None:
@@ -169,8 +175,8 @@ def test_users_per_day_are_of_the_days_that_are_held() -> None:
     now = partials_of([], [turn(user_id="u1"), turn(user_id="u2")], day=start)
     span = Span(start, Period.WEEK.end_of(start))
     for report in (
-        period_report(now, NOTHING, Period.WEEK, start, days=2, days_before=0),
-        range_report(now, NOTHING, span, days=2, days_before=0),
+        period_report(now, NOTHING, Period.WEEK, start, days=2, days_before=0, engine=CPU),
+        range_report(now, NOTHING, span, days=2, days_before=0, engine=CPU),
     ):
         told = {
             row["metric"]: (row["value"], row["previous"])
@@ -185,8 +191,9 @@ def test_users_per_day_are_of_the_days_that_are_held() -> None:
 def test_the_caller_chooses_the_engine() -> None:
     partials = partials_of([conversation()], [turn(), turn(user_id=None)])
     start = dt.date(2026, 3, 1)
+    streaming = Noting(STREAMING)
     plain, streamed = (
-        period_report(partials, NOTHING, Period.MONTH, start, collect=collect)
-        for collect in (pl.LazyFrame.collect, lambda plan: plan.collect(engine="streaming"))
+        period_report(partials, NOTHING, Period.MONTH, start, engine) for engine in (CPU, streaming)
     )
+    assert len(streaming.plans) == 1
     assert_frame_equal(plain, streamed, check_exact=True)

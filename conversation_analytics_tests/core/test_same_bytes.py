@@ -18,6 +18,7 @@ import pytest
 
 from conversation_analytics.core.cohorts import USER_COHORTS, USER_GROWTH, user_cohorts, user_growth
 from conversation_analytics.core.daily_report import daily_report
+from conversation_analytics.core.engine import CPU
 from conversation_analytics.core.model_performance import MODEL_PERFORMANCE, model_performance
 from conversation_analytics.core.partials import PartialOptions, partials_of_days
 from conversation_analytics.core.period_report import PERIOD_REPORTS, period_report
@@ -91,8 +92,12 @@ def digests(order: int, batch_rows: int) -> dict[str, str]:
             partials_of(talks, turns, day=day, options=OPTIONS).collect()
         )
         put(f"partials {day}", DAILY_PARTIALS, partials)
-        put(f"models {day}", MODEL_PERFORMANCE, model_performance(partials.lazy(), day))
-        put(f"report {day}", DAILY_REPORT, daily_report(partials.lazy(), day))
+        put(
+            f"models {day}",
+            MODEL_PERFORMANCE,
+            model_performance(partials.lazy(), day, engine=CPU),
+        )
+        put(f"report {day}", DAILY_REPORT, daily_report(partials.lazy(), day, engine=CPU))
         held.append((day, partials))
     for period in PERIOD_REPORTS:
         start = period.start_of(DAYS[-1])
@@ -102,7 +107,9 @@ def digests(order: int, batch_rows: int) -> dict[str, str]:
         )
         if period is Period.MONTH:  # the order of days does not matter either
             mixed.shuffle(now)
-        report = period_report(partials_of_days(now), partials_of_days(before), period, start)
+        report = period_report(
+            partials_of_days(now), partials_of_days(before), period, start, engine=CPU
+        )
         put(period.value, PERIOD_REPORTS[period], report)
     users = users_of_days(held, batch_rows=batch_rows)
     for schema, frame in (

@@ -64,7 +64,7 @@ class WatchedEngine:
         return [text for call in self.calls for text in call]
 
 
-LOG_VARIABLE = "WATCHED_ENGINE_LOG"
+LOG_VARIABLE = "WATCHEDCPU_LOG"
 
 
 def logged_engine() -> WatchedEngine:

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from conversation_analytics.core.engine import CPU
 from conversation_analytics.core.partitions import Partitioned
 from conversation_analytics.core.schemas import DAILY_REPORT, MESSAGES, RAW_MESSAGES
 from conversation_analytics.documents.sqlite import SqliteStore
@@ -41,12 +42,12 @@ def run(asset: dg.AssetsDefinition, lake: Lake, store: SqliteStore | None = None
     reads = ReadLog()
     resources: dict[str, Any] = {
         "lake_io": dg.IOManagerDefinition.hardcoded_io_manager(
-            LakeIOManager(lake, 2, reads, lambda *_: None)
+            LakeIOManager(lake, 2, reads, CPU, lambda *_: None)
         )
     }
     if store is not None:
         resources["document_io"] = dg.IOManagerDefinition.hardcoded_io_manager(
-            DocumentIOManager(store, (), reads, lambda *_: None)
+            DocumentIOManager(store, (), reads, CPU, lambda *_: None)
         )
     raw = dg.AssetSpec("raw_messages", partitions_def=DAYS)
     return dg.materialize(

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conversation_analytics.core.daily_report import daily_report
+from conversation_analytics.core.engine import CPU
 from conversation_analytics.core.partials import PartialOptions
 from conversation_analytics.reports.conversations import conversations_card, conversations_csv
 from conversation_analytics.reports.daily import daily_html
@@ -101,7 +102,7 @@ def test_ids_are_text_in_page_and_csv_whatever_they_are(names: list[str]) -> Non
 
 def test_tiles_lead_to_the_conversations_where_there_are_some() -> None:
     partials = partials_of([], [turn()]).collect()
-    report = daily_report(partials.lazy(), DAY)
+    report = daily_report(partials.lazy(), DAY, engine=CPU)
     talks = partials.filter(pl.col("kind") == "conversations")
     page = daily_html(report, generated_for=DAY, conversations=talks)
     assert '<a class="tile" href="#failed" title="errors / turns">' in page

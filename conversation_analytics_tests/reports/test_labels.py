@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from conversation_analytics.core.daily_report import daily_report
+from conversation_analytics.core.engine import CPU
 from conversation_analytics.core.metrics import dimension_values
 from conversation_analytics.core.partials import category_partials, daily_partials
 from conversation_analytics.core.schemas import CONVERSATIONS
@@ -33,7 +34,7 @@ def page() -> str:
     turns = messages_frame([turn(id=name) for name in LANGUAGES])
     both = pl.concat([partials.lazy(), category_partials(turns, shops)])
     labels = dimension_values(both).collect()
-    report = daily_report(partials.lazy(), DAY)
+    report = daily_report(partials.lazy(), DAY, engine=CPU)
     return daily_html(report, generated_for=DAY, labels=labels)
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from conversation_analytics.core.daily_report import daily_report
 from conversation_analytics.core.drill_down import conversations_sql
+from conversation_analytics.core.engine import CPU
 from conversation_analytics.core.hourly import hours_of_week
 from conversation_analytics.core.metrics import METRICS, METRICS_BY_NAME, Grain
 from conversation_analytics.core.model_performance import model_performance
@@ -54,9 +55,13 @@ def shown(
         for of in (days, before or {})
     )
     report = period_report(
-        partials_of_days(own.values()), partials_of_days(then.values()), period, start
+        partials_of_days(own.values()),
+        partials_of_days(then.values()),
+        period,
+        start,
+        engine=CPU,
     )
-    reports = [daily_report(frame.lazy(), day) for day, frame in own.items()]
+    reports = [daily_report(frame.lazy(), day, engine=CPU) for day, frame in own.items()]
     return PeriodReport(
         Span.of(period, start), report, pl.concat([DAILY_REPORT.empty(), *reports]),
         hours_of_week(pl.concat(own.values())),
@@ -195,8 +200,8 @@ def test_models_stand_side_by_side_with_bars_and_their_latency() -> None:
     page = period_html(shown(days))
     partials = partials_of([], rows, day=MONDAY).collect().lazy()
     daily = daily_html(
-        daily_report(partials, MONDAY), generated_for=MONDAY,
-        models=model_performance(partials, MONDAY),
+        daily_report(partials, MONDAY, engine=CPU), generated_for=MONDAY,
+        models=model_performance(partials, MONDAY, engine=CPU),
     )  # fmt: skip
     for one in (page, daily):
         card = one[one.index("<h2>Models side by side</h2>") :].split("</section>")[0]
@@ -221,7 +226,7 @@ def test_the_models_of_a_day_have_the_values_of_the_report_of_the_same_turns() -
     ]
     partials = partials_of([], rows, day=MONDAY).collect().lazy()
     of_period = labels_of_period(shown({MONDAY: rows}).report)[0]
-    of_day = models_of_day(model_performance(partials, MONDAY))
+    of_day = models_of_day(model_performance(partials, MONDAY, engine=CPU))
     known = {key: value for key, value in of_day.values.items() if value is not None}
     assert known == {key: value for key, value in of_period.values.items() if value is not None}
     assert of_day.labels == of_period.labels
@@ -303,7 +308,7 @@ def test_the_models_of_a_day_are_those_over_all_apps() -> None:
             ("a", 1.0, "normal"), ("a", 1.0, "normal"), ("z", 50.0, "error"),
         )
     ]  # fmt: skip
-    performance = model_performance(partials_of([], rows, day=MONDAY), MONDAY)
+    performance = model_performance(partials_of([], rows, day=MONDAY), MONDAY, engine=CPU)
     assert set(performance["app_id"]) == {None, "a", "z"}
     for frame in (performance, performance.reverse()):
         found = models_of_day(frame)

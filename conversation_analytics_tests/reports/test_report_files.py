@@ -13,6 +13,7 @@ import pytest
 
 from conversation_analytics.assets.report_types import report_frame_type
 from conversation_analytics.core.daily_report import daily_report
+from conversation_analytics.core.engine import CPU
 from conversation_analytics.core.metrics import METRICS
 from conversation_analytics.core.schemas import DAILY_REPORT
 from conversation_analytics.reports import charts
@@ -39,7 +40,7 @@ METRIC_LINES = len(METRICS)  # over all apps, in one currency
 
 
 def report_of(rows: list[Row]) -> pl.DataFrame:
-    return daily_report(partials_of([], rows), DAY)
+    return daily_report(partials_of([], rows), DAY, engine=CPU)
 
 
 HOURLY = pl.DataFrame({"hour": [3, 4], "turns": [1, 1234]})

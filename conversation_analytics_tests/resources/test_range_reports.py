@@ -15,6 +15,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from conversation_analytics.core.daily_report import daily_report
+from conversation_analytics.core.engine import CPU
 from conversation_analytics.core.errors import LakeError
 from conversation_analytics.core.partials import partials_of_days
 from conversation_analytics.core.period_report import period_report
@@ -110,9 +111,13 @@ def test_a_week_has_the_figures_of_the_weekly_report(
 ) -> None:
     week = Span.of(Period.WEEK, dt.date(2026, 11, 9))
     expected = period_report(
-        of_days(partials, week), of_days(partials, week.before()), Period.WEEK, week.first
+        of_days(partials, week),
+        of_days(partials, week.before()),
+        Period.WEEK,
+        week.first,
+        engine=CPU,
     )
-    made = report_of_range(folder, Span(week.first, week.last))
+    made = report_of_range(folder, Span(week.first, week.last), engine=CPU)
     assert_frame_equal(made.shown.report, expected, check_exact=True)
     assert expected.filter(pl.col("value") != pl.col("previous")).height > 0
 
@@ -120,11 +125,11 @@ def test_a_week_has_the_figures_of_the_weekly_report(
 def test_a_day_has_the_figures_of_the_daily_report(
     folder: Lake, partials: dict[dt.date, pl.DataFrame]
 ) -> None:
-    made = report_of_range(folder, Span(LAST, LAST))
+    made = report_of_range(folder, Span(LAST, LAST), engine=CPU)
     whole = made.shown.report.filter(pl.col("dimension").is_null())
     columns = ["app_id", "metric", "currency", "unit", "value"]
     known = pl.col("value").is_not_null()
-    expected = daily_report(partials[LAST].lazy(), LAST)
+    expected = daily_report(partials[LAST].lazy(), LAST, engine=CPU)
     assert_frame_equal(
         whole.filter(known).select(columns).sort(columns),
         expected.filter(known).select(columns).sort(columns),
@@ -139,9 +144,9 @@ def test_a_month_has_the_figures_of_the_monthly_report(
     nothing = DAILY_PARTIALS.empty().lazy()
     held = len(partials.keys() & set(month.days))
     expected = period_report(
-        of_days(partials, month), nothing, Period.MONTH, month.first, days=held
+        of_days(partials, month), nothing, Period.MONTH, month.first, days=held, engine=CPU
     )
-    made = report_of_range(folder, Span(month.first, month.last))
+    made = report_of_range(folder, Span(month.first, month.last), engine=CPU)
     columns = [name for name in expected.columns if name != "previous"]
     known = pl.col("value").is_not_null()  # the days before October's have other currencies
     assert_frame_equal(
@@ -154,7 +159,10 @@ def test_a_month_has_the_figures_of_the_monthly_report(
 @pytest.mark.parametrize("app", ["app-1", "app 2/ä", ""])
 def test_the_report_of_an_app_has_the_figures_of_the_app(folder: Lake, app: str) -> None:
     span = Span(dt.date(2026, 11, 3), dt.date(2026, 11, 10))
-    every, own = report_of_range(folder, span), report_of_range(folder, span, app)
+    every, own = (
+        report_of_range(folder, span, engine=CPU),
+        report_of_range(folder, span, CPU, app),
+    )
     assert own.apps == every.apps == ("", "app 2/ä", "app-1")
     told = own.shown.told
     assert told["app_id"].unique().to_list() == [app]
@@ -172,7 +180,7 @@ def test_the_report_of_an_app_has_the_figures_of_the_app(folder: Lake, app: str)
 
 
 def test_the_files_are_stored_and_listed_and_the_same_again(lake: Lake) -> None:
-    made = report_of_range(lake, Span(dt.date(2026, 10, 30), dt.date(2026, 11, 5)))
+    made = report_of_range(lake, Span(dt.date(2026, 10, 30), dt.date(2026, 11, 5)), engine=CPU)
     assert made.missing == ()
     assert made.missing_before == Span(FIRST - 3 * DAY, FIRST - DAY).days
     stored = publish_range(lake, made)
@@ -183,10 +191,10 @@ def test_the_files_are_stored_and_listed_and_the_same_again(lake: Lake) -> None:
     assert 'href="../daily/2026-11-01.html"' in page.decode()
     assert f'href="{name}.html"' in lake.get_report("index.html").decode()
     assert lake.has_report("users/index.html")
-    again = report_of_range(lake, Span(dt.date(2026, 10, 30), dt.date(2026, 11, 5)))
+    again = report_of_range(lake, Span(dt.date(2026, 10, 30), dt.date(2026, 11, 5)), engine=CPU)
     publish_range(lake, again)
     assert lake.get_report(f"{name}.html") == page
-    one = report_of_range(lake, Span(LAST, LAST), "app-1")
+    one = report_of_range(lake, Span(LAST, LAST), CPU, "app-1")
     publish_range(lake, one)
     index = lake.get_report("index.html").decode()
     assert 'href="ranges/2026-11-15_2026-11-15_app-1.html"' in index
@@ -200,7 +208,7 @@ def test_days_that_are_not_held_are_named_everywhere(
     for day in Span(dt.date(2026, 11, 1), dt.date(2026, 11, 8)).days:
         if day not in lost:
             lake.write(DAILY_PARTIALS, day.isoformat(), partials[day])
-    made = report_of_range(lake, Span(dt.date(2026, 11, 3), dt.date(2026, 11, 8)))
+    made = report_of_range(lake, Span(dt.date(2026, 11, 3), dt.date(2026, 11, 8)), engine=CPU)
     assert list(made.missing) == sorted(lost - {dt.date(2026, 11, 2)})
     assert len(made.missing_before) == 5
     assert commands_for(made.missing) == (
@@ -218,12 +226,12 @@ def test_days_that_are_not_held_are_named_everywhere(
 
 def test_no_day_is_an_error_with_the_command_that_makes_them(folder: Lake) -> None:
     with pytest.raises(LakeError, match="backfill 2025-01-01 2025-01-03") as told:
-        report_of_range(folder, Span(dt.date(2025, 1, 1), dt.date(2025, 1, 3)))
+        report_of_range(folder, Span(dt.date(2025, 1, 1), dt.date(2025, 1, 3)), engine=CPU)
     assert "is held" in str(told.value)
 
 
 def test_every_format_has_the_same_figures(folder: Lake) -> None:
-    made = report_of_range(folder, Span(dt.date(2026, 11, 3), dt.date(2026, 11, 10)))
+    made = report_of_range(folder, Span(dt.date(2026, 11, 3), dt.date(2026, 11, 10)), engine=CPU)
     texts = {name.rpartition(".")[2]: text for name, text in files_of(made, WORDS).items()}
     document = json.loads(texts["json"], parse_float=Decimal)
     assert (document["first"], document["last"], document["app"]) == (
@@ -246,13 +254,13 @@ def test_every_format_has_the_same_figures(folder: Lake) -> None:
 
 def test_a_page_elsewhere_links_to_no_other(folder: Lake) -> None:
     span = Span(dt.date(2026, 11, 3), dt.date(2026, 11, 10))
-    (page,) = files_of(report_of_range(folder, span, linked=False), ["html"]).values()
+    (page,) = files_of(report_of_range(folder, span, linked=False, engine=CPU), ["html"]).values()
     assert "../" not in page
     assert "<nav>" not in page
 
 
 def test_a_single_day_has_its_hours_in_place_of_its_days(folder: Lake) -> None:
-    (page,) = files_of(report_of_range(folder, Span(LAST, LAST)), ["html"]).values()
+    (page,) = files_of(report_of_range(folder, Span(LAST, LAST), engine=CPU), ["html"]).values()
     assert "<h2>Turns by hour</h2>" in page
     assert f"<title>09:00, {len(rows_of(LAST))} turns</title>" in page
     assert "<h2>Turns by day</h2>" not in page
@@ -271,7 +279,7 @@ def test_no_app_names_a_file_outside_of_its_folder(lake: Lake) -> None:
     rows = [turn(app_id=app, created_at=at, conversation_id=app) for app in HOSTILE_APPS]
     lake.write(DAILY_PARTIALS, day.isoformat(), partials_of([], rows).collect())
     for app in HOSTILE_APPS:
-        made = report_of_range(lake, Span(day, day), app)
+        made = report_of_range(lake, Span(day, day), CPU, app)
         names = list(files_of(made))
         assert len(names) == 3
         for name in names:

@@ -10,6 +10,7 @@ from one_line_asset import assets
 
 from conversation_analytics.assets.partitions import daily_chain
 from conversation_analytics.core.daily_report import daily_report
+from conversation_analytics.core.engine import CPU
 from conversation_analytics.core.schemas import DAILY_PARTIALS, DAILY_REPORT
 from conversation_analytics.definitions import build_definitions
 from conversation_analytics.resources.connections import open_lake
@@ -26,7 +27,7 @@ def test_the_line_tells_the_day(tmp_path: Path) -> None:
         {"PARQUET_BASE_DIR": str(tmp_path / "lake"), "ANALYTICS_START_DATE": DAY}
     )
     lake = open_lake(settings)
-    report = daily_report(DAILY_PARTIALS.empty().lazy(), dt.date.fromisoformat(DAY))
+    report = daily_report(DAILY_PARTIALS.empty().lazy(), dt.date.fromisoformat(DAY), CPU)
     lake.write(DAILY_REPORT, DAY, report, lake.begin(DAILY_REPORT, DAY))
     chain = daily_chain(settings)
     made = assets(chain, {"metrics": "turns,error_rate"})
