@@ -411,6 +411,7 @@ class _Run:
         if isinstance(said, DagsterEvent):
             yield from self._handle(worker, order.step_key, said)
             return
+        ended = worker.ending
         worker.finish()
         if isinstance(said, EngineMissing):
             self._gpu.refuse(worker)
@@ -419,7 +420,8 @@ class _Run:
         if isinstance(said, StepBroke):
             self._errors[worker.pid] = said.error
             self._dismiss(worker)
-        self._active.verify_complete(self._context, order.step_key)
+        if not ended:  # else it may be on its way again already
+            self._active.verify_complete(self._context, order.step_key)
 
     def _handle(self, worker: Worker, key: str, event: DagsterEvent) -> Iterator[DagsterEvent]:
         because = _engine_error(event) if worker.device else ""
@@ -447,11 +449,11 @@ class _Run:
 
     def _bury(self, worker: Worker) -> Iterator[DagsterEvent]:
         """Go on without a worker that has died."""
-        order, pid = worker.order, worker.pid
+        order, pid, ended = worker.order, worker.pid, worker.ending
         worker.finish()
         code = worker.end(0)
         self._dismiss(worker)
-        if order is None:
+        if order is None or ended:
             return
         step = self._context.for_step(self._active.get_step_by_key(order.step_key))
         lane = "GPU" if worker.device else "CPU"

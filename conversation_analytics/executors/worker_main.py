@@ -29,7 +29,7 @@ from conversation_analytics.executors.orders import (
 from conversation_analytics.resources.engines import ENGINE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from multiprocessing.connection import Connection
 
     import polars as pl
@@ -100,6 +100,27 @@ class _Orders:
         # What does not end by itself (a library's thread, native code) must not outlive the run.
         threading.Event().wait(self._grace_s)
         os._exit(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the fork server has as it was when it began.
+
+    Attributes:
+        environment: all variables of the run's process.
+        folder: its working directory, where `.env` is looked for.
+    """
+
+    environment: Mapping[str, str]
+    folder: str
+
+
+def serve_in(surroundings: Surroundings, connection: Connection, setup: WorkerSetup) -> None:
+    """Take over the surroundings of the run's process, and serve."""
+    os.environ.clear()
+    os.environ.update(surroundings.environment)
+    os.chdir(surroundings.folder)
+    serve(connection, setup)
 
 
 def serve(connection: Connection, setup: WorkerSetup) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from dagster._core.events import DagsterEvent
 
 from conversation_analytics.executors.orders import STOP, EngineMissing, StepBroke, StepDone
-from conversation_analytics.executors.worker_main import serve
+from conversation_analytics.executors.worker_main import Surroundings, serve_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -147,7 +147,8 @@ def start_cpu_worker(setup: WorkerSetup, preload: Sequence[str] = PRELOAD) -> Wo
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(preload))
     ours, theirs = context.Pipe()
-    process = context.Process(target=serve, args=(theirs, setup), name="cpu-lane")
+    surroundings = Surroundings(dict(os.environ), os.getcwd())
+    process = context.Process(target=serve_in, args=(surroundings, theirs, setup), name="cpu-lane")
     process.start()
     theirs.close()
     return Worker(process, ours)
