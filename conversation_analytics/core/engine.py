@@ -19,11 +19,13 @@ class EngineChoice:
         kind: `cpu` (Polars in memory), `cpu-streaming` (Polars in bounded memory) or `gpu`.
         device: the GPU, as CUDA_VISIBLE_DEVICES names it; empty on the CPU.
         because: why a step that was to run on the GPU runs here; empty where it was not.
+        memory_limit_bytes: of the GPU's memory, how much may be used; None: all that is free.
     """
 
     kind: EngineKind = "cpu"
     device: str = ""
     because: str = ""
+    memory_limit_bytes: int | None = None
 
 
 class Engine(Protocol):

@@ -126,6 +126,4 @@ class GpuLane:
         lease = try_lease(self._config.lease_folder, device)
         if lease is None:
             return None
-        limit = self._config.memory_limit
-        environment = {"GPU_MEMORY_LIMIT": limit} if limit else {}
-        return start_gpu_worker(self._setup, lease, device, environment)
+        return start_gpu_worker(self._setup, lease, device)

@@ -73,7 +73,7 @@ class LaneConfig:
         tag_concurrency_limits: as with Dagster's executors.
         rules: which step goes where.
         grace_s: seconds that interrupted steps have to end before they are killed.
-        memory_limit: of a GPU worker, as GPU_MEMORY_LIMIT; empty: what the engine takes.
+        memory_limit_bytes: of the device, for a GPU worker; None: what the engine takes.
         wait_s: seconds a step waits for a device before it goes to the CPU.
         idle_s: seconds without a step after which a worker gives its device back.
         lease_folder: where devices are leased.
@@ -84,7 +84,7 @@ class LaneConfig:
     tag_concurrency_limits: list[dict[str, Any]]
     rules: LaneRules
     grace_s: float
-    memory_limit: str
+    memory_limit_bytes: int | None
     wait_s: float
     idle_s: float
     lease_folder: Path
@@ -309,7 +309,9 @@ class _Run:
             yield from self._move(step, because)
         for step, worker in self._gpu.ready():
             yield self._starting(step, f"GPU worker {worker.pid} on device {worker.device}")
-            worker.start(self._order(step, EngineChoice("gpu", worker.device)))
+            limit = self._config.memory_limit_bytes
+            choice = EngineChoice("gpu", worker.device, memory_limit_bytes=limit)
+            worker.start(self._order(step, choice))
         while self._cpu_waiting and (worker := self._cpu_worker()) is not None:
             step = self._cpu_waiting.popleft()
             yield self._starting(step, f"CPU worker {worker.pid}")

@@ -43,14 +43,14 @@ class LaneDefaults:
         max_workers: steps at once on the CPU.
         gpu: devices may be used.
         gpu_min_rows: rows of a plan from which it goes to a device.
-        gpu_memory_limit: of a worker, as GPU_MEMORY_LIMIT; empty: what the engine takes.
+        gpu_memory_limit_bytes: of a GPU worker; None: what the engine takes.
         cuda_visible_devices: the devices, as CUDA reads it; empty: all.
     """
 
     max_workers: int = 2
     gpu: bool = False
     gpu_min_rows: int = 2_000_000
-    gpu_memory_limit: str = ""
+    gpu_memory_limit_bytes: int | None = None
     cuda_visible_devices: str = ""
 
 
@@ -118,9 +118,10 @@ def _schema(defaults: LaneDefaults) -> dg.Field:
                     description="Rows of a plan's largest input, as recorded, from which a step "
                     "goes to a GPU.",
                 ),
-                "memory_limit": dg.Field(
-                    str, default_value=defaults.gpu_memory_limit,
-                    description="Memory of a GPU worker, as GPU_MEMORY_LIMIT.",
+                "memory_limit_bytes": dg.Field(
+                    dg.Noneable(int), default_value=defaults.gpu_memory_limit_bytes,
+                    description="Memory of its GPU that a worker may use; null: as GPU_MEMORY_LIMIT "
+                    "when it is empty.",
                 ),
                 "wait_s": dg.Field(
                     float, default_value=DEVICE_WAIT_S,
@@ -161,7 +162,7 @@ def _config(config: dict[str, Any]) -> LaneConfig:
             max_workers=max(1, config["max_workers"]),
         ),
         grace_s=config["termination_grace_s"],
-        memory_limit=gpu["memory_limit"],
+        memory_limit_bytes=gpu["memory_limit_bytes"],
         wait_s=gpu["wait_s"],
         idle_s=gpu["idle_s"],
         lease_folder=Path(os.path.expanduser(folder)) if folder else default_lease_folder(),

@@ -16,7 +16,7 @@ from conversation_analytics.executors.orders import STOP, EngineMissing, StepBro
 from conversation_analytics.executors.worker_main import Surroundings, serve_in
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from multiprocessing.process import BaseProcess
 
     from conversation_analytics.executors.devices import DeviceLease
@@ -154,16 +154,13 @@ def start_cpu_worker(setup: WorkerSetup, preload: Sequence[str] = PRELOAD) -> Wo
     return Worker(process, ours)
 
 
-def start_gpu_worker(
-    setup: WorkerSetup, lease: DeviceLease, device: str, environment: Mapping[str, str]
-) -> Worker:
+def start_gpu_worker(setup: WorkerSetup, lease: DeviceLease, device: str) -> Worker:
     """Begin a fresh process that has one device, and the device's lease as long as it lives.
 
     Args:
         setup: of the run.
         lease: of the device; closed here.
         device: as CUDA_VISIBLE_DEVICES names it.
-        environment: what the process gets beside the run's own variables.
 
     Raises:
         OSError: no process could be made.
@@ -174,7 +171,7 @@ def start_gpu_worker(
         # A fresh interpreter rather than a fork: nothing has been loaded that looks for a device.
         process = subprocess.Popen(  # noqa: S603 - this interpreter and a module of ours
             [sys.executable, "-m", "conversation_analytics.executors.gpu_worker", str(descriptor)],
-            env={**os.environ, **environment, "CUDA_VISIBLE_DEVICES": device},
+            env={**os.environ, "CUDA_VISIBLE_DEVICES": device},
             pass_fds=(descriptor, lease.descriptor),
         )
     worker = Worker(process, ours, device)

@@ -78,7 +78,7 @@ def observe(context: dg.OpExecutionContext) -> None:
         "because": choice.because,
         "sum": rows.item(),
         "visible": os.environ.get("CUDA_VISIBLE_DEVICES", "unset"),
-        "limit": os.environ.get("GPU_MEMORY_LIMIT", "unset"),
+        "limit": choice.memory_limit_bytes or 0,
         "attempt": context.retry_number,
     }
     context.log_event(dg.AssetObservation(context.op.name, metadata=facts))
@@ -417,6 +417,30 @@ def _storeless() -> None:
 
 def storeless() -> dg.JobDefinition:
     return _storeless
+
+
+@dg.op(tags={LANE_TAG: "inline"}, out=dg.Out(dg.Nothing))
+def before_the_crash(context: dg.OpExecutionContext) -> None:
+    observe(context)
+
+
+@dg.op(tags={LANE_TAG: "gpu"}, ins=AFTER, out=dg.Out(dg.Nothing))
+def crashes_once(context: dg.OpExecutionContext) -> None:
+    """Stay until the run's process is killed; the next time go on."""
+    begun = Path(os.environ[FOLDER]) / "begun"
+    if not begun.exists():
+        begun.touch()
+        time.sleep(600)
+    observe(context)
+
+
+@dg.job(executor_def=EXECUTOR)
+def _crashing() -> None:
+    _op("after_the_crash", "cpu", ins=AFTER)(crashes_once(before_the_crash()))
+
+
+def crashing() -> dg.JobDefinition:
+    return _crashing
 
 
 def await_file(path: Path, seconds: float = 60.0) -> None:
