@@ -112,13 +112,13 @@ class GpuLane:
             if device in taken:
                 continue
             try:
-                worker = self._new_worker(device)
+                begun = self._new_worker(device)
             except OSError as error:  # no folder for leases, no process: the CPU has room
                 self._without(device, f"no worker could begin: {error}")
                 continue
-            if worker is not None:
-                self.workers.append(worker)
-                return worker
+            if begun is not None:
+                self.workers.append(begun)
+                return begun
         return None
 
     def _new_worker(self, device: str) -> Worker | None:

@@ -97,7 +97,8 @@ class InlineLane:
 
     def _begin_capture(self) -> Iterator[DagsterEvent]:
         logs = self._run.instance.compute_log_manager
-        self._log_key = logs.build_log_key_for_run(self._run.run_id, create_compute_log_file_key())
+        file_key = create_compute_log_file_key()  # type: ignore[no-untyped-call]
+        self._log_key = logs.build_log_key_for_run(self._run.run_id, file_key)
         try:
             self._log_context = self._capture.enter_context(logs.capture_logs(self._log_key))
         except Exception:  # noqa: BLE001 - a storage of any kind; steps run without, as Dagster has it

@@ -12,7 +12,6 @@ from collections import deque
 from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing.connection import wait
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -43,7 +42,6 @@ from conversation_analytics.executors.orders import (
     EngineMissing,
     OpenEngine,
     StepBroke,
-    StepDone,
     StepOrder,
     WorkerSetup,
 )
@@ -52,6 +50,7 @@ from conversation_analytics.executors.workers import Worker, start_cpu_worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from dagster._core.execution.context.system import PlanOrchestrationContext
     from dagster._core.execution.plan.plan import ExecutionPlan
@@ -60,6 +59,8 @@ if TYPE_CHECKING:
     from dagster._core.execution.step_dependency_config import StepDependencyConfig
 
 _TICK_S = 0.02
+_NOT_TOLD = (dg.DagsterError, sqlalchemy.exc.SQLAlchemyError, LookupError, ValueError, OSError)
+"""What comes out of looking for a step's lane where the records are away or odd."""
 _INTERRUPTS = frozenset({"DagsterExecutionInterruptedError", "KeyboardInterrupt"})
 
 
@@ -288,7 +289,7 @@ class _Run:
             lane = place(facts, rules)
             if named_lane(facts) == "gpu" and lane != "gpu":
                 self._moved[step.key] = "ENABLE_GPU is false"
-        except (dg.DagsterError, sqlalchemy.exc.SQLAlchemyError, LookupError, ValueError, OSError) as error:  # fmt: skip
+        except _NOT_TOLD as error:
             # Where a step runs is no reason for it to fail.
             self._context.log.warning(
                 "step %s: its lane could not be told, it runs on the CPU: %s", step.key, error
@@ -307,11 +308,12 @@ class _Run:
     def _start_steps(self) -> Iterator[DagsterEvent]:
         for step, because in self._gpu.given_up():
             yield from self._move(step, because)
-        for step, worker in self._gpu.ready():
-            yield self._starting(step, f"GPU worker {worker.pid} on device {worker.device}")
+        for step, on_device in self._gpu.ready():
+            where = f"GPU worker {on_device.pid} on device {on_device.device}"
+            yield self._starting(step, where)
             limit = self._config.memory_limit_bytes
-            choice = EngineChoice("gpu", worker.device, memory_limit_bytes=limit)
-            worker.start(self._order(step, choice))
+            choice = EngineChoice("gpu", on_device.device, memory_limit_bytes=limit)
+            on_device.start(self._order(step, choice))
         while self._cpu_waiting and (worker := self._cpu_worker()) is not None:
             step = self._cpu_waiting.popleft()
             yield self._starting(step, f"CPU worker {worker.pid}")
@@ -404,7 +406,8 @@ class _Run:
 
     def _hear(self, worker: Worker) -> Iterator[DagsterEvent]:
         order = worker.order
-        assert order is not None
+        if order is None:
+            return
         try:
             said = worker.said()
         except EOFError:
@@ -435,7 +438,8 @@ class _Run:
                 event = self._retry_event(key, error)
         yield event
         self._active.handle_event(event)
-        worker.ending |= event.is_step_success or event.is_step_failure or event.is_step_up_for_retry
+        if event.is_step_success or event.is_step_failure or event.is_step_up_for_retry:
+            worker.ending = True
         if event.is_resource_init_failure and event.engine_event_data.error is not None:
             failed = self._executor.log_failure_or_retry_event_after_error(
                 self._context.for_step(self._active.get_step_by_key(key)),
@@ -447,7 +451,8 @@ class _Run:
 
     def _retry_event(self, key: str, error: SerializableErrorInfo | None) -> DagsterEvent:
         step = self._context.for_step(self._active.get_step_by_key(key))
-        return DagsterEvent.step_retry_event(step, StepRetryData(error, None))
+        data = StepRetryData(error, None)  # type: ignore[no-untyped-call]
+        return DagsterEvent.step_retry_event(step, data)
 
     def _bury(self, worker: Worker) -> Iterator[DagsterEvent]:
         """Go on without a worker that has died."""
@@ -512,7 +517,7 @@ class _Run:
             told = "\n".join(
                 f"In process {pid}: {error.to_string()}" for pid, error in self._errors.items()
             )
-            raise DagsterSubprocessError(
+            raise DagsterSubprocessError(  # type: ignore[no-untyped-call]
                 f"During execution in lanes errors occurred in workers:\n{told}",
                 subprocess_error_infos=errors,
             )
@@ -529,7 +534,7 @@ def _engine_error(event: DagsterEvent) -> str:
     names = _engine_error_names()
     while error is not None:
         if error.cls_name in names:
-            return error.message.strip().rpartition("core.errors.")[2] or error.cls_name
+            return error.message.strip().rpartition("core.errors.")[2] or str(error.cls_name)
         error = error.cause
     return ""
 

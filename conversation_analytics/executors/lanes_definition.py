@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -89,7 +88,7 @@ def lanes_executor(
         requirements=multiple_process_executor_requirements(),
     )
     def lanes(context: dg.InitExecutorContext) -> LanesExecutor:
-        return LanesExecutor(_config(context.executor_config), engine_opener, listed)
+        return LanesExecutor(_config(dict(context.executor_config)), engine_opener, listed)
 
     return lanes
 
@@ -120,8 +119,8 @@ def _schema(defaults: LaneDefaults) -> dg.Field:
                 ),
                 "memory_limit_bytes": dg.Field(
                     dg.Noneable(int), default_value=defaults.gpu_memory_limit_bytes,
-                    description="Memory of its GPU that a worker may use; null: as GPU_MEMORY_LIMIT "
-                    "when it is empty.",
+                    description="Memory of its GPU that a worker may use; null: what the engine "
+                    "takes by itself.",
                 ),
                 "wait_s": dg.Field(
                     float, default_value=DEVICE_WAIT_S,
@@ -137,9 +136,9 @@ def _schema(defaults: LaneDefaults) -> dg.Field:
                     "the machine's folder for temporary files.",
                 ),
             },
-            "retries": get_retries_config(),
-            "tag_concurrency_limits": get_tag_concurrency_limits_config(),
-            "step_dependency_config": get_step_dependency_config_field(),
+            "retries": get_retries_config(),  # type: ignore[no-untyped-call]
+            "tag_concurrency_limits": get_tag_concurrency_limits_config(),  # type: ignore[no-untyped-call]
+            "step_dependency_config": get_step_dependency_config_field(),  # type: ignore[no-untyped-call]
         },
         description="Runs each step where it belongs: in the run's process, in a warm one, or on "
         "a GPU.",
@@ -165,5 +164,5 @@ def _config(config: dict[str, Any]) -> LaneConfig:
         memory_limit_bytes=gpu["memory_limit_bytes"],
         wait_s=gpu["wait_s"],
         idle_s=gpu["idle_s"],
-        lease_folder=Path(os.path.expanduser(folder)) if folder else default_lease_folder(),
+        lease_folder=Path(folder).expanduser() if folder else default_lease_folder(),
     )

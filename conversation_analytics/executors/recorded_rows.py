@@ -22,7 +22,9 @@ _RECORDS = 2000
 class RowRecords:
     """Looks up recorded rows for the steps of one run, each input once."""
 
-    def __init__(self, instance: dg.DagsterInstance, run: dg.DagsterRun, job: dg.JobDefinition):
+    def __init__(
+        self, instance: dg.DagsterInstance, run: dg.DagsterRun, job: dg.JobDefinition
+    ) -> None:
         """Keep where to look."""
         self._instance = instance
         self._run = run

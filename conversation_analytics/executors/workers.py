@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dagster._core.events import DagsterEvent
@@ -147,7 +148,7 @@ def start_cpu_worker(setup: WorkerSetup, preload: Sequence[str] = PRELOAD) -> Wo
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(preload))
     ours, theirs = context.Pipe()
-    surroundings = Surroundings(dict(os.environ), os.getcwd())
+    surroundings = Surroundings(dict(os.environ), str(Path.cwd()))
     process = context.Process(target=serve_in, args=(surroundings, theirs, setup), name="cpu-lane")
     process.start()
     theirs.close()
@@ -176,6 +177,6 @@ def start_gpu_worker(setup: WorkerSetup, lease: DeviceLease, device: str) -> Wor
         )
     worker = Worker(process, ours, device)
     with contextlib.suppress(OSError):  # died already: its exit code tells
-        ours.send([path or os.getcwd() for path in sys.path])
+        ours.send([path or str(Path.cwd()) for path in sys.path])
         ours.send(setup)
     return worker

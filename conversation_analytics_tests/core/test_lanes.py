@@ -38,8 +38,8 @@ def lane(name: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("step", "rules", "expected"),
     [
-        pytest.param(facts(op=lane("cpu"), run=lane("inline")), RULES, "cpu", id="the op's tag wins"),
-        pytest.param(facts(HEAVY, op={**PLANS}, run=lane("cpu")), RULES, "cpu", id="then the run's"),
+        pytest.param(facts(op=lane("cpu"), run=lane("inline")), RULES, "cpu", id="op's tag wins"),
+        pytest.param(facts(HEAVY, op={**PLANS}, run=lane("cpu")), RULES, "cpu", id="or the run's"),
         pytest.param(facts(op=lane("gpu")), RULES, "gpu", id="an op's gpu needs no plans"),
         pytest.param(facts(LIGHT, run=lane("gpu")), RULES, "inline", id="a run's gpu needs plans"),
         pytest.param(facts(LIGHT, op={**PLANS}, run=lane("gpu")), RULES, "gpu", id="and has them"),

@@ -327,7 +327,7 @@ def skipping() -> dg.JobDefinition:
 
 
 @dg.op(tags={LANE_TAG: "inline"})
-def fails_at_first(context: dg.OpExecutionContext) -> int:
+def fails_at_first() -> int:
     marker = Path(os.environ[FOLDER]) / "failed_once"
     if not marker.exists():
         marker.touch()

@@ -28,6 +28,13 @@ GPU 1: NVIDIA H200 (UUID: GPU-5f6a7b8c-0000-0000-0000-00000000000b)
   MIG 4g.71gb     Device  1: (UUID: MIG-22222222-0000-0000-0000-00000000000d)
 """
 WHOLE = "GPU-1b2c3d4e-0000-0000-0000-00000000000a"
+HOLDER = """\
+import sys, pathlib
+from conversation_analytics.executors.devices import try_lease
+lease = try_lease(pathlib.Path(sys.argv[1]), 'one')
+print(lease is not None, flush=True)
+sys.stdin.read()
+"""
 PARTS = (
     "MIG-11111111-0000-0000-0000-00000000000c",
     "MIG-22222222-0000-0000-0000-00000000000d",
@@ -98,12 +105,7 @@ def test_a_lease_is_had_once(tmp_path: Path) -> None:
 
 def test_the_kernel_takes_a_lease_back_from_a_process_that_is_killed(tmp_path: Path) -> None:
     holder = subprocess.Popen(
-        [sys.executable, "-c",
-         "import sys, pathlib\n"
-         "from conversation_analytics.executors.devices import try_lease\n"
-         "lease = try_lease(pathlib.Path(sys.argv[1]), 'one')\n"
-         "print(lease is not None, flush=True)\n"
-         "sys.stdin.read()\n", str(tmp_path)],
+        [sys.executable, "-c", HOLDER, str(tmp_path)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     with holder:

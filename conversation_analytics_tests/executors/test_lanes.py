@@ -1,4 +1,4 @@
-"""The executor with lanes on pretended devices: its processes, pipes, locks and signals are real."""
+"""The executor with lanes on pretended devices: its processes, pipes and locks are real."""
 
 from __future__ import annotations
 
@@ -67,9 +67,7 @@ def types_of(result: dg.JobExecutionResult, step: str) -> list[str]:
     return [event.event_type_value for event in result.all_events if event.step_key == step]
 
 
-def test_each_lane_has_its_process_and_engine(
-    instance: dg.DagsterInstance, tmp_path: Path
-) -> None:
+def test_each_lane_has_its_process_and_engine(instance: dg.DagsterInstance, tmp_path: Path) -> None:
     result = execute(
         pretended.three_lanes, instance, tmp_path, gpu={"memory_limit_bytes": 3_000_000}
     )
@@ -204,24 +202,18 @@ def test_a_device_that_another_run_has_is_waited_for_then_left(
     result = execute(pretended.gpu_chain, instance, tmp_path, gpu={"wait_s": 0.1})
     lease.close()
     assert result.success
-    assert {one["because"] for one in observed(result).values()} == {
-        "no device was free for 0.1 s"
-    }
+    assert {one["because"] for one in observed(result).values()} == {"no device was free for 0.1 s"}
     again = execute(pretended.gpu_chain, instance, tmp_path)
     assert {one["engine"] for one in observed(again).values()} == {"gpu"}
 
 
-def test_an_idle_worker_gives_its_device_back(
-    instance: dg.DagsterInstance, tmp_path: Path
-) -> None:
+def test_an_idle_worker_gives_its_device_back(instance: dg.DagsterInstance, tmp_path: Path) -> None:
     seen = observed(execute(pretended.gpu_chain, instance, tmp_path, gpu={"idle_s": 0.0}))
     assert {one["engine"] for one in seen.values()} == {"gpu"}
     assert try_lease(tmp_path / "leases", "good-0") is not None
 
 
-def test_no_lease_folder_is_no_reason_to_fail(
-    instance: dg.DagsterInstance, tmp_path: Path
-) -> None:
+def test_no_lease_folder_is_no_reason_to_fail(instance: dg.DagsterInstance, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     result = execute(
         pretended.gpu_chain, instance, tmp_path, gpu={"lease_folder": str(tmp_path / "file")}
@@ -284,9 +276,7 @@ def test_output_is_captured_in_every_lane(instance: dg.DagsterInstance, tmp_path
         assert f"printed by {step}\n" in captured[step]
 
 
-def test_dynamic_steps_pass_through_the_lanes(
-    instance: dg.DagsterInstance, tmp_path: Path
-) -> None:
+def test_dynamic_steps_pass_through_the_lanes(instance: dg.DagsterInstance, tmp_path: Path) -> None:
     result = execute(pretended.dynamic, instance, tmp_path)
     assert observed(result)["total"]["total"] == 6
 

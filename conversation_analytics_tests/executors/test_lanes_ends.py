@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-import psutil
 import pytest
 from dagster._core.execution.api import execute_run_iterator
 from dagster._core.test_utils import instance_for_test
@@ -85,12 +84,31 @@ def marks(tmp_path: Path, *kinds: str) -> dict[str, int]:
         time.sleep(0.02)
 
 
-def everyone(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    return psutil.Process(process.pid).children(recursive=True)
+def parents() -> dict[int, int]:
+    """The parent of every process that is no zombie."""
+    listed = subprocess.run(
+        ["ps", "-eo", "pid=,ppid=,stat="],  # noqa: S607
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    rows = (line.split() for line in listed.stdout.splitlines())
+    return {int(pid): int(parent) for pid, parent, state in rows if not state.startswith("Z")}
 
 
-def left(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
-    return psutil.wait_procs(processes, timeout=seconds)[1]
+def everyone(process: subprocess.Popen[bytes]) -> set[int]:
+    """All processes under one, itself left out."""
+    of = parents()
+    found, new = set[int](), {process.pid}
+    while new := {pid for pid, parent in of.items() if parent in new}:
+        found |= new
+    return found
+
+
+def left(processes: set[int], seconds: float) -> set[int]:
+    """Those that are still there after some time."""
+    until = time.monotonic() + seconds
+    while (there := processes & parents().keys()) and time.monotonic() < until:
+        time.sleep(0.05)
+    return there
 
 
 def status_of(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRunStatus:
@@ -115,10 +133,10 @@ def test_a_signal_ends_a_run_and_all_its_processes(
     with run_process(job, instance, tmp_path) as (process, run_id):
         pids = marks(tmp_path, *kinds)
         processes = everyone(process)
-        assert set(pids.values()) <= {one.pid for one in processes} | {process.pid}
+        assert set(pids.values()) <= processes | {process.pid}
         process.send_signal(which)
         process.wait(LONG_S)
-        assert left(processes, 5) == []
+        assert left(processes, 5) == set()
     assert status_of(instance, run_id) is dg.DagsterRunStatus.FAILURE
     failed = {
         entry.dagster_event.step_key
@@ -126,7 +144,8 @@ def test_a_signal_ends_a_run_and_all_its_processes(
         if entry.dagster_event
     }
     assert failed == {f"block_{kind}" for kind in kinds}
-    assert (lease := try_lease(tmp_path / "leases", "good-0")) is not None
+    lease = try_lease(tmp_path / "leases", "good-0")
+    assert lease is not None
     lease.close()
 
 
@@ -143,15 +162,12 @@ def test_a_run_that_the_ui_cancels_is_canceled(
     assert status_of(instance, run_id) is dg.DagsterRunStatus.CANCELED
 
 
-def test_a_step_that_does_not_hear_is_killed(
-    instance: dg.DagsterInstance, tmp_path: Path
-) -> None:
+def test_a_step_that_does_not_hear_is_killed(instance: dg.DagsterInstance, tmp_path: Path) -> None:
     with run_process("deafened", instance, tmp_path, termination_grace_s=0.5) as (process, run_id):
-        pid = marks(tmp_path, "deaf")["deaf"]
-        deaf = [psutil.Process(pid)]
+        processes = set(marks(tmp_path, "deaf").values())
         process.send_signal(signal.SIGINT)
         process.wait(LONG_S)
-        assert left(deaf, 5) == []
+        assert left(processes, 5) == set()
     assert status_of(instance, run_id) is dg.DagsterRunStatus.FAILURE
 
 
@@ -159,12 +175,12 @@ def test_workers_die_with_a_run_that_is_killed(
     instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
     with run_process("blocked", instance, tmp_path, termination_grace_s=2.0) as (process, _):
-        pids = marks(tmp_path, "cpu", "gpu")
-        workers = [psutil.Process(pid) for pid in pids.values()]
+        workers = set(marks(tmp_path, "cpu", "gpu").values())
         process.kill()
         process.wait(LONG_S)
-        assert left(workers, LONG_S) == []
-    assert (lease := try_lease(tmp_path / "leases", "good-0")) is not None
+        assert left(workers, LONG_S) == set()
+    lease = try_lease(tmp_path / "leases", "good-0")
+    assert lease is not None
     lease.close()
 
 
