@@ -81,9 +81,9 @@ class GpuLane:
                 self.workers.remove(worker)
                 worker.end(self._config.grace_s)
 
-    def refuse(self, worker: Worker) -> None:
+    def refuse(self, worker: Worker, because: str) -> None:
         """Do without a device whose engine cannot be opened."""
-        self._without(worker.device, "the GPU engine cannot be opened")
+        self._without(worker.device, because)
         self.remove(worker)
         worker.end(self._config.grace_s)
 
@@ -99,7 +99,7 @@ class GpuLane:
             self.workers.remove(worker)
 
     def _without(self, device: str, because: str) -> None:
-        self._refused = f"device {device}: {because}"
+        self._refused = because if device in because else f"device {device}: {because}"
         if self._devices is not None and device in self._devices:
             self._devices.remove(device)
 

@@ -419,7 +419,7 @@ class _Run:
         ended = worker.ending
         worker.finish()
         if isinstance(said, EngineMissing):
-            self._gpu.refuse(worker)
+            self._gpu.refuse(worker, said.because)
             yield from self._move(self._active.get_step_by_key(order.step_key), said.because)
             return
         if isinstance(said, StepBroke):
@@ -433,8 +433,8 @@ class _Run:
         if because and not self._stopping:
             self._moved[key] = because
             self._repeated.add(key)
-            if event.is_step_failure:  # no retries for this run, or for errors of this kind
-                error = event.step_failure_data.error
+            error = event.step_failure_data.error if event.is_step_failure else None
+            if error is not None:  # retries are off for this run, or for errors of this kind
                 event = self._retry_event(key, error)
         yield event
         self._active.handle_event(event)
@@ -449,7 +449,7 @@ class _Run:
             yield failed
             self._active.handle_event(failed)
 
-    def _retry_event(self, key: str, error: SerializableErrorInfo | None) -> DagsterEvent:
+    def _retry_event(self, key: str, error: SerializableErrorInfo) -> DagsterEvent:
         step = self._context.for_step(self._active.get_step_by_key(key))
         data = StepRetryData(error, None)  # type: ignore[no-untyped-call]
         return DagsterEvent.step_retry_event(step, data)

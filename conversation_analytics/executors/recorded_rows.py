@@ -41,9 +41,10 @@ class RowRecords:
         if definition is None:
             return None
         made = self._keys_of_run(definition.partitions_def)
+        checked = {check.asset_key for check in definition.check_keys} - set(definition.keys)
         totals = [
             self._total(key, self._keys_read(key, definition.partitions_def, made))
-            for key in sorted(definition.dependency_keys)
+            for key in sorted({*definition.dependency_keys, *checked})
         ]
         known = [total for total in totals if total is not None]
         if not known and not totals:

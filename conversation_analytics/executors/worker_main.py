@@ -7,6 +7,7 @@ import queue
 import signal
 import sys
 import threading
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -91,7 +92,9 @@ class _Orders:
                     self._open += 1
                 self._came.put(message)
         except (EOFError, OSError):
-            pass  # the run's process is dead
+            # The run's process is dead. Nothing more is said of the step, so that whoever resumes
+            # the run finds it neither done nor failed; what it stores is whole or not there.
+            os._exit(1)
         self._came.put(None)
         with self._lock:
             busy = self._open > 0
@@ -125,6 +128,8 @@ def serve_in(surroundings: Surroundings, connection: Connection, setup: WorkerSe
 
 def serve(connection: Connection, setup: WorkerSetup) -> None:
     """Execute orders until the run's process says stop or is dead."""
+    # As on the command line: who reads this output cannot change what Dagster calls beta.
+    warnings.filterwarnings("ignore", message=".* is currently in (beta|preview)")
     engines: dict[EngineChoice, Engine] = {}
     with capture_interrupts(), dg.DagsterInstance.from_ref(setup.instance) as instance:
         for order in _Orders(connection, setup.grace_s):

@@ -114,8 +114,9 @@ def test_an_error_is_told_by_its_class_and_its_cause() -> None:
 
 
 def test_a_retry_has_an_error_and_a_wait() -> None:
-    data = named("dagster._core.execution.plan.objects:StepRetryData")(None, None)
-    assert (data.error, data.seconds_to_wait) == (None, None)
+    error = named("dagster_shared.error:SerializableErrorInfo")("message", [], "Inner")
+    data = named("dagster._core.execution.plan.objects:StepRetryData")(error, None)
+    assert (data.error, data.seconds_to_wait) == (error, None)
 
 
 def test_orders_are_plain_data() -> None:
