@@ -119,6 +119,15 @@ def gpu_chain() -> dg.JobDefinition:
     return _gpu_chain
 
 
+@dg.job(executor_def=EXECUTOR)
+def _gpu_alone() -> None:
+    _op("only", "gpu")()
+
+
+def gpu_alone() -> dg.JobDefinition:
+    return _gpu_alone
+
+
 def _meeting(name: str, other: str) -> dg.OpDefinition:
     """An op that ends only while the other one runs."""
 

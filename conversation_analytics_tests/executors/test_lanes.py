@@ -103,16 +103,17 @@ def test_steps_are_on_several_devices_at_once(
 
 
 @pytest.mark.parametrize(
-    ("devices", "because"),
+    ("devices", "because", "retries"),
     [
-        pytest.param("", "no device is visible to this process", id="no device"),
-        pytest.param("absent-0", "device absent-0: there is none", id="engine cannot be opened"),
-        pytest.param("full-0", "9 GiB asked, 8 GiB there", id="out of memory"),
-        pytest.param("picky-0", "takes no `pivot`", id="plan not translated"),
-        pytest.param("deadly-0", "SIGKILL", id="worker killed"),
+        pytest.param("", "no device is visible to this process", "enabled", id="no device"),
+        pytest.param("absent-0", "absent-0: there is none", "enabled", id="no engine"),
+        pytest.param("full-0", "9 GiB asked, 8 GiB there", "enabled", id="out of memory"),
+        pytest.param("picky-0", "takes no `pivot`", "enabled", id="plan not translated"),
+        pytest.param("deadly-0", "SIGKILL", "enabled", id="worker killed"),
+        pytest.param("full-0", "9 GiB asked", "disabled", id="out of memory, without retries"),
+        pytest.param("deadly-0", "SIGKILL", "disabled", id="worker killed, without retries"),
     ],
 )
-@pytest.mark.parametrize("retries", ["enabled", "disabled"])
 def test_what_a_device_cannot_do_is_done_on_the_cpu(
     instance: dg.DagsterInstance,
     tmp_path: Path,
@@ -122,11 +123,11 @@ def test_what_a_device_cannot_do_is_done_on_the_cpu(
     retries: str,
 ) -> None:
     monkeypatch.setenv(pretended.DEVICES, devices)
-    result = execute(pretended.gpu_chain, instance, tmp_path, retries={retries: {}})
+    result = execute(pretended.gpu_alone, instance, tmp_path, retries={retries: {}})
     assert result.success
-    for step in observed(result).values():
-        assert (step["engine"], step["sum"], step["attempt"]) == ("cpu-streaming", 3, 0)
-    assert because in observed(result)["first"]["because"]
+    step = observed(result)["only"]
+    assert (step["engine"], step["sum"], step["attempt"]) == ("cpu-streaming", 3, 0)
+    assert because in step["because"]
     run = instance.get_run_by_id(result.run_id)
     assert run is not None
     assert run.status is dg.DagsterRunStatus.SUCCESS
