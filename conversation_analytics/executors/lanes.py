@@ -302,8 +302,10 @@ class _Run:
 
     def _queue_on_cpu(self, step: ExecutionStep, *, alone: bool) -> None:
         facts = StepFacts({}, {}, None, alone)
-        lane = place_on_cpu(facts, self._config.rules)
-        (self._inline_waiting if lane == "inline" else self._cpu_waiting).append(step)
+        # What has failed once, perhaps for want of memory, does not put the run's process at risk.
+        here = step.key not in self._repeated
+        inline = here and place_on_cpu(facts, self._config.rules) == "inline"
+        (self._inline_waiting if inline else self._cpu_waiting).append(step)
 
     def _start_steps(self) -> Iterator[DagsterEvent]:
         for step, because in self._gpu.given_up():
