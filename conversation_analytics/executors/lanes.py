@@ -215,8 +215,9 @@ class _Run:
             if not self._stopping:
                 yield from self._take_steps()
                 yield from self._start_steps()
+            at_work = self._inline_step is not None
             yield from self._advance_inline()
-            yield from self._hear_workers()
+            yield from self._hear_workers(wait_s=0.0 if at_work else _TICK_S)
             yield from self._active.plan_events_iterator(self._context)
             if self._stopping and time.monotonic() > self._stop_until:
                 self._kill_busy()
@@ -390,18 +391,17 @@ class _Run:
             yield event
             self._active.handle_event(event)
 
-    def _hear_workers(self) -> Iterator[DagsterEvent]:
+    def _hear_workers(self, wait_s: float) -> Iterator[DagsterEvent]:
         """Wait a moment for what the workers say, and pass it on."""
         busy = {worker.connection: worker for worker in self._workers if worker.order is not None}
-        idle_too = self._inline_step is None
         if busy:
-            heard = wait(list(busy), timeout=_TICK_S if idle_too else 0)
+            heard = wait(list(busy), timeout=wait_s)
             for worker in [busy[connection] for connection in heard]:  # type: ignore[index]
                 yield from self._hear(worker)
                 while worker.order is not None and worker.connection.poll():
                     yield from self._hear(worker)
-        elif idle_too and not self._active.is_complete and not self._inline_waiting:
-            time.sleep(_TICK_S)  # for a retry, a pool or a device
+        elif wait_s and not self._active.is_complete:
+            time.sleep(wait_s)  # for a retry, a pool or a device
         for worker in self._workers:
             if worker.died():
                 yield from self._bury(worker)
