@@ -42,6 +42,7 @@ from conversation_analytics.core.errors import AnalyticsError, RecordsError, Set
 from conversation_analytics.core.period_report import PERIOD_REPORTS
 from conversation_analytics.core.periods import NAMES, Period
 from conversation_analytics.definitions import build_definitions, daily_graph, daily_steps
+from conversation_analytics.lane_runs import execute_in_lanes, use_lanes
 from conversation_analytics.resources.connections import open_documents, open_lake
 from conversation_analytics.sensors.run_history import living_process
 
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 _DEFAULT_HOME = Path("data/dagster")
 _HOME_LOCK = ".conversation-analytics.lock"
 _UNDATED = "undated"
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +290,7 @@ def materialize(
             progress.update(bar, advance=1, description=f"{asset} {key or ''}")
 
         definitions = build_definitions(settings, on_partition)
+        lanes = use_lanes(settings)
         with (
             _signals_heard() as interrupted,
             dg.DagsterInstance.get() as instance,
@@ -295,9 +298,13 @@ def materialize(
         ):
 
             def make(run: PlannedRun) -> None:
-                result = _execute(definitions, run, instance, process)
-                failures.extend(failures_of(result, run.label))
-                _tell_of_files(result, on_partition)
+                if lanes:
+                    told = _execute_in_lanes(run, instance, process, on_partition)
+                    failures.extend(failures_of(told, run.label))
+                else:
+                    result = _execute(definitions, run, instance, process)
+                    failures.extend(failures_of(result, run.label))
+                    _tell_of_files(result, on_partition)
                 if interrupted():
                     raise KeyboardInterrupt
 
@@ -340,17 +347,32 @@ def _execute(
     instance: dg.DagsterInstance,
     process: Mapping[str, str],
 ) -> dg.ExecuteInProcessResult:
-    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    return definitions.resolve_job_def(run.job).execute_in_process(
+        _QUIET, instance=instance, tags=_tags(run, process), raise_on_error=False,
+        asset_selection=_assets(run) or None,
+    )  # fmt: skip
+
+
+def _execute_in_lanes(
+    run: PlannedRun,
+    instance: dg.DagsterInstance,
+    process: Mapping[str, str],
+    on_partition: Callable[[str, str | None], None],
+) -> dg.JobExecutionResult:
+    tags = _tags(run, process)
+    return execute_in_lanes(run.job, instance, _QUIET, tags, _assets(run), on_partition)
+
+
+def _tags(run: PlannedRun, process: Mapping[str, str]) -> dict[str, str]:
     tags = dict(process)
-    assets: tuple[str, ...] = ()
     if run.partitions is not None:
         tags["dagster/asset_partition_range_start"] = run.partitions.first.isoformat()
         tags["dagster/asset_partition_range_end"] = run.partitions.last.isoformat()
-        assets = run.partitions.assets
-    return definitions.resolve_job_def(run.job).execute_in_process(
-        quiet, instance=instance, tags=tags, raise_on_error=False,
-        asset_selection=[dg.AssetKey(name) for name in assets] or None,
-    )  # fmt: skip
+    return tags
+
+
+def _assets(run: PlannedRun) -> list[dg.AssetKey]:
+    return [dg.AssetKey(name) for name in run.partitions.assets] if run.partitions else []
 
 
 @contextlib.contextmanager
@@ -396,7 +418,7 @@ def _signals_heard() -> Iterator[Callable[[], bool]]:
         os.close(writer)
 
 
-def failures_of(result: dg.ExecuteInProcessResult, rows: str) -> list[str]:
+def failures_of(result: dg.ExecuteInProcessResult | dg.JobExecutionResult, rows: str) -> list[str]:
     """Return what failed in a run, each in a sentence: which step, of which rows, and why.
 
     Raises:

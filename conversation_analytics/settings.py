@@ -84,6 +84,22 @@ def _integer(low: int, high: int) -> Parser:
     return parse
 
 
+def _memory(value: str) -> int | None:
+    """Return bytes; None: no limit of one's own."""
+    if not value:
+        return None
+    found = re.fullmatch(r"([1-9][0-9]{0,6})(MiB|GiB)", value)
+    if not found:
+        raise _BadValueError
+    return int(found[1]) * {"MiB": 2**20, "GiB": 2**30}[found[2]]
+
+
+def _devices(value: str) -> str:
+    if not re.fullmatch(r"([\w/-]{1,80}(, *[\w/-]{1,80}){0,63})?", value):
+        raise _BadValueError
+    return value
+
+
 def _retention(value: str) -> int:
     # The sensors look at the last 35 days, and at weeks that reach into them.
     days = int(_integer(0, 36_500)(value))
@@ -326,17 +342,6 @@ def _setting(
     return Setting(name, default, allowed, meaning, parse, secret, group)
 
 
-def _not_yet(feature: str) -> Parser:
-    """Refuse a value that would be ignored: silence would be worse than an error."""
-
-    def parse(value: str) -> bool:
-        if _boolean(value):
-            raise _BadValueError(f"{feature} is not part of this version: leave it false")
-        return False
-
-    return parse
-
-
 def _reserved(feature: str) -> Parser:
     """Refuse a value for a feature that is not there yet, for the same reason."""
 
@@ -505,34 +510,39 @@ SETTINGS: tuple[Setting, ...] = (
              "DEAD_LETTER_ROWS", _share),
     _setting(_WORK, "DEAD_LETTER_ROWS", "20", "0 to 1000000000",
              "so many dead letters a day and table are only a warning", _integer(0, 10**9)),
-    _setting(_WORK, "EXECUTOR", "in_process", "in_process or multiprocess",
-             "how the steps of a run are executed; multiprocess: a warm forkserver",
-             _choice("in_process", "multiprocess")),
+    _setting(_WORK, "EXECUTOR", "lanes", "lanes, in_process or multiprocess",
+             "how the steps of a run are executed, see docs/executors.md; lanes: light ones in the "
+             "run's process, others in warm ones, heavy plans on a GPU; multiprocess: each in a "
+             "process of its own", _choice("lanes", "in_process", "multiprocess")),
     _setting(_WORK, "ENABLE_MULTITHREADING", "true", _BOOL,
              "false: IO_THREADS and PROCESSING_THREADS count as 1", _boolean),
     _setting(_WORK, "MAX_WORKERS", "2", "1 to 256",
-             "processes of the multiprocess executor", _integer(1, 256)),
+             "steps at once on the CPU, with the executors lanes and multiprocess",
+             _integer(1, 256)),
     _setting(_WORK, "IO_THREADS", "4", "1 to 64",
              "days read from the source at once in a range run", _integer(1, 64)),
     _setting(_WORK, "PROCESSING_THREADS", "2", "1 to 64",
              "days typed and written at once in a range run", _integer(1, 64)),
-    _setting(_WORK, "ENABLE_GPU", "false", "false",
-             "GPU engine: not part of this version, refused rather than ignored",
-             _not_yet("the GPU engine")),
+    _setting(_WORK, "ENABLE_GPU", "false", _BOOL,
+             "compute heavy plans on a GPU, with the executor lanes and the extra `gpu`; without a "
+             "device they are computed on the CPU, which their metadata tells", _boolean),
+    _setting(_WORK, "GPU_MEMORY_LIMIT", "", "such as 8GiB or 6000MiB, or empty",
+             "memory that a step may use on a GPU; empty: 0.8 of what is free", _memory),
+    _setting(_WORK, "GPU_MIN_ROWS", "2000000", "0 to 1000000000000",
+             "rows of a plan's largest input, as recorded, from which it is computed on a GPU",
+             _integer(0, 10**12)),
+    _setting(_WORK, "CUDA_VISIBLE_DEVICES", "", "numbers or UUIDs, separated by commas, or empty",
+             "the GPUs that may be used, in the order of nvidia-smi; empty: all", _devices),
     *(
         _setting(_WORK, name, "", "empty",
                  f"{feature} not part of this version: refused rather than ignored",
                  _reserved(feature))
         for name, feature in (
-            ("GPU_MEMORY_LIMIT", "the GPU engine is"),
-            ("GPU_MIN_ROWS", "the GPU engine is"),
             ("DASK_SCHEDULER_ADDRESS", "the Dask range jobs are"),
         )
     ),
     _setting(_WORK, "EXTENSIONS", "", "names of installed Python packages, split by commas",
              "packages whose metrics and assets are used, see docs/extending.md", _distributions),
-    _setting(_WORK, "CUDA_VISIBLE_DEVICES", "", "text",
-             "for the GPU engine of a later version; has no effect yet", _text),
     _setting(_LANGUAGE, "LANGUAGES", ",".join(CANDIDATES), "ISO 639-1 codes, split by commas",
              "languages that are told apart: the fewer, the surer", _languages),
     _setting(_LANGUAGE, "TAXONOMY", "", "the name of an installed taxonomy, or empty",
@@ -830,6 +840,11 @@ def _contradictions(settings: Settings) -> list[str]:
             "text of that length would wait for ever; raise the one or lower the other"
         )
     problems += _retention_problems(settings)
+    if settings.enable_gpu and settings.executor != "lanes":
+        problems.append(
+            f"ENABLE_GPU is true, but EXECUTOR is {settings.executor}, which knows no GPU: allowed "
+            "is lanes"
+        )
     tables = tuple(
         name
         for name in _BY_NAME

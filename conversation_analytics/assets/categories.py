@@ -23,6 +23,7 @@ from conversation_analytics.core.conversation_texts import conversation_texts, f
 from conversation_analytics.core.corrections import CORRECTIONS
 from conversation_analytics.core.engine import Engine
 from conversation_analytics.core.errors import OutdatedPartitionError
+from conversation_analytics.core.lanes import PLANS
 from conversation_analytics.core.partials import category_partials
 from conversation_analytics.core.partitions import Described, Partitioned
 from conversation_analytics.core.rephrases import rephrased_turns
@@ -91,6 +92,7 @@ def category_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
     @dg.asset(
         name=CATEGORY_PARTIALS.name,
         group_name="metrics",
+        op_tags=PLANS,
         io_manager_key="lake_io",
         ins=lake_ins(MESSAGES, CATEGORIES, planned=True),
         kinds={"polars", "parquet"},

@@ -19,6 +19,7 @@ from conversation_analytics.core.documents import report_documents
 from conversation_analytics.core.engine import Engine
 from conversation_analytics.core.errors import OutdatedPartitionError
 from conversation_analytics.core.hourly import hours_of_week
+from conversation_analytics.core.lanes import PLANS
 from conversation_analytics.core.partials import partials_of_days
 from conversation_analytics.core.partitions import Partitioned
 from conversation_analytics.core.period_report import PERIOD_REPORTS, period_report
@@ -153,6 +154,7 @@ def _report(period: Period, common: dict[str, Any]) -> dg.AssetsDefinition:
     @dg.asset(
         name=schema.name,
         group_name="reports",
+        op_tags=PLANS,
         io_manager_key="lake_io",
         deps=[
             dg.AssetDep(

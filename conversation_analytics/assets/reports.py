@@ -18,6 +18,7 @@ from conversation_analytics.core import daily_report as report_core
 from conversation_analytics.core import schemas
 from conversation_analytics.core.engine import Engine
 from conversation_analytics.core.hourly import hourly_turns
+from conversation_analytics.core.lanes import PLANS
 from conversation_analytics.core.languages import MESSAGE_LANGUAGE
 from conversation_analytics.core.model_performance import MODEL_PERFORMANCE
 from conversation_analytics.core.model_performance import model_performance as performance_of
@@ -36,6 +37,7 @@ def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
     @dg.asset(
         name=schemas.DAILY_PARTIALS.name,
         group_name="metrics",
+        op_tags=PLANS,
         io_manager_key="lake_io",
         ins=lake_ins(
             *(DAILY[table].curated for table in chain.settings.source_tables),
@@ -71,6 +73,7 @@ def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
     @dg.asset(
         name=schemas.DAILY_REPORT.name,
         group_name="reports",
+        op_tags=PLANS,
         io_manager_key="lake_io",
         ins=lake_ins(schemas.DAILY_PARTIALS),
         kinds={"pandas", "parquet"},
@@ -111,6 +114,7 @@ def report_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
     @dg.asset(
         name=MODEL_PERFORMANCE.name,
         group_name="reports",
+        op_tags=PLANS,
         io_manager_key="lake_io",
         ins=lake_ins(schemas.DAILY_PARTIALS),
         kinds={"polars", "parquet"},

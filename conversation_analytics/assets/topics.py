@@ -22,6 +22,7 @@ from conversation_analytics.core.conversation_texts import conversation_texts, f
 from conversation_analytics.core.documents import Document
 from conversation_analytics.core.engine import Engine, taken_by
 from conversation_analytics.core.errors import OutdatedPartitionError
+from conversation_analytics.core.lanes import PLANS
 from conversation_analytics.core.partitions import Described, Partitioned
 from conversation_analytics.core.periods import Period
 from conversation_analytics.core.schemas import MESSAGES
@@ -58,6 +59,7 @@ def topic_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
     @dg.multi_asset(
         name="find_topics",
         group_name="language",
+        op_tags=PLANS,
         partitions_def=period_partitions(chain, Period.WEEK),
         backfill_policy=dg.BackfillPolicy.multi_run(PERIODS_PER_RUN),
         outs={

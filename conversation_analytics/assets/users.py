@@ -21,6 +21,7 @@ from conversation_analytics.core.cohorts import (
 from conversation_analytics.core.documents import UserDocuments
 from conversation_analytics.core.engine import Engine, taken_by
 from conversation_analytics.core.errors import OutdatedPartitionError
+from conversation_analytics.core.lanes import PLANS
 from conversation_analytics.core.partitions import Described
 from conversation_analytics.core.schemas import DAILY_PARTIALS
 from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
@@ -59,6 +60,7 @@ def user_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
     @dg.multi_asset(
         name="fold_users",
         group_name=USERS,
+        op_tags=PLANS,
         outs={
             schema.name: dg.AssetOut(
                 io_manager_key="lake_io",

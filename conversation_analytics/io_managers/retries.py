@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from conversation_analytics.core.errors import TransientError
+from conversation_analytics.core.errors import EngineError, TransientError
 
 MAX_RETRIES = 2
 WAIT_S = 10.0
@@ -19,5 +19,8 @@ def retry_if_transient() -> Iterator[None]:
     """
     try:
         yield
+    except EngineError as error:
+        # Another engine can, at once: the executor takes the step there.
+        raise dg.RetryRequested(max_retries=MAX_RETRIES) from error
     except TransientError as error:
         raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=WAIT_S) from error

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import pytest
 
+from conversation_analytics.core.lanes import LANE_TAG
 from conversation_analytics.definitions import build_definitions
+from conversation_analytics.executors.lanes_definition import LaneDefaults, defaults_of
+from conversation_analytics.executors.local import build_executor
 from conversation_analytics.settings import load_settings, parse_settings
 from conversation_analytics_tests.platform import QUIET, run_job
 from conversation_analytics_tests.test_road import hashes
@@ -39,20 +42,37 @@ def daily_job() -> dg.JobDefinition:
     return build_definitions(load_settings(os.environ, None)).resolve_job_def("daily")
 
 
-@pytest.mark.slow  # twenty processes
-def test_steps_in_processes_of_their_own_leave_the_same_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.slow  # twenty processes, or a whole run in two
+@pytest.mark.parametrize("executor", ["multiprocess", "lanes"])
+def test_steps_in_other_processes_leave_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executor: str
 ) -> None:
-    alone, forked = tmp_path / "in_process", tmp_path / "multiprocess"
+    alone, forked = tmp_path / "in_process", tmp_path / "forked"
     assert run_job(parse_settings(environment(alone, "in_process")), "daily", FIRST, LAST).success
-    for name, value in environment(forked, "multiprocess").items():
+    for name, value in environment(forked, executor).items():
         monkeypatch.setenv(name, value)
     with dg.instance_for_test() as instance:
         result = dg.execute_job(
-            dg.reconstructable(daily_job), instance, run_config=QUIET, tags=RANGE
-        )
+            dg.reconstructable(daily_job), instance, run_config=QUIET,
+            tags=RANGE | ({LANE_TAG: "cpu"} if executor == "lanes" else {}),
+        )  # fmt: skip
         started = instance.all_logs(result.run_id, of_type=dg.DagsterEventType.STEP_START)
         processes = {one.dagster_event.pid for one in started if one.dagster_event}
     assert result.success
-    assert len(processes) == len(started) > 3
+    assert os.getpid() not in processes
+    assert len(processes) == (2 if executor == "lanes" else len(started))
     assert hashes(forked / "lake") == hashes(alone / "lake")
+
+
+def test_every_executor_is_the_one_that_is_named() -> None:
+    for name in ("lanes", "in_process", "multiprocess"):
+        assert build_executor(parse_settings({"EXECUTOR": name})).name == name
+
+
+def test_the_settings_are_the_defaults_of_a_run() -> None:
+    settings = parse_settings(
+        {"MAX_WORKERS": "7", "ENABLE_GPU": "true", "GPU_MEMORY_LIMIT": "8GiB",
+         "GPU_MIN_ROWS": "5", "CUDA_VISIBLE_DEVICES": "1"}
+    )  # fmt: skip
+    assert defaults_of(settings) == LaneDefaults(7, True, 5, 8 * 2**30, "1")  # noqa: FBT003
+    assert defaults_of(parse_settings({})) == LaneDefaults()
