@@ -106,7 +106,7 @@ docs: setup ## the generated pages and .env.example
 
 lock: setup-dev ## the lock files, with hashes and without addresses
 	@$(LOCK) -o requirements.txt
-	@$(LOCK) --extra stack --extra dev -o requirements-dev.txt
+	@$(LOCK) --extra stack --extra dask --extra dev -o requirements-dev.txt
 	@$(LOCK_ALONE) requirements-polars-next.in -o requirements-polars-next.txt
 	@$(LOCK_ALONE) requirements-gpu.in --constraint requirements.txt -o requirements-gpu.txt
 	@$(LOCK_ALONE) conversation_analytics/stack/libretranslate.in \

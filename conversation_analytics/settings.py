@@ -206,6 +206,13 @@ def _url(*schemes: str) -> Parser:
     return parse
 
 
+def _scheduler(value: str) -> str:
+    if value and (not re.fullmatch(rf"(tcp|tls)://{_HOST}", value) or not _is_port(value)
+                  or not re.search(r":[0-9]+$", value)):  # fmt: skip
+        raise _BadValueError
+    return value
+
+
 def _mongodb_uri(value: str) -> str:
     """Check the form of a connection string; the driver's own complaint may hold a password."""
     if not value:
@@ -473,13 +480,18 @@ SETTINGS: tuple[Setting, ...] = (
              "DEAD_LETTER_ROWS", _share),
     _setting(_WORK, "DEAD_LETTER_ROWS", "20", "0 to 1000000000",
              "so many dead letters a day and table are only a warning", _integer(0, 10**9)),
-    _setting(_WORK, "EXECUTOR", "in_process", "in_process or multiprocess",
-             "how the steps of a run are executed; multiprocess: a warm forkserver",
-             _choice("in_process", "multiprocess")),
+    _setting(_WORK, "EXECUTOR", "in_process", "in_process, multiprocess, dask or dask_steps",
+             "how the steps of a run are executed; multiprocess: a warm forkserver; dask: the days "
+             "of a range are computed on a Dask cluster; dask_steps: each step on it, see "
+             "docs/scale-out.md", _choice("in_process", "multiprocess", "dask", "dask_steps")),
     _setting(_WORK, "ENABLE_MULTITHREADING", "true", _BOOL,
              "false: IO_THREADS and PROCESSING_THREADS count as 1", _boolean),
     _setting(_WORK, "MAX_WORKERS", "2", "1 to 256",
-             "processes of the multiprocess executor", _integer(1, 256)),
+             "processes of the multiprocess executor, and of a Dask cluster of this machine",
+             _integer(1, 256)),
+    _setting(_WORK, "DASK_SCHEDULER_ADDRESS", "", "tcp:// or tls://host:port, or empty",
+             "scheduler of the Dask cluster, for EXECUTOR dask and dask_steps; empty: a cluster of "
+             "MAX_WORKERS processes on this machine, for the time of the run", _scheduler),
     _setting(_WORK, "IO_THREADS", "4", "1 to 64",
              "days read from the source at once in a range run", _integer(1, 64)),
     _setting(_WORK, "PROCESSING_THREADS", "2", "1 to 64",
@@ -494,7 +506,6 @@ SETTINGS: tuple[Setting, ...] = (
         for name, feature in (
             ("GPU_MEMORY_LIMIT", "the GPU engine is"),
             ("GPU_MIN_ROWS", "the GPU engine is"),
-            ("DASK_SCHEDULER_ADDRESS", "the Dask range jobs are"),
         )
     ),
     _setting(_WORK, "CUDA_VISIBLE_DEVICES", "", "text",

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,6 +15,7 @@ from conversation_analytics.core.errors import ContractError
 from conversation_analytics.core.partitions import Described, Partitioned
 from conversation_analytics.core.schemas import TableSchema
 from conversation_analytics.core.tables import TABLES
+from conversation_analytics.io_managers.day_spread import DaySpread, RangeStep, WrittenDays
 from conversation_analytics.io_managers.partition_metadata import add_partition_metadata
 from conversation_analytics.io_managers.read_log import ReadLog, StepAttempt, attempt_of
 from conversation_analytics.io_managers.retries import retry_if_transient
@@ -47,9 +48,20 @@ class LakeIOManager(dg.IOManager):
         threads: int,
         reads: ReadLog,
         on_partition: Callable[[str, str | None], None],
+        spread: DaySpread | None = None,
     ) -> None:
-        """Keep the lake, the days handled at once, what was read, and who hears of progress."""
+        """Keep the lake, the days handled at once, what was read, and who hears of progress.
+
+        Args:
+            lake: the lake.
+            threads: days handled at once in this process.
+            reads: what was read.
+            on_partition: called with asset and partition key after each stored partition.
+            spread: computes days in other processes; None: all are computed in this one.
+        """
         self._lake = lake
+        self._spread = spread
+        self._written_elsewhere: dict[StepAttempt, WrittenDays] = {}
         self._threads = threads
         self._reads = reads
         self._on_partition = on_partition
@@ -63,14 +75,18 @@ class LakeIOManager(dg.IOManager):
         if not context.has_asset_partitions:
             since = begun.get((schema.name, None))
             compute = obj if callable(obj) else lambda: obj
-            context.add_output_metadata(self._write(attempt, schema, None, compute, since))
+            context.add_output_metadata(self.write(attempt, schema, None, compute, since))
             return
         keys = sorted(context.asset_partition_keys)
+        if self._spread is not None and self._spread.takes(context.op_def.name, len(keys)):
+            for key, metadata in self._elsewhere(context, self._spread, keys)[schema.name].items():
+                add_partition_metadata(context, key, metadata)
+            return
         values = _by_partition(obj, keys, schema)
         threads = int(context.definition_metadata.get("threads", self._threads))
         with ThreadPoolExecutor(max_workers=min(threads, len(keys))) as pool:
             written = pool.map(
-                lambda key: self._write(
+                lambda key: self.write(
                     attempt, schema, key, lambda: values[key], begun.get((schema.name, key))
                 ),
                 keys,
@@ -87,7 +103,23 @@ class LakeIOManager(dg.IOManager):
         schema = _BY_NAME[context.asset_key.path[-1]]
         begin_outputs(context.step_context, self._lake, self._reads)
         attempt = attempt_of(context.step_context)
+        if not context.has_asset_partitions:
+            return self._reader(attempt, schema)(None).collect()
+        planned = PLANNED in (context.definition_metadata or {})
+        return self.days(attempt, schema, context.asset_partition_keys, planned=planned)
 
+    def days(
+        self, attempt: StepAttempt, schema: TableSchema, keys: Sequence[str], *, planned: bool
+    ) -> Partitioned[pl.LazyFrame] | Partitioned[pl.DataFrame]:
+        """Return a lazy mapping of partitions, of plans or of frames; see `load_input`."""
+        ordered, scan = tuple(sorted(keys)), self._reader(attempt, schema)
+        if planned:
+            return Partitioned(ordered, scan)
+        return Partitioned(ordered, lambda key: scan(key).collect())
+
+    def _reader(
+        self, attempt: StepAttempt, schema: TableSchema
+    ) -> Callable[[str | None], pl.LazyFrame]:
         # Assets compute lazily, or in their body: there, too, an outage repeats the step.
         @retry_if_transient()
         def scan(key: str | None) -> pl.LazyFrame:
@@ -95,16 +127,25 @@ class LakeIOManager(dg.IOManager):
             self._reads.add(attempt, key, schema.name, info.sha256)
             return rows
 
-        def read(key: str | None) -> pl.DataFrame:
-            return scan(key).collect()
+        return scan
 
-        if not context.has_asset_partitions:
-            return read(None)
-        keys = tuple(sorted(context.asset_partition_keys))
-        planned = PLANNED in (context.definition_metadata or {})
-        return Partitioned(keys, scan) if planned else Partitioned(keys, read)
+    def _elsewhere(
+        self, context: dg.OutputContext, spread: DaySpread, keys: Sequence[str]
+    ) -> WrittenDays:
+        """Let the days be computed, all outputs of the step together, and return what came of it.
 
-    def _write(
+        The value of the output is left alone: it would compute the days here.
+        """
+        attempt = attempt_of(context.step_context)
+        if attempt not in self._written_elsewhere:  # else another output of the step was the first
+            begun, told = self._reads.begun(attempt) or {}, context.log.info
+            step = RangeStep(
+                context.op_def.name, attempt, tuple(keys), begun, told, self._on_partition
+            )
+            self._written_elsewhere[attempt] = spread.compute(step)
+        return self._written_elsewhere[attempt]
+
+    def write(
         self,
         attempt: StepAttempt,
         schema: TableSchema,
@@ -112,6 +153,15 @@ class LakeIOManager(dg.IOManager):
         compute: Callable[[], Any],
         since: Generation | None,
     ) -> dict[str, Any]:
+        """Compute and publish one partition; return the metadata of its materialization.
+
+        Args:
+            attempt: under which its inputs are noted as read.
+            schema: of its table.
+            key: of the partition; None for a table without partitions.
+            compute: gives its frame, or a `Described` one.
+            since: what was stored before its inputs were read; None begins here.
+        """
         started = time.perf_counter()
         since = since or self._lake.begin(schema, key)
         value = compute()
