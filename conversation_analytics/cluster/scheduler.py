@@ -40,11 +40,13 @@ class ClusterPlace:
         address: of its scheduler; empty: one of this machine, started when it is first needed.
         workers: processes of a cluster of this machine.
         no_workers_s: how long a cluster may be without workers before that is an error.
+        connect_s: how long its scheduler may take to answer.
     """
 
     address: str
     workers: int
     no_workers_s: float = _NO_WORKERS_S
+    connect_s: float = _CONNECT_S
 
     @property
     def name(self) -> str:
@@ -147,7 +149,7 @@ class DaskCluster:
         if not self._place.address:
             self._local = _local_cluster(self._place.workers)
         try:
-            client = distributed.Client(self._local or self._place.address, timeout=_CONNECT_S)
+            client = distributed.Client(self._local or self._place.address, timeout=self._place.connect_s)
         except OSError as error:
             raise self._away("no answer") from error
         except TypeError as error:  # Dask's way to say that there is no certificate

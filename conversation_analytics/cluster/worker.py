@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import atexit
 import functools
-import inspect
 import os
 import socket
 import tempfile
 import time
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -32,7 +32,7 @@ from conversation_analytics.resources.connections import open_lake
 from conversation_analytics.resources.engines import ENGINE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from dagster._core.definitions.decorators.op_decorator import DecoratedOpFunction
 
@@ -117,12 +117,11 @@ def _written(
 
 def _outputs(asset: dg.AssetsDefinition, value: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield each output of a step's function with its partitions."""
-    if not inspect.isgenerator(value):
+    if isinstance(value, Mapping):
         (only,) = asset.keys_by_output_name
         yield only, value
         return
-    outputs: Iterator[dg.Output[Any]] = value
-    for output in outputs:
+    for output in value:
         yield output.output_name, output.value
 
 
