@@ -179,10 +179,19 @@ def build_definitions(
             *(send_results(job, settings) for job in results_jobs),
             run_failures(_webhook(settings, "ALERT"), settings.dagster_ui_url),
         ],
-        executor=build_executor(settings),
+        executor=_executor(settings),
         resources=_resources(settings, on_partition, spread or spread_of(settings)),
     )
     return definitions.map_asset_specs(func=_with_freshness)
+
+
+def _executor(settings: Settings) -> dg.ExecutorDefinition:
+    if settings.executor == "dask_steps":
+        # Parts of Dagster that nobody else needs.
+        from conversation_analytics.cluster.steps import dask_steps_executor  # noqa: PLC0415
+
+        return dask_steps_executor(settings)
+    return build_executor(settings)
 
 
 def _with_freshness(spec: dg.AssetSpec) -> dg.AssetSpec:

@@ -149,7 +149,9 @@ class DaskCluster:
         if not self._place.address:
             self._local = _local_cluster(self._place.workers)
         try:
-            client = distributed.Client(self._local or self._place.address, timeout=self._place.connect_s)
+            client = distributed.Client(
+                self._local or self._place.address, timeout=self._place.connect_s
+            )
         except OSError as error:
             raise self._away("no answer") from error
         except TypeError as error:  # Dask's way to say that there is no certificate

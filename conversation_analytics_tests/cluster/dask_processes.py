@@ -51,6 +51,7 @@ def running_dask(
                 [*_DASK, "scheduler", "--host", "127.0.0.1", "--port", str(port),
                  "--dashboard-address", "127.0.0.1:0"],
                 data_dir=home, ready=lambda: _answers(port), deadline_seconds=60,
+                stop_signal=signal.SIGKILL,
             )
         )  # fmt: skip
         found = DaskProcesses(f"tcp://127.0.0.1:{port}", scheduler)
@@ -65,7 +66,7 @@ def running_dask(
                 stack.enter_context(
                     running_process(
                         "worker", command, data_dir=home, ready=lambda: True, deadline_seconds=60,
-                        environment={**_QUIET, **(environment or {})},
+                        environment={**_QUIET, **(environment or {})}, stop_signal=signal.SIGKILL,
                     )
                 )
             )  # fmt: skip

@@ -13,6 +13,7 @@ import pytest
 from conversation_analytics.cluster import spread as spread_module
 from conversation_analytics.cluster.scheduler import ClusterPlace
 from conversation_analytics.cluster.spread import FEWEST_DAYS, DaskDays, _batches
+from conversation_analytics.cluster.versions import versions_here
 from conversation_analytics.core import errors
 from conversation_analytics.core.schemas import DAILY_PARTIALS, MESSAGES, RAW_MESSAGES
 from conversation_analytics.core.tables import TABLES
@@ -195,7 +196,7 @@ def test_an_error_is_the_same_as_in_one_process(dask: DaskProcesses, tmp_path: P
 def test_workers_of_another_version_are_told(
     dask: DaskProcesses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    versions = {**spread_module.versions_here(), "pyarrow": "1.2.3"}
+    versions = {**versions_here(), "pyarrow": "1.2.3"}
     monkeypatch.setattr(spread_module, "versions_here", lambda: versions)
     settings = settings_in(tmp_path, EXECUTOR="dask", DASK_SCHEDULER_ADDRESS=dask.address)
     result, _ = run(settings, ["raw_messages", "messages", "message_dead_letters"])
@@ -226,7 +227,9 @@ def test_a_cluster_that_goes_away_is_told(
         (failed,) = result.get_step_failure_events()
         assert failed.step_key == "type_messages"
         assert len([e for e in result.all_events if e.is_step_restarted]) == 1  # transient
-        expected = "expected workers, got none in 1 s" if died == "workers" else "expected an answer"
+        expected = (
+            "expected workers, got none in 1 s" if died == "workers" else "expected an answer"
+        )
         assert f"Dask scheduler {dask.address}: {expected}" in reason(result)
 
 
