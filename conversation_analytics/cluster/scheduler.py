@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 import uuid
@@ -74,7 +75,9 @@ class _Work:
         while self.waiting and self.failure is None and len(self.running) < most:
             name, request = self.waiting.popleft()
             key = f"{name} {uuid.uuid4().hex[:8]}"
-            self.running[client.submit(function, request, key=key, pure=False)] = name
+            # As one thing: Dask would look for tasks in each of the request's parts.
+            task = functools.partial(function, request)
+            self.running[client.submit(task, key=key, pure=False)] = name
 
     def finished(self) -> list[tuple[Future[DoneBatch], str]]:
         """Wait a little; return, and forget, what has come to an end."""

@@ -6,6 +6,7 @@ Dagster decides which step is next, as in its other executors.
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import sys
@@ -145,11 +146,15 @@ class DaskStepsExecutor(Executor):
     ) -> Future[Sequence[DagsterEvent]]:
         from dagster_dask.executor import get_dask_resource_requirements  # noqa: PLC0415 - 1.4 s
 
-        future: Future[Sequence[DagsterEvent]] = client.submit(
+        # As one thing: Dask looks into tuples and lists of arguments, and Dagster's refuse that.
+        task = functools.partial(
             run_step, versions_here(), context.reconstructable_job, context.dagster_run,
             context.run_config, step.key, context.instance.get_ref(), active.get_known_state(),
-            key=f"{step.key} {context.run_id} {active.retry_state.get_attempt_count(step.key)}",
-            pure=False, resources=get_dask_resource_requirements(step.tags),
+        )  # fmt: skip
+        attempt = active.retry_state.get_attempt_count(step.key)
+        future: Future[Sequence[DagsterEvent]] = client.submit(
+            task, key=f"{step.key} {context.run_id} {attempt}", pure=False,
+            resources=get_dask_resource_requirements(step.tags),
         )  # fmt: skip
         return future
 
