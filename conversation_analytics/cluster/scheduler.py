@@ -30,6 +30,7 @@ _NO_WORKERS_S: Final = 60.0
 _LOOK_S: Final = 2.0
 _AHEAD: Final = 2
 """Batches given out for each thread of the cluster: the one it is at, and the next."""
+_NOT_LOADED: Final = "Error during deserialization"
 _HERE: Final = "a cluster of this machine"
 
 
@@ -231,10 +232,14 @@ class DaskCluster:
                 f"{error.allowed_failures + 1} of them that ended at it: give workers more memory "
                 "(a day is computed as a whole), and look at their logs"
             ) from error
-        except ImportError as error:
+        except (ImportError, RuntimeError) as error:
+            # The scheduler says so in words, a worker with an ImportError.
+            if isinstance(error, RuntimeError) and _NOT_LOADED not in str(error):
+                raise
             raise WorkerMismatchError(
-                f"{self._place.name}: {name}: expected this platform on the worker, got "
-                f"{error}: install the same lock and the same code there"
+                f"{self._place.name}: {name}: expected this platform on the scheduler and its "
+                "workers, got one that cannot load its code: install the same lock and the same "
+                "code on each of them"
             ) from error
 
     def _wait_for_workers(self, client: Client) -> None:

@@ -70,7 +70,7 @@ def test_a_step_is_repeated_and_a_failed_one_ends_those_after_it(
         dg.reconstructable(three_steps), instance, run_config=QUIET, raise_on_error=False
     ) as result:
         events = [(event.step_key, event.event_type_value) for event in result.all_events]
-        told = [event.message for event in result.all_events if event.is_engine_event]
+        told = [event.message or "" for event in result.all_events if event.is_engine_event]
         (failed,) = result.get_step_failure_events()
     assert not result.success
     assert ("flaky", "STEP_RESTARTED") in events
