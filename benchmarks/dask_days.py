@@ -177,8 +177,8 @@ def workers_of(folder: Path, workers: int) -> Iterator[Workers]:
     """Start some."""
     with (
         distributed.LocalCluster(
-            n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0",
-            memory_limit=0, silence_logs=logging.ERROR, env=WORKERS_ENVIRONMENT,
+            n_workers=workers, threads_per_worker=1, host="127.0.0.1", memory_limit=0,
+            dashboard_address="127.0.0.1:0", silence_logs=logging.ERROR, env=WORKERS_ENVIRONMENT,
         ) as cluster,
         distributed.Client(cluster) as client,
     ):  # fmt: skip
