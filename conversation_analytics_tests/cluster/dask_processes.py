@@ -38,9 +38,17 @@ class DaskProcesses:
 
 @contextlib.contextmanager
 def running_dask(
-    folder: Path, workers: int = 2, environment: Mapping[str, str] | None = None
+    folder: Path,
+    workers: int = 2,
+    environment: Mapping[str, str] | None = None,
+    pem: Path | None = None,
 ) -> Iterator[DaskProcesses]:
-    """Run a scheduler and workers, each with its own empty folder and environment."""
+    """Run a scheduler and workers, each with its own empty folder and environment.
+
+    With `pem`, a key and its certificate, they speak TLS.
+    """
+    protocol = "tls" if pem else "tcp"
+    keys = [f"--tls-{name}={pem}" for name in ("ca-file", "cert", "key")] if pem else []
     with contextlib.ExitStack() as stack:
         port = free_port()
         home = folder / "scheduler"
@@ -49,19 +57,19 @@ def running_dask(
             running_process(
                 "scheduler",
                 [*_DASK, "scheduler", "--host", "127.0.0.1", "--port", str(port),
-                 "--dashboard-address", "127.0.0.1:0"],
+                 "--dashboard-address", "127.0.0.1:0", "--protocol", protocol, *keys],
                 data_dir=home, ready=lambda: _answers(port), deadline_seconds=60,
-                stop_signal=signal.SIGKILL,
+                environment=environment, stop_signal=signal.SIGKILL,
             )
         )  # fmt: skip
-        found = DaskProcesses(f"tcp://127.0.0.1:{port}", scheduler)
+        found = DaskProcesses(f"{protocol}://127.0.0.1:{port}", scheduler)
         for number in range(workers):
             home = folder / f"worker{number}"
             home.mkdir()
             # The run waits for a worker by itself.
             command = [*_DASK, "worker", found.address, "--nthreads", "1", "--no-nanny",
                        "--host", "127.0.0.1", "--no-dashboard", "--memory-limit", "0",
-                       "--local-directory", str(home)]  # fmt: skip
+                       "--local-directory", str(home), *keys]  # fmt: skip
             found.workers.append(
                 stack.enter_context(
                     running_process(

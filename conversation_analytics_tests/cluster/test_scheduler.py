@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import dask
@@ -24,9 +25,10 @@ from conversation_analytics_tests.cluster.dask_processes import running_dask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from conversation_analytics.cluster.requests import BatchRequest, DoneBatch
+
+_OURS = {"PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 def request(**values: object) -> BatchRequest:
@@ -99,6 +101,23 @@ def test_tls_without_certificates_is_told() -> None:
     cluster = DaskCluster(ClusterPlace(f"tls://127.0.0.1:{free_port()}", 1, connect_s=0.5))
     with pytest.raises(SettingsError, match=r"no certificates .* distributed\.comm\.tls"):
         cluster.open()
+
+
+def test_a_cluster_of_ones_own_speaks_tls(tmp_path: Path) -> None:
+    """As docs/scale-out.md says; the certificate signs for itself."""
+    keys, pem = distributed.Security.temporary(), tmp_path / "keys.pem"
+    pem.write_text(f"{keys.tls_client_key}{keys.tls_client_cert}", encoding="utf-8")
+    named = {f"distributed.comm.tls.{name}": str(pem)
+             for name in ("ca-file", "client.cert", "client.key")}  # fmt: skip
+    done: list[DoneBatch] = []
+    with (
+        running_dask(tmp_path, workers=1, pem=pem, environment=_OURS) as processes,
+        dask.config.set(named),
+        contextlib.closing(DaskCluster(ClusterPlace(processes.address, 1))) as cluster,
+    ):
+        assert processes.address.startswith("tls://")
+        cluster.compute(told, [("days", request(number="1"))], lambda batch, _: done.append(batch))
+    assert len(done) == 1
 
 
 def test_a_scheduler_without_workers_is_told(tmp_path: Path) -> None:
