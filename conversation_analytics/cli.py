@@ -811,12 +811,19 @@ def _probes(settings: Settings) -> Iterator[tuple[str, bool, str]]:
     for name, try_it in (
         ("lake", lake), ("documents", documents),
         ("translator", lambda: connections.probe_translator(settings)),
-        *_table_probes(settings),
+        *_table_probes(settings), *_cluster_probe(settings),
     ):  # fmt: skip
         try:
             yield name, True, try_it()
         except AnalyticsError as error:
             yield name, False, str(error)
+
+
+def _cluster_probe(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
+    if settings.executor in {"dask", "dask_steps"}:
+        from conversation_analytics.cluster.probe import probe_cluster  # noqa: PLC0415 - budget
+
+        yield "dask", lambda: probe_cluster(settings)
 
 
 def _table_probes(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:

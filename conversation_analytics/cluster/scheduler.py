@@ -9,7 +9,7 @@ import uuid
 from collections import deque
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from conversation_analytics.core.errors import (
     AnalyticsError,
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from distributed import Client, Future, LocalCluster
 
     from conversation_analytics.cluster.requests import BatchRequest, DoneBatch
+    from conversation_analytics.settings import Settings
 
+Told = TypeVar("Told")
 _CONNECT_S: Final = 10.0
 _NO_WORKERS_S: Final = 60.0
 _LOOK_S: Final = 2.0
@@ -135,6 +137,36 @@ class DaskCluster:
             raise self._away(type(error).__name__) from error
         return sum(held.values())
 
+    @staticmethod
+    def require_dask() -> None:
+        """Import Dask.
+
+        Raises:
+            SettingsError: it is not installed.
+        """
+        try:
+            import distributed  # noqa: F401, PLC0415 - a third of a second, and an extra
+        except ImportError as error:
+            raise SettingsError(
+                "EXECUTOR is dask, but Dask is not installed: install conversation-analytics[dask]"
+            ) from error
+
+    def ask_all(self, function: Callable[[Settings], Told], settings: Settings) -> list[Told]:
+        """Let every worker call `function`, and return what each says.
+
+        Raises:
+            ClusterUnavailableError: the scheduler or a worker does not answer.
+            WorkerMismatchError: a worker cannot load the function.
+        """
+        client = self.open()
+        try:
+            told: Mapping[str, Told] = client.run(function, settings)
+        except ImportError as error:
+            raise _without_our_code(self._place.name) from error
+        except OSError as error:
+            raise self._away(type(error).__name__) from error
+        return list(told.values())
+
     def open(self) -> Client:
         """Connect, once a process; without an address start a cluster.
 
@@ -144,12 +176,9 @@ class DaskCluster:
         """
         if self._client is not None:
             return self._client
-        try:
-            import distributed  # noqa: PLC0415 - a third of a second, and an extra
-        except ImportError as error:
-            raise SettingsError(
-                "EXECUTOR is dask, but Dask is not installed: install conversation-analytics[dask]"
-            ) from error
+        self.require_dask()
+        import distributed  # noqa: PLC0415
+
         if not self._place.address:
             self._local = _local_cluster(self._place.workers)
         try:
@@ -236,11 +265,7 @@ class DaskCluster:
             # The scheduler says so in words, a worker with an ImportError.
             if isinstance(error, RuntimeError) and _NOT_LOADED not in str(error):
                 raise
-            raise WorkerMismatchError(
-                f"{self._place.name}: {name}: expected this platform on the scheduler and its "
-                "workers, got one that cannot load its code: install the same lock and the same "
-                "code on each of them"
-            ) from error
+            raise _without_our_code(f"{self._place.name}: {name}") from error
 
     def _wait_for_workers(self, client: Client) -> None:
         import distributed  # noqa: PLC0415
@@ -262,6 +287,13 @@ class DaskCluster:
             f"Dask scheduler {self._place.name}: expected workers, got none in "
             f"{self._place.no_workers_s:g} s: start some with `dask worker {self._place.address}`"
         )
+
+
+def _without_our_code(where: str) -> WorkerMismatchError:
+    return WorkerMismatchError(
+        f"{where}: expected this platform on the scheduler and its workers, got one that cannot "
+        "load its code: install the same lock and the same code on each of them"
+    )
 
 
 def _local_cluster(workers: int) -> LocalCluster:

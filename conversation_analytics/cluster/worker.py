@@ -73,7 +73,7 @@ def compute_days(request: BatchRequest) -> DoneBatch:
     # Dagster says so of backfill policies, and nobody can act on it.
     warnings.filterwarnings("ignore", message=".* is currently in (beta|preview)")
     settings = settings_there(request, _folder)
-    _require_lake(settings, me)
+    require_lake(settings, me)
     try:
         written = _written(_assets(settings)[request["step"]], request, settings)
     except dg.RetryRequested as asked:
@@ -151,7 +151,12 @@ def _fits_a_worker(asset: dg.AssetsDefinition) -> bool:
     )
 
 
-def _require_lake(settings: Settings, me: str) -> None:
+def require_lake(settings: Settings, me: str) -> None:
+    """Refuse a lake in a folder that this machine does not have.
+
+    Raises:
+        LakeError: there is no such folder.
+    """
     folder = settings.parquet_base_dir
     if not settings.s3_enabled and not folder.is_dir():
         raise LakeError(
