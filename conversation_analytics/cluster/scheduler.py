@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import logging
 import time
 import uuid
@@ -139,17 +140,17 @@ class DaskCluster:
 
     @staticmethod
     def require_dask() -> None:
-        """Import Dask.
+        """Look whether Dask is there, without loading it.
 
         Raises:
             SettingsError: it is not installed.
         """
-        try:
-            import distributed  # noqa: F401, PLC0415 - a third of a second, and an extra
-        except ImportError as error:
-            raise SettingsError(
-                "EXECUTOR is dask, but Dask is not installed: install conversation-analytics[dask]"
-            ) from error
+        for package in ("distributed", "dagster_dask"):
+            if importlib.util.find_spec(package) is None:
+                raise SettingsError(
+                    f"EXECUTOR wants a Dask cluster, but {package} is not installed: install the "
+                    "extra conversation-analytics[dask], or set EXECUTOR=in_process"
+                )
 
     def ask_all(self, function: Callable[[Settings], Told], settings: Settings) -> list[Told]:
         """Let every worker call `function`, and return what each says.
@@ -172,12 +173,11 @@ class DaskCluster:
 
         Raises:
             ClusterUnavailableError: the scheduler does not answer, or has no workers.
-            SettingsError: Dask is not installed, or has no certificates for a tls:// address.
+            SettingsError: Dask has no certificates for a tls:// address.
         """
         if self._client is not None:
             return self._client
-        self.require_dask()
-        import distributed  # noqa: PLC0415
+        import distributed  # noqa: PLC0415 - a third of a second, and an extra
 
         if not self._place.address:
             self._local = _local_cluster(self._place.workers)

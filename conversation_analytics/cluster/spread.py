@@ -36,7 +36,12 @@ class DaskDays:
     """
 
     def __init__(self, settings: Settings, place: ClusterPlace | None = None) -> None:
-        """Keep the settings; nothing is started or asked yet."""
+        """Keep the settings; nothing is started or asked yet.
+
+        Raises:
+            SettingsError: Dask is not installed.
+        """
+        DaskCluster.require_dask()
         self._settings = settings
         self._steps = steps_for_workers(source_assets(daily_chain(settings)))
         self._cluster = DaskCluster(

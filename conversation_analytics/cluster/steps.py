@@ -50,7 +50,12 @@ _Running = dict["Future[Sequence[DagsterEvent]]", "ExecutionStep"]
 
 
 def dask_steps_executor(settings: Settings) -> dg.ExecutorDefinition:
-    """Return the executor that runs each step on a worker of the cluster."""
+    """Return the executor that runs each step on a worker of the cluster.
+
+    Raises:
+        SettingsError: Dask is not installed.
+    """
+    DaskCluster.require_dask()
     place = ClusterPlace(settings.dask_scheduler_address, settings.max_workers)
 
     @dg.executor(name="dask_steps", requirements=dg.multiple_process_executor_requirements())

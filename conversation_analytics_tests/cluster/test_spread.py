@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import threading
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -248,6 +249,15 @@ def test_batches_hold_each_day_once(days: int, threads: int) -> None:
     batches = list(_batches(keys, threads))
     assert [key for batch in batches for key in batch] == list(keys)
     assert max(map(len, batches)) <= 8
+
+
+@pytest.mark.parametrize("executor", ["dask", "dask_steps"])
+def test_dask_that_is_not_installed_is_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executor: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(errors.SettingsError, match=r"install the extra .*\[dask\]"):
+        build_definitions(settings_in(tmp_path, EXECUTOR=executor))
 
 
 def test_errors_of_a_cluster_decide_over_repeats() -> None:
