@@ -9,8 +9,9 @@ thread each and one thread of Polars. Each way has done some days before, as war
 - mapped plan: `Client.map` of the bare plan over batches of as many days on the same workers;
 - one process: the bare plan, day after day, in a fresh process.
 
-Wall-clock needs two free processors. Where others are at work, read the processor times: of all, and
-of the driver and the busiest worker, which is what a run takes at most on processors of its own.
+Wall-clock needs two free processors. Where others are at work, read the processor times: of all,
+and of the driver and the busiest worker, which is what a run takes at most on processors of its
+own.
 Ratios are medians of those of each round.
 
 python benchmarks/dask_days.py [TURNS A DAY] [DAYS]
@@ -266,9 +267,8 @@ def main(turns: int, days: int) -> None:
     def ratio(what: str, above: str, below: str, of: str, goal: str) -> None:
         pairs = zip(taken[above], taken[below], strict=True)
         found = [getattr(a, of) / getattr(b, of) for a, b in pairs]
-        print(
-            f"{what:58} {statistics.median(found):5.2f} ({min(found):.2f} to {max(found):.2f}) {goal}"
-        )
+        middle = statistics.median(found)
+        print(f"{what:52} {middle:5.2f} ({min(found):.2f} to {max(found):.2f}) {goal}")
 
     ratio("two workers against one, wall", OURS_1, OURS_2, "wall_s", f"goal >= {GOAL_WORKERS}")
     ratio("the same of the mapped plan", MAPPED_1, MAPPED_2, "wall_s", "what the machine gives")
