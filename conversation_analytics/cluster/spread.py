@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 FEWEST_DAYS: Final = 4
 """A shorter range is computed in the run's process: the way to a cluster takes longer."""
-_MOST_DAYS: Final = 8
-_BATCHES_PER_THREAD: Final = 4
+_MOST_DAYS: Final = 4
+_BATCHES_PER_THREAD: Final = 8
 _logger = logging.getLogger("conversation_analytics.cluster")
 
 

@@ -248,7 +248,7 @@ def test_batches_hold_each_day_once(days: int, threads: int) -> None:
     keys = tuple(f"{n:03}" for n in range(days))
     batches = list(_batches(keys, threads))
     assert [key for batch in batches for key in batch] == list(keys)
-    assert max(map(len, batches)) <= 8
+    assert max(map(len, batches)) <= 4
 
 
 @pytest.mark.parametrize("executor", ["dask", "dask_steps"])
