@@ -131,7 +131,9 @@ class DaskCluster:
         Raises:
             ClusterUnavailableError: the scheduler does not answer.
         """
-        client = self.open()
+        return self._threads_of(self.open())
+
+    def _threads_of(self, client: Client) -> int:
         try:
             held: Mapping[str, int] = client.nthreads()
         except (OSError, TimeoutError) as error:
@@ -169,14 +171,15 @@ class DaskCluster:
         return list(told.values())
 
     def open(self) -> Client:
-        """Connect, once a process; without an address start a cluster.
+        """Connect where there is no connection; without an address start a cluster.
 
         Raises:
             ClusterUnavailableError: the scheduler does not answer, or has no workers.
             SettingsError: Dask has no certificates for a tls:// address.
         """
-        if self._client is not None:
+        if self._client is not None and self._client.status == "running":
             return self._client
+        self.close()  # what is left of a connection that was lost
         import distributed  # noqa: PLC0415 - a third of a second, and an extra
 
         if not self._place.address:
@@ -221,7 +224,7 @@ class DaskCluster:
         client, work, alive_at = self.open(), _Work(deque(requests)), time.monotonic()
         try:
             while work.goes_on:
-                threads = self.threads()
+                threads = self._threads_of(client)
                 if threads:
                     alive_at = time.monotonic()
                 elif time.monotonic() - alive_at > self._place.no_workers_s:

@@ -97,6 +97,14 @@ def test_a_scheduler_that_does_not_answer_is_told() -> None:
         cluster.open()
 
 
+def test_a_connection_that_was_lost_is_made_again() -> None:
+    with contextlib.closing(DaskCluster(ClusterPlace("", 1))) as cluster:
+        first = cluster.address
+        cluster.open().close()
+        assert cluster.threads() == 1
+        assert cluster.address != first  # of this machine: another one
+
+
 def test_tls_without_certificates_is_told() -> None:
     cluster = DaskCluster(ClusterPlace(f"tls://127.0.0.1:{free_port()}", 1, connect_s=0.5))
     with pytest.raises(SettingsError, match=r"no certificates .* distributed\.comm\.tls"):
