@@ -101,8 +101,9 @@ lint: setup-dev ## ruff, mypy --strict, import-linter
 	@MYPYPATH=benchmarks $(BIN)/mypy benchmarks/*.py
 	@$(BIN)/lint-imports
 
-docs: setup ## the generated pages and .env.example
+docs: setup-dev ## the generated pages and .env.example, then the site in build/site
 	@$(BIN)/python -m conversation_analytics.generated
+	@$(BIN)/python -m conversation_analytics.docs_site
 
 lock: setup-dev ## the lock files, with hashes and without addresses
 	@$(LOCK) -o requirements.txt

@@ -1,10 +1,11 @@
 """Exports of a long range: memory against a short one, time against pandas.
 
-    python benchmarks/exports.py [--turns 20000] [--days 4,40]
+    python benchmarks/exports.py [--turns 20000] [--days 4,40] [--ways jsonl,duckdb]
 
 Each export is a process of its own, over a local lake of as many turns a day:
 
 - ours: `conversation-analytics export`;
+- duckdb: conversations as JSONL with DuckDB sorting all turns within 512 MB: the same bytes;
 - pandas: `pandas.read_parquet` of the table's folder, then `to_csv`: the obvious script. It neither
   bounds its memory nor neutralises formulas, and writes no file atomically.
 """
@@ -12,6 +13,7 @@ Each export is a process of its own, over a local lake of as many turns a day:
 from __future__ import annotations
 
 import argparse
+import filecmp
 import os
 import subprocess
 import sys
@@ -29,6 +31,18 @@ from conversation_analytics.lake.store import Lake
 _PANDAS = (
     "import sys, pandas; pandas.read_parquet(sys.argv[1] + '/messages')"
     ".to_csv(sys.argv[2], index=False)"
+)
+
+_DUCKDB = (
+    "import sys, pathlib; from conversation_analytics.exports.selection import LIMITS, Selection;"
+    "from conversation_analytics.lake.objects import LocalObjects;"
+    "from conversation_analytics.lake.sql import open_sql;"
+    "from conversation_analytics.lake.store import Lake;"
+    "from conversation_analytics_tests.oracles import exports_oracle as oracle;"
+    "lake = Lake(LocalObjects(pathlib.Path(sys.argv[1])));"
+    "sql = open_sql(lake, LIMITS); sink = open(sys.argv[2], 'wb');"
+    "oracle.export_conversations_sorted_by_duckdb(sql, Selection(), sink); sink.close();"
+    "sql.close()"
 )
 
 
@@ -51,6 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--turns", type=int, default=20_000)
     parser.add_argument("--days", default="4,40")
+    parser.add_argument("--ways", default="csv,parquet,jsonl,convokit,duckdb,pandas")
     given = parser.parse_args()
     ours = [sys.executable, "-m", "conversation_analytics.cli", "export", "--overwrite"]
     ways = {
@@ -58,8 +73,10 @@ def main() -> None:
         "parquet": [*ours, "--format", "parquet", "--table", "messages"],
         "jsonl": [*ours, "--format", "jsonl"],
         "convokit": [*ours, "--format", "convokit"],
-        "pandas": [],
+        "duckdb": [sys.executable, "-c", _DUCKDB],
+        "pandas": [sys.executable, "-c", _PANDAS],
     }
+    ways = {name: ways[name] for name in given.ways.split(",")}
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     counts = [int(one) for one in given.days.split(",")]
     for days in counts:
@@ -75,18 +92,22 @@ def main() -> None:
                 lake.write(MESSAGES, day, turns)
             for name, words in ways.items():
                 out = f"{folder}/{name}"
-                command = (
-                    [*words, "--out", out] if words else [sys.executable, "-c", _PANDAS, root, out]
-                )
+                command = [*words, root, out] if words[1] == "-c" else [*words, "--out", out]
                 found[name].append(measured(command, {"PARQUET_BASE_DIR": root}))
                 seconds, peak = found[name][-1]
                 print(f"{days:>4} days, {name:9} {seconds:6.1f} s, peak {peak:6.0f} MB")
+            if {"jsonl", "duckdb"} <= ways.keys():
+                same = filecmp.cmp(f"{folder}/jsonl", f"{folder}/duckdb", shallow=False)
+                print(f"{days:>4} days, jsonl, duckdb: {'the same bytes' if same else 'DIFFERENT'}")
     for name, runs in found.items():
         print(
             f"{name:9} peak {runs[-1][1] / runs[0][1]:.2f} for {counts[-1] / counts[0]:.0f} times"
         )
-    print(f"csv / pandas: time {found['csv'][-1][0] / found['pandas'][-1][0]:.2f}, "
-          f"peak {found['csv'][-1][1] / found['pandas'][-1][1]:.2f}")  # fmt: skip
+    for one, peer in (("csv", "pandas"), ("jsonl", "duckdb")):
+        if not {one, peer} <= ways.keys():
+            continue
+        (seconds, peak), (of_peer, peak_of_peer) = found[one][-1], found[peer][-1]
+        print(f"{one} / {peer}: time {seconds / of_peer:.2f}, peak {peak / peak_of_peer:.2f}")
 
 
 if __name__ == "__main__":

@@ -25,9 +25,11 @@ from conversation_analytics.core.errors import (
 )
 from conversation_analytics.core.windows import days_between
 from conversation_analytics.exports.command import export
+from conversation_analytics.installation_commands import COMMANDS as INSTALLATION_COMMANDS
+from conversation_analytics.installation_commands import translations_told
 from conversation_analytics.logs import configure_logs
 from conversation_analytics.personal_data_commands import COMMANDS as PERSONAL_DATA_COMMANDS
-from conversation_analytics.settings import Settings, load_settings, unknown_settings
+from conversation_analytics.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -49,12 +51,31 @@ _MOST_DAYS = 100_000
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="conversation-analytics")
-def cli() -> None:
-    """Conversation analytics: from NocoDB to a Parquet lake, documents and reports."""
+@click.option(
+    "--color",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    help="Colours; auto: on a terminal, unless NO_COLOR is set.",
+)
+@click.pass_context
+def cli(context: click.Context, color: str) -> None:
+    """Conversation analytics: from NocoDB to a Parquet lake, documents and reports.
+
+    Example: conversation-analytics run, then conversation-analytics status
+    """
+    # Click takes the context's word, Rich the environment's.
+    if color == "always":
+        context.color = True
+        os.environ.pop("NO_COLOR", None)
+        os.environ["FORCE_COLOR"] = "1"
+    elif color == "never" or os.environ.get("NO_COLOR"):
+        context.color = False
+        os.environ.pop("FORCE_COLOR", None)
+        os.environ["NO_COLOR"] = "1"
 
 
 cli.add_command(export)
-for _command in PERSONAL_DATA_COMMANDS:
+for _command in (*INSTALLATION_COMMANDS, *PERSONAL_DATA_COMMANDS):
     cli.add_command(_command)
 
 
@@ -70,7 +91,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # a path may hold what an ASCII terminal cannot
             stream.reconfigure(errors="backslashreplace")
     try:
-        sys.exit(cli.main(standalone_mode=False))
+        sys.exit(cli.main(prog_name="conversation-analytics", standalone_mode=False))
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -233,42 +254,65 @@ def replay(first: dt.date | None, last: dt.date | None) -> None:
     """Type the rows of all days with dead letters again, and make what follows from them.
 
     For after a new version, or a changed column contract. Rows come from the raw zone; nothing is
-    asked of the source. Example: conversation-analytics replay 2026-11-01 2026-11-21
+    asked of the source. Days with dead letters that an earlier version wrote are repaired with it.
+
+    Example: conversation-analytics replay 2026-11-01 2026-11-21
     """
-    from conversation_analytics.assets import lineage  # noqa: PLC0415 - import budget
+    from conversation_analytics import materialize  # noqa: PLC0415 - import budget
+    from conversation_analytics.assets import lineage  # noqa: PLC0415
     from conversation_analytics.assets.retention import whole_days  # noqa: PLC0415
     from conversation_analytics.core import zones  # noqa: PLC0415
     from conversation_analytics.definitions import daily_graph, daily_steps  # noqa: PLC0415
-    from conversation_analytics.materialize import runs_of  # noqa: PLC0415
     from conversation_analytics.resources.connections import open_lake  # noqa: PLC0415
 
     settings = _settings()
     lake, today = open_lake(settings), _today(settings)
     tables = [zones.DAILY[table].dead_letters for table in settings.source_tables]
-    dead = {
+    dead: dict[tuple[str, str], int | None] = {
         (table.name, key): rows
         for table in tables
         for key in _between(whole_days(settings, today, lake.keys(table)), first, last)
-        if (rows := lake.row_count(table, key))
+        if (rows := _row_count(lake, table, key)) != 0
     }
-    click.echo(f"{sum(dead.values())} dead letters on {len({key for _, key in dead})} days")
+    counts = {place: rows for place, rows in dead.items() if rows is not None}
+    older = sorted({key for name, key in dead if (name, key) not in counts})
+    click.echo(
+        f"{sum(counts.values())} dead letters on {len({key for _, key in counts})} days"
+        + (
+            f"; {len(older)} days have some of an earlier version, uncounted: these days are made "
+            "again with all that is stale of them"
+            if older
+            else ""
+        )
+    )
     if not dead:
         return
     graph, steps = daily_graph(settings), daily_steps(settings)
-    tables_of: dict[str, list[str]] = {}
+    # Of these days other tables, too, may be of that version, and nothing can be made of them.
+    stale = materialize.look_for_stale_days(settings, older)
+    names_of = {day.key: [one.asset for one in day.assets] for day in stale}
     for table_name, key in dead:
-        tables_of.setdefault(key, []).append(table_name)
+        names_of.setdefault(key, []).append(table_name)
     wanted = {
         key: lineage.whole_steps(
             lineage.downstream(graph, lineage.whole_steps(names, steps)), steps
         )
-        for key, names in tables_of.items()
+        for key, names in sorted(names_of.items())
     }
-    runs = runs_of(lineage.ranges_to_make(wanted))
+    runs = materialize.runs_of(lineage.ranges_to_make(wanted))
     _materialize(settings, runs, map(dt.date.fromisoformat, wanted))
     by_name = {table.name: table for table in tables}
-    left = sum(lake.row_count(by_name[name], key) for name, key in dead)
-    click.echo(f"{sum(dead.values()) - left} rows landed, {left} dead letters are left")
+    left = {(name, key): lake.row_count(by_name[name], key) for name, key in dead}
+    landed = sum(counts.values()) - sum(left[place] for place in counts)
+    click.echo(f"{landed} rows landed, {sum(left.values())} dead letters are left")
+
+
+def _row_count(lake: Lake, schema: TableSchema, key: str) -> int | None:
+    """Return the rows of a partition; None: of another version, which does not tell."""
+    try:
+        return lake.row_count(schema, key)
+    except OutdatedPartitionError:
+        return None
 
 
 @cli.command(hidden=True)
@@ -450,11 +494,11 @@ def _summary(settings: Settings, first: dt.date, last: dt.date, seconds: float) 
         period = tables.period_of(schema)
         if period is None:
             present = [None] if lake.exists(schema, None) else []
-            table.add_row(schema.name, "-", _rows_told(lake, schema, present))
+            table.add_row(schema.name, "-", _told(lake, schema, present))
             continue
         wanted = {start.isoformat() for start in starts_of(period, days)}
         keys = sorted(wanted.intersection(lake.keys(schema)))
-        table.add_row(schema.name, str(len(keys)), _rows_told(lake, schema, keys))
+        table.add_row(schema.name, str(len(keys)), _told(lake, schema, keys))
     for column in table.columns[1:]:
         column.justify = "right"
     console = Console()
@@ -468,89 +512,15 @@ def _summary(settings: Settings, first: dt.date, last: dt.date, seconds: float) 
         f"report     {lake.objects.uri(f'reports/daily/{last}.html')}",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
-    if told := _translations_told(settings, lake):
+    if told := translations_told(settings, lake):
         console.print(f"translate  {told}", highlight=False)
     console.print(f"{seconds:.1f} s. Next: `make dev` opens the Dagster UI.", highlight=False)
 
 
-def _translations_told(settings: Settings, lake: Lake) -> str:
-    """Say what keeps messages from being translated; nothing where nothing does."""
-    from conversation_analytics.core.staleness import PENDING  # noqa: PLC0415 - import budget
-    from conversation_analytics.core.translation_tables import TRANSLATIONS  # noqa: PLC0415
+def _told(lake: Lake, schema: TableSchema, keys: Iterable[str | None]) -> str:
+    from conversation_analytics.holdings import count_rows  # noqa: PLC0415 - import budget
 
-    if not settings.translator_kind:
-        return "skipped: no translator is configured (TRANSLATOR_URL)"
-    inputs = []
-    for key in lake.keys(TRANSLATIONS):
-        with contextlib.suppress(OutdatedPartitionError):  # made again with all its rows
-            inputs.append(lake.stat(TRANSLATIONS, key).inputs)
-    waiting = [int(one[PENDING]) for one in inputs if PENDING in one]
-    if not waiting:
-        return ""
-    return (
-        f"{sum(waiting):,} rows of {len(waiting)} days wait: the sensor repair_stale or "
-        "`conversation-analytics repair` goes on with them"
-    )
-
-
-@cli.command()
-def status() -> None:
-    """Show per table which days, weeks and months the lake holds, the gaps, and dead letters."""
-    from rich.console import Console  # noqa: PLC0415 - import budget
-    from rich.table import Table  # noqa: PLC0415
-
-    from conversation_analytics.core import tables  # noqa: PLC0415
-    from conversation_analytics.core.periods import starts_of  # noqa: PLC0415
-    from conversation_analytics.resources.connections import open_lake  # noqa: PLC0415
-
-    settings = _settings()
-    lake = open_lake(settings)
-    table = Table("table", "partitions", "first", "last", "missing between", "rows")
-    table.columns[0].overflow = "fold"
-    for schema in tables.TABLES:
-        period = tables.period_of(schema)
-        if period is None:
-            present = lake.exists(schema, None)
-            told = _rows_told(lake, schema, [None]) if present else "none yet"
-            table.add_row(schema.name, "-", "-", "-", "-", told)
-            continue
-        keys = lake.keys(schema)
-        if not keys:
-            table.add_row(schema.name, "0", "-", "-", "-", "none yet")
-            continue
-        span = days_between(dt.date.fromisoformat(keys[0]), dt.date.fromisoformat(keys[-1]))
-        missing = len(starts_of(period, span)) - len(keys)
-        told = _rows_told(lake, schema, keys)
-        table.add_row(schema.name, str(len(keys)), keys[0], keys[-1], str(missing), told)
-    Console().print(table)
-    click.echo(f"dead letters: {_dead_letters(lake)}")
-    click.echo(f"translations: {_translations_told(settings, lake) or 'none waits'}")
-    click.echo("What is missing or stale: conversation-analytics repair --dry-run")
-
-
-def _dead_letters(lake: Lake) -> int:
-    from conversation_analytics.core import zones  # noqa: PLC0415 - import budget
-
-    daily = [table.dead_letters for table in zones.DAILY.values()]
-    undated = [table.dead_letters for table in zones.UNDATED.values()]
-    return sum(_rows(lake, s, lake.keys(s))[0] for s in daily) + sum(
-        _rows(lake, s, [None])[0] for s in undated if lake.exists(s, None)
-    )
-
-
-def _rows(lake: Lake, schema: TableSchema, keys: Iterable[str | None]) -> tuple[int, int]:
-    """Return the rows of partitions, and how many partitions are of another version."""
-    rows = outdated = 0
-    for key in keys:
-        try:
-            rows += lake.row_count(schema, key)
-        except OutdatedPartitionError:  # `repair` makes it again
-            outdated += 1
-    return rows, outdated
-
-
-def _rows_told(lake: Lake, schema: TableSchema, keys: Iterable[str | None]) -> str:
-    rows, outdated = _rows(lake, schema, keys)
+    rows, outdated = count_rows(lake, schema, keys)
     return f"{rows:,}" + (f" + {outdated} outdated" if outdated else "")
 
 
@@ -754,98 +724,6 @@ def _replaced(output: Path) -> Iterator[BinaryIO]:
 
     with new_file(target, overwrite=True) as sink:
         yield sink
-
-
-@cli.command()
-def check() -> None:
-    """Try every configured connection; say what is wrong and how to mend it.
-
-    Exit code 0: everything works. 1: something does not. 2: a setting is wrong.
-    """
-    settings = _settings()
-    click.echo("ok    settings")
-    for name, meant in unknown_settings(_ENV_FILE):
-        click.echo(f"warn  {_ENV_FILE}: {name} is no setting and has no effect; meant {meant}?")
-    failed = False
-    for name, ok, detail in _probes(settings):
-        failed = failed or not ok
-        click.echo(f"{'ok   ' if ok else 'FAIL '} {name}: {detail}")
-    sys.exit(_EXIT_FAILED if failed else 0)
-
-
-def _probes(settings: Settings) -> Iterator[tuple[str, bool, str]]:
-    from conversation_analytics.io_managers.document_io import MADE_FROM  # noqa: PLC0415
-    from conversation_analytics.resources import connections  # noqa: PLC0415 - import budget
-
-    def lake() -> str:
-        opened = connections.open_lake(settings)
-        path = "reports/probe"
-        opened.objects.put(path, b"probe")
-        opened.objects.get(path)
-        opened.objects.delete(path)
-        return f"{opened.describe()['root']}: written, read and deleted a probe"
-
-    def documents() -> str:
-        store = connections.open_documents(settings)
-        try:
-            store.ping()
-            specs = connections.collection_specs(settings)
-            store.check_rights([*(spec.name for spec in specs), MADE_FROM])
-            return f"{' '.join(store.describe().values())}: answers and may be written"
-        finally:
-            store.close()
-
-    if settings.source_kind == "nocodb":
-        try:
-            for probe in connections.open_nocodb(settings).probe():
-                yield (
-                    f"nocodb {probe.name}",
-                    probe.ok,
-                    probe.detail + (f" - {probe.hint}" if not probe.ok and probe.hint else ""),
-                )
-        except AnalyticsError as error:
-            yield "nocodb", False, str(error)
-    else:
-        yield "source", True, "sample: made on this machine, nothing to reach"
-
-    for name, try_it in (
-        ("lake", lake), ("documents", documents),
-        ("translator", lambda: connections.probe_translator(settings)),
-        *_table_probes(settings), *_cluster_probe(settings),
-    ):  # fmt: skip
-        try:
-            yield name, True, try_it()
-        except AnalyticsError as error:
-            yield name, False, str(error)
-
-
-def _cluster_probe(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
-    if settings.executor in {"dask", "dask_steps"}:
-        from conversation_analytics.cluster.probe import probe_cluster  # noqa: PLC0415 - budget
-
-        yield "dask", lambda: probe_cluster(settings)
-
-
-def _table_probes(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
-    """Yield the probes of the tables of NocoDB that people share with the platform."""
-    from conversation_analytics.core.corrections import refused_told, rows_of  # noqa: PLC0415
-    from conversation_analytics.language.taxonomy_files import refused_rows  # noqa: PLC0415
-    from conversation_analytics.resources import connections  # noqa: PLC0415
-
-    def corrections() -> str:
-        rows = rows_of(connections.corrections_at_source(settings))
-        refused = refused_rows(settings.taxonomy_file, settings.taxonomy_corrections_file, rows)
-        told = f"; left out: {refused_told(refused)}" if refused else ""
-        return f"{len(rows) - len(refused)} of {len(rows)} rows can be used{told}"
-
-    def results() -> str:
-        with connections.open_results_table(settings) as table:
-            return f"table {table.title!r} has its columns; nothing was written to it"
-
-    if settings.nocodb_corrections_table:
-        yield "corrections", corrections
-    if settings.nocodb_results_table:
-        yield "results", results
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Literal
 import dagster as dg
 
 from conversation_analytics.alerts.webhook import WebhookConfig
+from conversation_analytics.assets.catalog import START_HERE, as_told
 from conversation_analytics.assets.checks import DeadLetterLimit, daily_checks
 from conversation_analytics.assets.corrections import JOB as CORRECTIONS_JOB
 from conversation_analytics.assets.corrections import correction_assets, correction_checks
@@ -91,7 +93,7 @@ def build_definitions(
     daily_job = dg.define_asset_job(
         "daily",
         selection=dg.AssetSelection.assets(*daily),
-        description="One day (or a range of days) from the source to the report.",
+        description=f"One day (or a range of days) from the source to the report.\n{START_HERE}",
     )
     undated_job = dg.define_asset_job(
         "undated",
@@ -182,7 +184,8 @@ def build_definitions(
         executor=_executor(settings),
         resources=_resources(settings, on_partition, spread or spread_of(settings)),
     )
-    return definitions.map_asset_specs(func=_with_freshness)
+    tell = as_told(settings)
+    return definitions.map_asset_specs(func=lambda spec: tell(_with_freshness(spec)))
 
 
 def _executor(settings: Settings) -> dg.ExecutorDefinition:
@@ -298,4 +301,8 @@ def defs() -> dg.Definitions:
     """Definitions of this code location, built when Dagster loads it."""
     settings = settings_of_process()
     configure_logs(settings)
-    return build_definitions(settings)
+    with warnings.catch_warnings():
+        # Of what Dagster marks as beta and preview; the versions are pinned, and nobody who reads
+        # the log of the code location can act on it.
+        warnings.filterwarnings("ignore", message=".* is currently in (beta|preview)")
+        return build_definitions(settings)

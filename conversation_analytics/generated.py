@@ -1,5 +1,6 @@
 """`python -m conversation_analytics.generated` writes the files that are made from the code."""
 
+import re
 from pathlib import Path
 
 from conversation_analytics.core.metrics import metrics_markdown
@@ -13,10 +14,15 @@ def generated_files() -> dict[str, str]:
     """Return path below the project's root to content."""
     return {
         ".env.example": env_example(),
-        "docs/configuration.md": configuration_markdown(),
-        "docs/data-dictionary.md": dictionary_markdown(),
-        "docs/metrics.md": metrics_markdown(),
+        "docs/configuration.md": linked(configuration_markdown()),
+        "docs/data-dictionary.md": linked(dictionary_markdown()),
+        "docs/metrics.md": linked(metrics_markdown()),
     }
+
+
+def linked(page: str) -> str:
+    """Return a page of docs/ in which the other pages that its text names are links to them."""
+    return re.sub(r"(?<![\w/`])docs/([a-z-]+)\.md", r"[\1](\1.md)", page)
 
 
 def main() -> None:

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
+import rich.text
 import sqlalchemy.exc
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -216,6 +219,16 @@ def look_for_stale_users(settings: Settings) -> tuple[StaleAsset, ...]:
         return stale_users(open_lake(settings), documents, settings)
 
 
+class _Rate(ProgressColumn):
+    """Partitions a second."""
+
+    def render(self, task: Task) -> rich.text.Text:
+        speed = task.finished_speed or task.speed
+        return rich.text.Text(
+            "" if speed is None else f"{speed:.1f}/s", style="progress.data.speed"
+        )
+
+
 def prepare_home() -> None:
     """Create DAGSTER_HOME and its database.
 
@@ -268,7 +281,7 @@ def materialize(
     prepare_home()
     failures: list[str] = []
     with _records_kept(), Progress(
-        TextColumn("{task.description:<34}"), BarColumn(), MofNCompleteColumn(),
+        TextColumn("{task.description:<34}"), BarColumn(), MofNCompleteColumn(), _Rate(),
         TimeElapsedColumn(), TimeRemainingColumn(),
     ) as progress:  # fmt: skip
         bar = progress.add_task("starting", total=None)

@@ -1,4 +1,4 @@
-"""The commands `erase-user`, `export-user` and `retain`."""
+"""The commands `erase-user`, `unsuppress-user`, `export-user` and `retain`."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ _ENV_FILE = Path(".env")
 _EXIT_FAILED = 1
 _OWNER_ONLY = 0o600
 _NONE_HELD = "no row of this id is held here"
+_NO_TEXT = "the id is no UTF-8 text, which every id in the lake is: give it as the source has it"
 
 
 def _settings() -> Settings:
@@ -54,11 +55,18 @@ def _typed_id(user_id: str | None) -> str:
         if sys.stdin.isatty():
             user_id = click.prompt("id of the user", hide_input=True, err=True)
         else:
-            # The line ending alone: spaces may belong to the id.
-            user_id = sys.stdin.readline().removesuffix("\n").removesuffix("\r")
+            try:
+                # The line ending alone: spaces may belong to the id.
+                user_id = sys.stdin.readline().removesuffix("\n").removesuffix("\r")
+            except UnicodeDecodeError as error:
+                raise click.UsageError(_NO_TEXT) from error
     user_id = str(user_id)
     if not user_id:
         raise click.UsageError("no id: give ID, or one line on standard input")
+    try:
+        user_id.encode()
+    except UnicodeEncodeError as error:  # bytes of the command line that are no UTF-8
+        raise click.UsageError(_NO_TEXT) from error
     return user_id
 
 
@@ -159,6 +167,38 @@ def _tell(work: Erasing, proof: dict[str, Any]) -> None:
     click.echo(f"proof {work.lake.objects.uri(proof_path(proof))}")
 
 
+@click.command("unsuppress-user")
+@click.argument("user_id", metavar="[ID]", required=False)
+@click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
+def unsuppress_user(user_id: str | None, *, dry_run: bool) -> None:
+    """Take a person off the suppression list: one who was erased and consents again.
+
+    ID as of erase-user. Nothing that was erased comes back by itself: rows of theirs that are read
+    from then on come in. A note of it is stored in the lake's erasures/readmissions/.
+
+    Example: conversation-analytics unsuppress-user < id.txt
+    """
+    with _opened(_settings()) as work:
+        from conversation_analytics.assets import readmission  # noqa: PLC0415 - import budget
+
+        note = readmission.readmit(work, _typed_id(user_id), _now(), dry_run=dry_run)
+        if note is None:
+            click.echo("this id is not on the suppression list; nothing was changed")
+            return
+        told = f"{note['conversations']} conversations and {sum(note['rows'].values())} rows"
+        if dry_run:
+            click.echo(f"would be taken off the list with {told}; nothing was changed")
+            return
+        click.echo(f"taken off the list with {told}: rows that are read from now on come in")
+        click.echo("days that were read before: conversation-analytics backfill FIRST LAST")
+        if note["without_owner"]:
+            click.echo(
+                f"{note['without_owner']} conversations and rows were listed by an earlier "
+                "version, which did not note whose they are: they stay on the list"
+            )
+        click.echo(f"note {work.lake.objects.uri(readmission.readmission_path(note))}")
+
+
 @click.command("export-user")
 @click.argument("user_id", metavar="[ID]", required=False)
 @click.option(
@@ -211,7 +251,7 @@ def retain(*, dry_run: bool) -> None:
     click.echo(f"{sum(len(one.keys) for one in removals)} partitions {verb}")
 
 
-COMMANDS = (erase_user, export_user, retain)
+COMMANDS = (erase_user, unsuppress_user, export_user, retain)
 
 
 def _now() -> dt.datetime:

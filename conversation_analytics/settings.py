@@ -129,6 +129,15 @@ def _keys(value: str) -> tuple[str, ...]:
     return tuple(sorted(set(keys)))
 
 
+def _owners(value: str) -> tuple[str, ...]:
+    """Take what Dagster takes: a team, or an address."""
+    owners = tuple(part.strip() for part in value.split(",") if part.strip())
+    form = r"team:[A-Za-z0-9_-]{1,64}|[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9.-]{1,190}\.[A-Za-z]{2,20}"
+    if not all(re.fullmatch(form, owner) for owner in owners):
+        raise _BadValueError
+    return tuple(dict.fromkeys(owners))
+
+
 def _pseudonym_key(value: str) -> str:
     """Take one word of ASCII that nobody guesses."""
     if value and (not re.fullmatch(r"[!-~]{32,4096}", value) or len(set(value)) < _DISTINCT_IN_KEY):
@@ -483,7 +492,7 @@ SETTINGS: tuple[Setting, ...] = (
     _setting(_WORK, "EXECUTOR", "in_process", "in_process, multiprocess, dask or dask_steps",
              "how the steps of a run are executed; multiprocess: a warm forkserver; dask: the days "
              "of a range are computed on a Dask cluster; dask_steps: each step on it, see "
-             "docs/scale-out.md", _choice("in_process", "multiprocess", "dask", "dask_steps")),
+             "docs/scale.md", _choice("in_process", "multiprocess", "dask", "dask_steps")),
     _setting(_WORK, "ENABLE_MULTITHREADING", "true", _BOOL,
              "false: IO_THREADS and PROCESSING_THREADS count as 1", _boolean),
     _setting(_WORK, "MAX_WORKERS", "2", "1 to 256",
@@ -595,6 +604,11 @@ SETTINGS: tuple[Setting, ...] = (
              "certificates to trust instead of the usual ones", _optional_path),
     _setting(_LOG, "DAGSTER_UI_URL", "", "http(s)://host[:port][/path]",
              "address of the Dagster UI, for links in alerts", _url("http", "https")),
+    _setting(_LOG, "DOCS_URL", "", "http(s)://host[:port][/path]",
+             "where you serve the pages that `make docs` builds: assets link to them",
+             _url("http", "https")),
+    _setting(_LOG, "ASSET_OWNERS", "team:analytics", "team:NAME or addresses, by commas",
+             "owners of every asset in the Dagster UI", _owners),
 )  # fmt: skip
 
 _BY_NAME = {setting.name: setting for setting in SETTINGS}

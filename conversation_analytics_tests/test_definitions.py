@@ -31,6 +31,7 @@ def graph() -> dict[str, object]:
             if node.backfill_policy
             else None,
             "kinds": sorted(node.kinds),
+            "personal_data": node.tags["personal_data"],
         }
     return {
         "assets": assets,

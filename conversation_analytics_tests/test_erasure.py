@@ -238,45 +238,6 @@ def killed_after(steps: int) -> tuple[list[str], Callable[[str], None]]:
     return done, on_step
 
 
-def test_killed_at_any_point_the_next_run_finishes_and_all_is_as_if_nothing_had_been(
-    made_lake: Path, tmp_path: Path
-) -> None:
-    whole = copied(made_lake, tmp_path / "whole")
-    settings = settings_in(whole, ERASURE_MIN_USERS="5")
-    user = busiest_user(settings)
-    steps, rows = every_step(settings, user)
-    wanted = files_of(whole / "lake", "erasures")
-    assert len(steps) > 40
-    for at in range(3, len(steps), len(steps) // 4):
-        folder = copied(made_lake, tmp_path / str(at))
-        settings = settings_in(folder, ERASURE_MIN_USERS="5")
-        done, on_step = killed_after(at)
-        with closing(open_documents(settings)) as documents:
-            work = Erasing(open_lake(settings), documents, settings, on_step)
-            name = request_erasure(work, user)
-            with pytest.raises(KilledError):
-                carry_out(work, name, lambda: NOW, user)
-        assert done == steps[:at]
-        # Who finishes it need not be told who it is.
-        with closing(open_documents(settings)) as documents:
-            work = Erasing(open_lake(settings), documents, settings)
-            assert pending(work.lake) == [name]
-            proof = carry_out(work, name, lambda: NOW)
-        assert (proof["attempts"], proof["search"]["found"]) == (2, 0)
-        assert proof["rows"]["raw_messages"] == rows["raw_messages"]
-        assert proof["rows"]["messages"] == rows["messages"]
-        assert holding(folder, user) == []
-        assert files_of(folder / "lake", "erasures") == wanted, steps[at]
-
-
-def every_step(settings: Settings, user: str) -> tuple[list[str], dict[str, Any]]:
-    done, on_step = killed_after(-1)
-    with closing(open_documents(settings)) as documents:
-        work = Erasing(open_lake(settings), documents, settings, on_step)
-        proof = carry_out(work, request_erasure(work, user), lambda: NOW, user)
-    return done, proof["rows"]
-
-
 def test_partitions_without_the_person_are_neither_read_nor_written(
     made_lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

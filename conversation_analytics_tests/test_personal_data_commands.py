@@ -1,4 +1,4 @@
-"""`erase-user`, `export-user` and `retain` as they are typed."""
+"""`erase-user`, `unsuppress-user`, `export-user` and `retain` as they are typed."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ import io
 import json
 import subprocess
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
+import dagster as dg
 import polars as pl
 import pytest
 
+from conversation_analytics.assets.erasing import carry_out, request_erasure
+from conversation_analytics.assets.erasing_notes import Erasing
 from conversation_analytics.assets.retention import remove_old_days
 from conversation_analytics.core import schemas
 from conversation_analytics.core.categories import CATEGORIES
@@ -23,7 +27,7 @@ from conversation_analytics.core.user_analytics import USER_ANALYTICS
 from conversation_analytics.documents.store import SqliteConfig, open_store
 from conversation_analytics.io_managers.document_io import MADE_FROM
 from conversation_analytics.personal_data_commands import _typed_id
-from conversation_analytics.resources.connections import open_lake
+from conversation_analytics.resources.connections import open_documents, open_lake
 from conversation_analytics.settings import Settings, parse_settings
 from conversation_analytics_tests.commands import CLI, clean_environment
 from conversation_analytics_tests.erased import (
@@ -32,11 +36,15 @@ from conversation_analytics_tests.erased import (
     copied,
     settings_in,
 )
+from conversation_analytics_tests.platform import run_job
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from conversation_analytics.lake.store import Lake
+
+
+NOW = dt.datetime(2026, 11, 30, 12, tzinfo=dt.UTC)
 
 
 def typed(
@@ -150,6 +158,80 @@ def test_erase_user_tells_what_it_would_do_then_does_it(made_lake: Path, tmp_pat
     assert "no row of this id is held here" in again.stdout
     wrong = typed(folder, "erase-user", user, "--pending")
     assert wrong.returncode == 2
+
+
+def test_who_is_taken_off_the_list_is_read_again(made_lake: Path, tmp_path: Path) -> None:
+    folder = copied(made_lake, tmp_path)
+    settings = settings_in(folder, ERASURE_MIN_USERS="0")
+    user, lake = busiest_user(settings), open_lake(settings)
+    own = pl.col("user_id") == user
+    served = {day: lake.read(schemas.RAW_MESSAGES, day) for day in DAYS}
+    before = scanned(lake, schemas.MESSAGES)
+    rated = scanned(lake, schemas.FEEDBACKS)
+    unknown = typed(folder, "unsuppress-user", given=f"{user}\n")
+    assert (unknown.returncode, unknown.stderr) == (0, "")
+    assert "is not on the suppression list; nothing was changed" in unknown.stdout
+    assert not (folder / "lake/erasures").exists()
+
+    with closing(open_documents(settings)) as documents:
+        work = Erasing(lake, documents, settings)
+        name = request_erasure(work, user)
+        waiting = typed(folder, "unsuppress-user", given=f"{user}\n")
+        assert waiting.returncode == 1
+        assert "is not done" in waiting.stderr
+        assert user not in waiting.stderr
+        carry_out(work, name, lambda: NOW, user)
+    listed = folder / "lake/erasures/suppressed.json"
+    erased = listed.read_bytes()
+    looked = typed(folder, "unsuppress-user", "--dry-run", given=f"{user}\n")
+    assert "would be taken off the list with" in looked.stdout
+    assert listed.read_bytes() == erased
+
+    done = typed(folder, "unsuppress-user", given=f"{user}\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert user not in done.stdout
+    [note] = (folder / "lake/erasures/readmissions" / name).glob("*.json")
+    told = json.loads(note.read_text())
+    assert (told["readmitted"], told["file"]) == (name, note.name)
+    assert told["conversations"] == before.filter(own)["conversation_id"].n_unique() > 0
+    assert told["rows"]["messages"] == before.filter(own).height > 0
+    assert user not in note.read_text()
+    empty = json.loads(listed.read_text())
+    assert not any(empty[part] for part in ("users", "conversations", "rows", "owners"))
+    assert "is not on the" in typed(folder, "unsuppress-user", user).stdout
+
+    assert scanned(lake, schemas.MESSAGES).filter(own).is_empty()  # not by itself
+    with dg.instance_for_test() as instance:
+        assert run_job(settings, "daily", DAYS[0], DAYS[-1], instance=instance).success
+    for day, frame in served.items():
+        assert (
+            lake.read(schemas.RAW_MESSAGES, day)
+            .select("id", "payload")
+            .equals(frame.select("id", "payload"))
+        )
+    assert scanned(lake, schemas.MESSAGES).equals(before)
+    assert scanned(lake, schemas.FEEDBACKS).equals(rated)
+    with closing(open_documents(settings)) as documents:
+        assert len(documents.find("messages", {"user_id": user})) == before.filter(own).height
+
+
+@pytest.mark.parametrize("words", [("erase-user",), ("export-user", "--out", "x.json"),
+                                   ("unsuppress-user",)], ids=lambda words: words[0])  # fmt: skip
+@pytest.mark.parametrize("given", ["as an argument", "on standard input"])
+def test_an_id_that_is_no_text_is_refused_in_a_sentence(
+    tmp_path: Path, words: tuple[str, ...], given: str
+) -> None:
+    wrong = b"user-\xff"
+    argument = given == "as an argument"
+    told = subprocess.run(
+        [*CLI, *words, *([wrong] if argument else [])], cwd=tmp_path, env=clean_environment(),
+        input=b"" if argument else wrong + b"\n", capture_output=True, check=False, timeout=240,
+    )  # fmt: skip
+    assert told.returncode == 2
+    assert b"Error: the id is no UTF-8 text" in told.stderr
+    assert b"user-" not in told.stderr.partition(b"Error")[2]
+    assert not (tmp_path / "x.json").exists()
+    assert not (tmp_path / "data/lake/erasures").exists()
 
 
 def test_spaces_belong_to_an_id_and_the_line_ending_does_not(

@@ -39,8 +39,11 @@ COMMANDS = {
     "export": "exports/test_command.py::test_a_table_is_exported_once",
     "erase-user": "test_personal_data_commands.py::"
     "test_erase_user_tells_what_it_would_do_then_does_it",
+    "unsuppress-user": "test_personal_data_commands.py::"
+    "test_who_is_taken_off_the_list_is_read_again",
     "export-user": "test_personal_data_commands.py::"
     "test_the_export_has_every_row_that_a_plain_scan_finds",
+    "completion": "test_installation_commands.py::test_bash_completes_commands",
     "retain": "test_personal_data_commands.py::test_the_command_says_what_it_removes",
 }
 

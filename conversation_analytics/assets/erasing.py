@@ -4,18 +4,17 @@
    has until the end: so whoever comes next can finish it without being told the id again.
 2. The person is put on the suppression list: from now on no read brings rows of them.
 3. The index names the raw partitions; each day that has rows is rewritten, then its documents.
-   What each partition was and is goes into the journal of the request first: after a kill, what
-   was made of it still follows. The day leaves the index last.
-4. Topics, weeks and months, and users follow.
+   The day leaves the index last.
+4. Topics, corrections, weeks and months, and users follow.
 5. Every object and every document is searched, and the proof is stored. The request is removed if
    nothing was found; else it stays, for somebody has to take out what is left.
+
+Each step of 3 and 4 notes first what becomes of what: see `erasing_notes`.
 """
 
 import datetime as dt
-import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
 from typing import Any, Final
 
 from conversation_analytics.assets.erasing_day import (
@@ -28,19 +27,25 @@ from conversation_analytics.assets.erasing_day import (
     outdated,
     recorded,
 )
-from conversation_analytics.assets.erasing_documents import erase_day_documents
+from conversation_analytics.assets.erasing_documents import documents_of, erase_day_documents
 from conversation_analytics.assets.erasing_notes import (
     PENDING,
+    PROOF,
     REQUEST,
     Erasing,
+    Follow,
     Tally,
-    digests_by_input,
+    counted,
+    days_in,
     entry_of,
     follow_file,
+    journal,
     note_path,
+    note_step,
     read_note,
+    stored_beside,
     write_note,
-    write_partition,
+    write_step,
 )
 from conversation_analytics.assets.erasing_weeks import (
     erase_corrections,
@@ -56,10 +61,11 @@ from conversation_analytics.core.id_search import SoughtIds
 from conversation_analytics.core.partitions import PartitionReplacedError
 from conversation_analytics.core.pseudonyms import USER_COLUMNS
 from conversation_analytics.core.source import SourceTable
+from conversation_analytics.core.suppression import Suppressions
 from conversation_analytics.core.zones import DAILY, UNDATED
 from conversation_analytics.lake.search import search_lake
 from conversation_analytics.lake.store import Lake
-from conversation_analytics.lake.suppressions import add_suppressions
+from conversation_analytics.lake.suppressions import change_suppressions
 from conversation_analytics.lake.user_index import conversation_mark, take_from_index, user_mark
 from conversation_analytics.resources.connections import pseudonyms_of
 from conversation_analytics.settings import Settings
@@ -98,21 +104,26 @@ def request_erasure(work: Erasing, user_id: str) -> str:
     lake, key = work.lake, work.settings.pseudonym_key
     user = stored_id(work.settings, user_id)
     # The note first: a person who is suppressed but not noted would be left as they are for ever.
-    name = add_suppressions(lake, key, lambda one: one).user(user)
+    name = change_suppressions(lake, key, lambda one: one).user(user)
     if read_note(lake, name, REQUEST) is None:
-        write_note(lake, name, REQUEST, {
-            "user": user, "conversations": [], "users_were": None, "attempts": 0, "tally": {},
-            "found_after": 0,
-        })  # fmt: skip
+        lake.objects.delete(note_path(name, PROOF))  # of an erasure before, which died at its end
+        write_note(lake, name, REQUEST, _new_request(user))
     work.on_step("noted")
-    add_suppressions(lake, key, lambda one: one.with_user(user))
+    change_suppressions(lake, key, lambda one: one.with_user(user))
     return name
+
+
+def _new_request(user: str) -> dict[str, Any]:
+    return {
+        "user": user, "conversations": [], "users_were": None, "attempts": 0, "found_after": 0,
+    }  # fmt: skip
 
 
 def pending(lake: Lake) -> list[str]:
     """Return the names of the requests that are not done."""
+    ends = (f"/{REQUEST}.json", f"/{PROOF}.json")
     found = lake.objects.list(PENDING)
-    return [info.path.split("/")[2] for info in found if info.path.endswith(f"/{REQUEST}.json")]
+    return sorted({info.path.split("/")[2] for info in found if info.path.endswith(ends)})
 
 
 def needs_somebody(lake: Lake, name: str) -> bool:
@@ -180,12 +191,21 @@ def carry_out(
         LakeError: there is no such request.
     """
     lake = work.lake
-    request = read_note(lake, name, REQUEST)
+    request, proved = read_note(lake, name, REQUEST), read_note(lake, name, PROOF)
+    if proved is not None:
+        proof = _stored_proof(lake, name, proved, noted=True)
+        if request is None or not find_rows(lake, work.settings, request["user"]).days:
+            _close(lake, name)
+            return proof
+        # Rows came, though they are suppressed: from a backup, say. That is another erasure.
+        _forget(lake, name)
+        request = _new_request(request["user"])
+        write_note(lake, name, REQUEST, request)
+        lake.objects.delete(note_path(name, PROOF))
     if request is None:
         raise LakeError(f"no erasure {name} is asked for: ask with `conversation-analytics "
                         "erase-user`")  # fmt: skip
     begun = now()
-    tally = Tally(**request["tally"])
     request["attempts"] += 1
     request["found_after"] = 0
     # Not when it was asked for: another erasure may have changed days since.
@@ -195,40 +215,35 @@ def carry_out(
     for _ in range(_ROUNDS):
         request["conversations"] = sorted({*request["conversations"], *found.conversations})
         write_note(lake, name, REQUEST, request)
-        add_suppressions(lake, work.settings.pseudonym_key, lambda one: one.with_user(user))
+        change_suppressions(lake, work.settings.pseudonym_key, lambda one: one.with_user(user))
         _suppress(work, found)
         for key in sorted(found.days.keys() | found.keys, key=lambda one: one or ""):
-            _erase_day(work, name, found, key, tally)
-            request["tally"] = asdict(tally)
-            write_note(lake, name, REQUEST, request)
+            _erase_day(work, name, found, key)
         # A read that was under way when the erasure began may have stored rows since.
         found = find_rows(lake, work.settings, user, request["conversations"])
         if not found.days:
             break
-    journal, theirs = _journal(lake, name), frozenset(request["conversations"])
-    days = {key: noted for key, noted in journal.items() if key != entry_of(None)}
-    erase_topics(work, name, theirs, days, tally)
-    erase_corrections(work, theirs, tally)
-    follow_periods(work, days, tally)
-    erase_users(work, user, str(request["users_were"]), tally)
-    request["tally"] = asdict(tally)  # rows of days are counted from the journal, each time
-    _count_days(journal, tally)
+    theirs, days = frozenset(request["conversations"]), days_in(journal(lake, name))
+    days.pop(entry_of(None), None)
+    erase_topics(work, name, theirs, days)
+    erase_corrections(work, name, theirs)
+    follow_periods(work, name, days)
+    erase_users(work, name, user, str(request["users_were"]))
     work.documents.wipe()
     subject = find_rows(lake, work.settings, user, theirs).subject
+    tally = counted(journal(lake, name))
     proof = _proof(work, name, subject, plain, tally) | {
         "attempts": request["attempts"],
         "begun": begun.isoformat(timespec="seconds"),
         "finished": now().isoformat(timespec="seconds"),
     }
-    proof = _stored_proof(lake, proof)
+    proof = _stored_proof(lake, name, proof, noted=not proof["search"]["found"])
+    work.on_step("proof")
     if proof["search"]["found"]:
         request |= {"users_were": None, "found_after": proof["search"]["found"]}
         write_note(lake, name, REQUEST, request)
     else:
-        for info in lake.objects.list(f"{PENDING}/{name}"):
-            if not info.path.endswith(f"/{REQUEST}.json"):
-                lake.objects.delete(info.path)
-        lake.objects.delete(note_path(name, REQUEST))
+        _close(lake, name)
     _logger.info(
         "erased request=%s days=%d partitions=%d rows=%d documents=%d touched_bytes=%d "
         "written_bytes=%d found_after=%d",
@@ -239,26 +254,39 @@ def carry_out(
     return proof
 
 
+def _close(lake: Lake, name: str) -> None:
+    """Remove the notes of a request that is done; that of the proof last, which says so."""
+    _forget(lake, name)
+    for entry in (REQUEST, PROOF):
+        lake.objects.delete(note_path(name, entry))
+
+
+def _forget(lake: Lake, name: str) -> None:
+    """Remove what the steps of a request have noted."""
+    keep = {note_path(name, entry) for entry in (REQUEST, PROOF)}
+    for info in lake.objects.list(f"{PENDING}/{name}"):
+        if info.path not in keep:
+            lake.objects.delete(info.path)
+
+
 def _suppress(work: Erasing, found: Found) -> None:
-    key = work.settings.pseudonym_key
+    user = found.subject.user
     rows: dict[SourceTable, frozenset[str]] = {}
     for tables in found.days.values():
         for table, ids in tables.items():
             rows[table] = rows.get(table, frozenset()) | ids
-    held = add_suppressions(
-        work.lake, key, lambda one: one.with_conversations(found.subject.conversations)
-    )
-    for table, ids in rows.items():
-        if not held.left_out(table, ids).all():
-            add_suppressions(
-                work.lake,
-                key,
-                lambda one, t=table, i=ids: one.with_rows(t, i),  # type: ignore[misc]
-            )
+
+    def more(held: Suppressions) -> Suppressions:
+        told = held.with_conversations(found.subject.conversations, user)
+        for table, ids in rows.items():
+            told = told.with_rows(table, dict.fromkeys(ids, told.user(user)))
+        return told
+
+    change_suppressions(work.lake, work.settings.pseudonym_key, more)
     work.on_step("suppressed")
 
 
-def _erase_day(work: Erasing, name: str, found: Found, key: str | None, tally: Tally) -> None:
+def _erase_day(work: Erasing, name: str, found: Found, key: str | None) -> None:
     lake = work.lake
     zones = (UNDATED if key is None else DAILY).values()
     before = read_note(lake, name, entry_of(key))
@@ -266,11 +294,8 @@ def _erase_day(work: Erasing, name: str, found: Found, key: str | None, tally: T
     # Where no raw zone can tell whose rows a day has, the index alone is reason enough to look.
     if not known and any(lake.exists(zone.raw, key) for zone in zones):
         return  # another person's eight bytes, or turns of others in a shared conversation
-    day, noted = _rewrite_day(work, name, found, key, tally)
-    follow = digests_by_input(noted)
-    removed = erase_day_documents(lake, work.documents, work.settings, day, follow)
-    for collection, count in removed.items():
-        tally.add(tally.documents, collection, count)
+    day, follow = _rewrite_day(work, name, found, key)
+    erase_day_documents(lake, work.documents, work.settings, day, follow)
     work.on_step(f"documents {entry_of(key)}")
     if key is not None and has_files(lake, key):
         _write_files(work, key, follow)
@@ -280,9 +305,7 @@ def _erase_day(work: Erasing, name: str, found: Found, key: str | None, tally: T
     work.on_step(f"index {entry_of(key)}")
 
 
-def _rewrite_day(
-    work: Erasing, name: str, found: Found, key: str | None, tally: Tally
-) -> tuple[DayWork, dict[str, dict[str, Any]]]:
+def _rewrite_day(work: Erasing, name: str, found: Found, key: str | None) -> tuple[DayWork, Follow]:
     """Rewrite the partitions of a day; begin again where another run was faster."""
     lake, rows = work.lake, found.days.get(key, {})
     tries = 0
@@ -294,23 +317,24 @@ def _rewrite_day(
         day = look_at_day(
             lake, work.settings, found.subject, key, known, kept=kept, touched=touched
         )
-        noted = _noted_tables(day, lake, before)
-        told = {
-            "kept": day.kept,
-            "tables": noted,
-            "rows": {str(table): sorted(ids) for table, ids in day.rows.items()},
-            "touched": sorted(day.touched),
-        }
-        write_note(lake, name, entry_of(key), told)
-        work.on_step(f"journal {entry_of(key)}")
+        step = note_step(
+            work, name, entry_of(key), day.tables.values(), key,
+            lambda one, follow, day=day: recorded(  # type: ignore[misc]
+                one, follow, work.settings, day
+            ),
+            documents_of(work.documents, work.settings, day),
+            kept=day.kept,
+            rows={str(table): sorted(ids) for table, ids in day.rows.items()},
+            touched=sorted(day.touched),
+        )  # fmt: skip
         try:
-            _write_day(work, day, digests_by_input(noted), tally)
+            write_step(work, step)
         except PartitionReplacedError:
             tries += 1
             if tries == _TRIES:
                 raise
         else:
-            return day, noted
+            return day, step.follow
 
 
 def _known(
@@ -326,33 +350,7 @@ def _known(
     return bool(before["kept"]), known, frozenset(before["touched"])
 
 
-def _noted_tables(
-    day: DayWork, lake: Lake, before: Mapping[str, Any] | None
-) -> dict[str, dict[str, Any]]:
-    held = {} if before is None else before["tables"]
-    return {
-        table: {
-            "was": sorted({*held.get(table, {}).get("was", ()), one.sha256}),
-            "now": lake.digest(one.schema, one.after) if one.gone or not day.kept else one.sha256,
-            "rows": max(held.get(table, {}).get("rows", 0), one.gone),
-        }
-        for table, one in day.tables.items()
-    }
-
-
-def _write_day(
-    work: Erasing, day: DayWork, follow: Mapping[str, Mapping[str, str]], tally: Tally
-) -> None:
-    for one in day.tables.values():
-        inputs = recorded(one, follow, work.settings, day)
-        if one.after.equals(one.before) and inputs == dict(one.inputs):
-            # Leftovers of other generations go, too: they may hold what the partition does not.
-            work.lake.tidy(one.schema, day.key)
-            continue
-        write_partition(work, one, day.key, inputs, tally)
-
-
-def _write_files(work: Erasing, key: str, follow: Mapping[str, Mapping[str, str]]) -> None:
+def _write_files(work: Erasing, key: str, follow: Follow) -> None:
     """Render the files of a day again: they list conversations."""
     lake = work.lake
     texts = files_of_day(lake, key, work.settings.analytics_timezone.key)
@@ -368,45 +366,29 @@ def _write_files(work: Erasing, key: str, follow: Mapping[str, Mapping[str, str]
     work.on_step(f"files {key}")
 
 
-def _journal(lake: Lake, name: str) -> dict[str, dict[str, Any]]:
-    """Return what the request has noted of each day, by the name of the note."""
-    found: dict[str, dict[str, Any]] = {}
-    for info in lake.objects.list(f"{PENDING}/{name}"):
-        entry = info.path.rpartition("/")[2].removesuffix(".json")
-        noted = read_note(lake, name, entry)
-        if noted is not None and "touched" in noted:
-            found[entry] = noted
-    return found
-
-
-def _count_days(journal: Mapping[str, Mapping[str, Any]], tally: Tally) -> None:
-    """Count what all attempts together took out of the days."""
-    for noted in journal.values():
-        tally.days += any(one["rows"] for one in noted["tables"].values())
-        tally.recomputed += not noted["kept"]
-        for table, one in noted["tables"].items():
-            tally.add(tally.rows, table, one["rows"])
-
-
 def proof_path(proof: Mapping[str, Any]) -> str:
     """Return where a proof is stored: one of each attempt, should a person be erased again."""
     return f"{PROOFS}/{proof['erasure']}/{proof['file']}"
 
 
-def _stored_proof(lake: Lake, proof: Mapping[str, Any]) -> dict[str, Any]:
-    """Store a proof beside those that there are; return it with the name of its file."""
+def _stored_proof(
+    lake: Lake, name: str, proof: Mapping[str, Any], *, noted: bool
+) -> dict[str, Any]:
+    """Store a proof beside those that there are; return it with the name of its file.
+
+    Args:
+        lake: the lake.
+        name: of the request.
+        proof: what it says.
+        noted: whether it is noted first: then after a kill this same one is stored, once.
+    """
+
+    def note(data: bytes) -> None:
+        if noted:
+            lake.objects.put(note_path(name, PROOF), data)
+
     finished = dt.datetime.fromisoformat(proof["finished"])
-    number = 1
-    while True:
-        suffix = "" if number == 1 else f"-{number}"
-        named = {**proof, "file": f"{finished:%Y%m%dT%H%M%SZ}{suffix}.json"}
-        data = (json.dumps(named, indent=1) + "\n").encode()
-        try:
-            lake.objects.swap(proof_path(named), data, None)
-        except PartitionReplacedError:
-            number += 1
-        else:
-            return named
+    return stored_beside(lake, f"{PROOFS}/{proof['erasure']}", proof, finished, note)
 
 
 def _proof(
@@ -468,7 +450,7 @@ def _documents_of(work: Erasing, ids: Iterable[str]) -> dict[str, int]:
 def _rows_left(work: Erasing, name: str, subject: Subject) -> dict[str, int]:
     """Count the rows that are left of the person in the days that were rewritten, by table."""
     left: dict[str, int] = {}
-    for entry, noted in _journal(work.lake, name).items():
+    for entry, noted in days_in(journal(work.lake, name)).items():
         key = None if entry == entry_of(None) else entry
         _, rows, touched = _known({}, noted)
         day = look_at_day(work.lake, work.settings, subject, key, rows, kept=True, touched=touched)

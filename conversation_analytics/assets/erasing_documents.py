@@ -1,15 +1,16 @@
 """Taking a person out of the documents of a day: they are replaced by what the lake holds now."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import polars as pl
 
-from conversation_analytics.assets.erasing_day import DayWork, RowIds
+from conversation_analytics.assets.erasing_day import DayWork
+from conversation_analytics.assets.erasing_notes import Follow
 from conversation_analytics.core.categories import CATEGORIES, category_documents
 from conversation_analytics.core.dead_letters import ledger_id
 from conversation_analytics.core.documents import (
     Document,
+    clean_text,
     conversation_slices,
     message_documents,
     report_documents,
@@ -20,7 +21,7 @@ from conversation_analytics.core.source import SourceTable
 from conversation_analytics.core.translation_tables import TRANSLATIONS
 from conversation_analytics.core.zones import DAILY
 from conversation_analytics.core.zones import UNDATED as UNDATED_ZONES
-from conversation_analytics.documents.store import DocumentStore, ReplaceOutcome
+from conversation_analytics.documents.store import DocumentStore
 from conversation_analytics.io_managers.document_io import (
     UNDATED,
     record_inputs,
@@ -29,7 +30,7 @@ from conversation_analytics.io_managers.document_io import (
 from conversation_analytics.lake.store import Lake
 from conversation_analytics.settings import Settings
 
-_Follow = Mapping[str, Mapping[str, str]]
+_IDS_AT_ONCE = 10_000
 
 
 def erase_day_documents(
@@ -37,8 +38,8 @@ def erase_day_documents(
     store: DocumentStore,
     settings: Settings,
     day: DayWork,
-    follow: _Follow,
-) -> dict[str, int]:
+    follow: Follow,
+) -> None:
     """Replace the documents of a day that has been rewritten in the lake.
 
     Documents that have not been made, or were removed by age, are not made.
@@ -50,9 +51,6 @@ def erase_day_documents(
         day: what was made of it.
         follow: by input, the digest it has now by each that it had before.
 
-    Returns:
-        Documents removed or rewritten, by collection.
-
     Raises:
         AnalyticsError: a storage refuses or does not answer.
     """
@@ -61,23 +59,19 @@ def erase_day_documents(
     zones = UNDATED_ZONES if day.key is None else DAILY
     conversations = zones[SourceTable.CONVERSATIONS].curated
     messages = zones[SourceTable.MESSAGES].curated
-    told: dict[str, int] = {}
 
     def replace(
         asset: str,
         collection: str,
         tables: Sequence[TableSchema],
-        write: Callable[[int, Sequence[pl.DataFrame]], ReplaceOutcome],
+        write: Callable[[int, Sequence[pl.DataFrame]], object],
     ) -> None:
         if stored_documents(store, asset, key) is None:
             return
         since = store.begin(collection, key)
         if not all(lake.exists(table, day.key) for table in tables):
             return
-        outcome = write(since, [lake.read(table, day.key) for table in tables])
-        # A report that was computed again is no document of the person.
-        if (changed := outcome.deleted + outcome.replaced) and asset != "report_documents":
-            told[collection] = told.get(collection, 0) + changed
+        write(since, [lake.read(table, day.key) for table in tables])
         follow_documents(store, asset, key, follow, written=True)
 
     name = settings.mongodb_conversations_collection
@@ -107,17 +101,74 @@ def erase_day_documents(
             frames: Sequence[pl.DataFrame],
             collection: str = collection,
             build: Callable[[pl.DataFrame, str], list[Document]] = build,
-        ) -> ReplaceOutcome:
+        ) -> object:
             return store.replace_partition(collection, key, build(frames[0], key), since)
 
         replace(asset, collection, (table,), write)
-    _ledger(store, settings.mongodb_dead_letters_collection, key, day.rows, told)
+    for collection, ids in _ledger(store, settings, day).items():
+        store.discard(collection, ids)
     follow_documents(store, f"{prefix}dead_letter_documents", key, follow)
-    return told
+
+
+def documents_of(
+    store: DocumentStore, settings: Settings, day: DayWork
+) -> Mapping[str, Sequence[str]]:
+    """Return the ids of the documents that a day loses with rows of the person, by collection.
+
+    Conversations that lose a turn are among them; reports are nobody's.
+
+    Args:
+        store: the document store, as it is before anything is written.
+        settings: of this process.
+        day: what is to be made of it.
+
+    Raises:
+        AnalyticsError: the store refuses or does not answer.
+    """
+    key = day.key or UNDATED
+    zones = UNDATED_ZONES if day.key is None else DAILY
+    turns = _lost(day, zones[SourceTable.MESSAGES].curated, "id")
+    headers = _lost(day, zones[SourceTable.CONVERSATIONS].curated, "id")
+    talks = {*headers["id"], *turns["conversation_id"].drop_nulls()}
+    built = [(settings.mongodb_messages_collection, message_documents(turns, key))]
+    if day.key is not None:
+        categories = _lost(day, CATEGORIES, "conversation_id")
+        translations = _lost(day, TRANSLATIONS, "message_id")
+        built += [
+            (settings.mongodb_categories_collection, category_documents(categories, key)),
+            (settings.mongodb_translations_collection, translation_documents(translations, key)),
+        ]
+    held = {
+        collection: _held(store, collection, [one["_id"] for one in several])
+        for collection, several in built
+    }
+    name = settings.mongodb_conversations_collection
+    talking = _held(store, name, sorted(map(clean_text, talks)))
+    held[name] = [one for one in talking if key in one["days"]]
+    told = {collection: [one["_id"] for one in several] for collection, several in held.items()}
+    return {**told, **_ledger(store, settings, day)}
+
+
+def _lost(day: DayWork, schema: TableSchema, column: str) -> pl.DataFrame:
+    """Return the rows that a table of a day loses; none where it is not stored."""
+    one = day.tables.get(schema.name)
+    if one is None:
+        return schema.empty()
+    left = one.after.select(column).unique()
+    return one.before.join(left, on=column, how="anti", nulls_equal=True)
+
+
+def _held(store: DocumentStore, collection: str, ids: Sequence[str]) -> list[Document]:
+    """Return those of the documents that there are."""
+    return [
+        one
+        for start in range(0, len(ids), _IDS_AT_ONCE)
+        for one in store.get_many(collection, ids[start : start + _IDS_AT_ONCE])
+    ]
 
 
 def follow_documents(
-    store: DocumentStore, asset: str, key: str, follow: _Follow, *, written: bool = False
+    store: DocumentStore, asset: str, key: str, follow: Follow, *, written: bool = False
 ) -> None:
     """Let what a partition of documents was made of follow the erasure.
 
@@ -139,12 +190,10 @@ def follow_documents(
         record_inputs(store, asset, key, now)
 
 
-def _ledger(
-    store: DocumentStore, collection: str, key: str, rows: RowIds, told: dict[str, int]
-) -> None:
-    """Remove the entries of rows that are gone: they are of no table any more."""
-    ids = [ledger_id(table, one) for table, several in rows.items() for one in sorted(several)]
-    known: list[dict[str, Any]] = store.find(collection, {"day": key})
-    gone = [entry["_id"] for entry in known if entry["_id"] in set(ids)]
-    if gone:
-        told[collection] = store.discard(collection, gone)
+def _ledger(store: DocumentStore, settings: Settings, day: DayWork) -> dict[str, list[str]]:
+    """Return the entries of rows that are gone, by collection: they are of no table any more."""
+    collection = settings.mongodb_dead_letters_collection
+    ids = [ledger_id(table, one) for table, several in day.rows.items() for one in sorted(several)]
+    known = _held(store, collection, ids)
+    gone = [one["_id"] for one in known if one["day"] == (day.key or UNDATED)]
+    return {collection: gone} if gone else {}

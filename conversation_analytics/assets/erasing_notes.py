@@ -1,17 +1,32 @@
-"""What an erasure works on, counts and notes: its journal outlives a kill."""
+"""What an erasure works on, and its journal, which outlives a kill.
 
+Whatever an erasure changes it notes first: what each partition was, is and will be, and whose
+documents go. A killed erasure is finished with these notes: what was made of a partition follows
+though the partition is another by now, and the proof counts the notes alone. So the lake, the
+documents and the numbers of the proof end as if nothing had been.
+"""
+
+import datetime as dt
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from conversation_analytics.assets.erasing_day import Rewritten
+from conversation_analytics.core.partitions import PartitionReplacedError
 from conversation_analytics.documents.store import DocumentStore
+from conversation_analytics.lake.encoding import EncodedPartition
 from conversation_analytics.lake.store import Lake
 from conversation_analytics.settings import Settings
 
 PENDING: Final = "erasures/pending"
 REQUEST: Final = "request"
+PROOF: Final = "proof"
+"""The note of the proof of an erasure that is done, but for its request."""
+
+Follow = Mapping[str, Mapping[str, str]]
+"""By input, the digest it has now by each that it had before."""
+_NOT_NOTED: Final[Mapping[str, Any]] = {"was": (), "rows": 0, "bytes": None}
 
 
 @dataclass(slots=True)
@@ -36,11 +51,6 @@ class Tally:
     days: int = 0
     recomputed: int = 0
 
-    def add(self, of: dict[str, int], name: str, count: int) -> None:
-        """Add to one of the counts."""
-        if count:
-            of[name] = of.get(name, 0) + count
-
 
 @dataclass(frozen=True, slots=True)
 class Erasing:
@@ -59,12 +69,144 @@ class Erasing:
     on_step: Callable[[str], None] = lambda _: None
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Partitions that are written together, as the journal has them.
+
+    Attributes:
+        key: of all of them; None: the one of a table without partitions.
+        partitions: each with what is to be stored of it; None: it stays as it is.
+        follow: by table, the digest it has now by each that it had before.
+    """
+
+    key: str | None
+    partitions: tuple[tuple[Rewritten, EncodedPartition | None], ...]
+    follow: Follow
+
+
+def note_step(
+    work: Erasing,
+    name: str,
+    entry: str,
+    tables: Iterable[Rewritten],
+    key: str | None,
+    inputs_of: Callable[[Rewritten, Follow], Mapping[str, str]],
+    documents: Mapping[str, Iterable[str]],
+    **told: Any,
+) -> Step:
+    """Note what becomes of partitions and documents, beside what attempts before have noted.
+
+    Args:
+        work: where.
+        name: of the request.
+        entry: of the note.
+        tables: what is stored, with and without the person, upstream first.
+        key: of all these partitions.
+        inputs_of: what one of them is to record of its inputs, given what of `tables` it follows.
+        documents: ids of the person's that are about to be removed or rewritten, by collection.
+        told: what else the note holds.
+
+    Raises:
+        LakeError: a frame is not of its schema, or the storage refuses.
+        LakeUnavailableError: the storage does not answer.
+    """
+    lake = work.lake
+    before = read_note(lake, name, entry) or {}
+    held: Mapping[str, Mapping[str, Any]] = before.get("tables", {})  # an older note has none
+    noted, planned, follow = {**held}, [], digests_by_input(held)
+    for one in tables:
+        table = one.schema.name
+        known = {**_NOT_NOTED, **held.get(table, {})}
+        inputs, encoded = inputs_of(one, follow), None
+        sha256, size_bytes = one.sha256, known["bytes"]
+        if not one.after.equals(one.before) or inputs != dict(one.inputs):
+            encoded = lake.encode(one.schema, key, one.after, inputs)
+            # Another size than noted is a dead writer's, which left objects of what it began.
+            touched = (
+                size_bytes[0]
+                if size_bytes and sha256 in known["was"]
+                else lake.size_bytes(one.schema, key)
+            )
+            sha256, size_bytes = encoded.sha256, [touched, encoded.size_bytes]
+        noted[table] = {
+            "was": sorted({*known["was"], one.sha256}),
+            "now": sha256,
+            "rows": max(known["rows"], one.gone),
+            "bytes": size_bytes,
+        }
+        follow[table] = dict.fromkeys(noted[table]["was"], sha256)
+        planned.append((one, encoded))
+    ids = {collection: set(known) for collection, known in before.get("documents", {}).items()}
+    for collection, more in documents.items():
+        ids.setdefault(collection, set()).update(more)
+    of_documents = {collection: sorted(known) for collection, known in ids.items()}
+    write_note(lake, name, entry, {**told, "tables": noted, "documents": of_documents})
+    work.on_step(f"journal {entry}")
+    return Step(key, tuple(planned), digests_by_input(noted))
+
+
+def write_step(work: Erasing, step: Step) -> None:
+    """Write what a step has noted.
+
+    Raises:
+        PartitionReplacedError: another run replaced one of the partitions since it was read.
+        LakeError: the storage refuses.
+        LakeUnavailableError: the storage does not answer.
+    """
+    for one, encoded in step.partitions:
+        if encoded is None:
+            # Leftovers of other generations go, too: they may hold what the partition does not.
+            work.lake.tidy(one.schema, step.key)
+            continue
+        work.lake.write_encoded(one.schema, step.key, encoded, one.since)
+        work.on_step(f"{one.schema.name} {entry_of(step.key)}")
+
+
+def journal(lake: Lake, name: str) -> dict[str, dict[str, Any]]:
+    """Return what a request has noted of its steps, by the name of the note."""
+    found: dict[str, dict[str, Any]] = {}
+    for info in lake.objects.list(f"{PENDING}/{name}"):
+        entry = info.path.rpartition("/")[2].removesuffix(".json")
+        noted = read_note(lake, name, entry)
+        if noted is not None and "tables" in noted:
+            found[entry] = noted
+    return found
+
+
+def days_in(notes: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Return the notes of days, and of the rows without a time, among all."""
+    return {entry: noted for entry, noted in notes.items() if "touched" in noted}
+
+
+def counted(notes: Mapping[str, Mapping[str, Any]]) -> Tally:
+    """Count what all attempts together did."""
+    tally = Tally()
+    for noted in notes.values():
+        for table, one in noted["tables"].items():
+            _add(tally.rows, table, one["rows"])
+            if size_bytes := one.get("bytes"):  # an older note has none
+                tally.partitions += 1
+                tally.touched_bytes += size_bytes[0]
+                tally.written_bytes += size_bytes[1]
+        for collection, ids in noted.get("documents", {}).items():  # as above
+            _add(tally.documents, collection, len(ids))
+    for noted in days_in(notes).values():
+        tally.days += any(one["rows"] for one in noted["tables"].values())
+        tally.recomputed += not noted["kept"]
+    return tally
+
+
+def _add(of: dict[str, int], name: str, count: int) -> None:
+    if count:
+        of[name] = of.get(name, 0) + count
+
+
 def digests_by_input(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
     """Return, by table, the digest it has now by each that it had before."""
     return {table: {one: str(told["now"]) for one in told["was"]} for table, told in tables.items()}
 
 
-def follow_file(lake: Lake, path: str, follow: Mapping[str, Mapping[str, str]]) -> None:
+def follow_file(lake: Lake, path: str, follow: Follow) -> None:
     """Let what the files of a report record of their inputs follow."""
     inputs: dict[str, str] = json.loads(lake.get_report(path))
     now = followed(inputs, follow)
@@ -72,22 +214,9 @@ def follow_file(lake: Lake, path: str, follow: Mapping[str, Mapping[str, str]]) 
         lake.put_report(path, json.dumps(now, sort_keys=True).encode())
 
 
-def followed(inputs: Mapping[str, str], follow: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+def followed(inputs: Mapping[str, str], follow: Follow) -> dict[str, str]:
     """Return what was recorded of inputs, with the digests that these have now."""
     return {name: follow.get(name, {}).get(digest, digest) for name, digest in inputs.items()}
-
-
-def write_partition(
-    work: Erasing, one: Rewritten, key: str | None, inputs: Mapping[str, str], tally: Tally
-) -> str:
-    """Write a partition without the person; return its digest."""
-    size = work.lake.size_bytes(one.schema, key)
-    written = work.lake.write(one.schema, key, one.after, one.since, inputs)
-    tally.touched_bytes += size
-    tally.written_bytes += written.size_bytes
-    tally.partitions += 1
-    work.on_step(f"{one.schema.name} {entry_of(key)}")
-    return written.sha256
 
 
 def entry_of(key: str | None) -> str:
@@ -112,3 +241,37 @@ def read_note(lake: Lake, name: str, entry: str) -> dict[str, Any] | None:
 def write_note(lake: Lake, name: str, entry: str, told: Mapping[str, Any]) -> None:
     """Store a note of a request."""
     lake.objects.put(note_path(name, entry), json.dumps(told, sort_keys=True).encode())
+
+
+def stored_beside(
+    lake: Lake,
+    folder: str,
+    told: Mapping[str, Any],
+    at: dt.datetime,
+    announce: Callable[[bytes], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Store a record beside those that there are; return it with the name of its file.
+
+    Args:
+        lake: the lake.
+        folder: of the records.
+        told: the record.
+        at: its time, which names the file; of another record of that second a number, too.
+        announce: called with what is about to be stored.
+
+    Raises:
+        LakeError: the storage refuses.
+        LakeUnavailableError: the storage does not answer.
+    """
+    number = 1
+    while True:
+        suffix = "" if number == 1 else f"-{number}"
+        named = {**told, "file": f"{at:%Y%m%dT%H%M%SZ}{suffix}.json"}
+        data = (json.dumps(named, indent=1) + "\n").encode()
+        announce(data)
+        try:
+            lake.objects.swap(f"{folder}/{named['file']}", data, None)
+        except PartitionReplacedError:
+            number += 1
+        else:
+            return named

@@ -13,18 +13,19 @@ from conversation_analytics.assets.erasing_day import Rewritten
 from conversation_analytics.assets.erasing_documents import follow_documents
 from conversation_analytics.assets.erasing_notes import (
     Erasing,
-    Tally,
+    Follow,
     digests_by_input,
     follow_file,
     followed,
+    note_step,
     read_note,
-    write_note,
-    write_partition,
+    write_step,
 )
 from conversation_analytics.assets.lineage import FILES, USER_FILES, USERS_PAGE, files_inputs_path
 from conversation_analytics.assets.users import USERS, days_digest
 from conversation_analytics.core.cohorts import USER_COHORTS, USER_GROWTH
 from conversation_analytics.core.corrections import CORRECTIONS
+from conversation_analytics.core.documents import Document
 from conversation_analytics.core.errors import OutdatedPartitionError
 from conversation_analytics.core.period_report import PERIOD_REPORTS
 from conversation_analytics.core.periods import NAMES, Period
@@ -40,20 +41,23 @@ from conversation_analytics.lake.store import Lake
 
 
 def erase_topics(
-    work: Erasing,
-    name: str,
-    theirs: frozenset[str],
-    days: Mapping[str, Mapping[str, Any]],
-    tally: Tally,
+    work: Erasing, name: str, theirs: frozenset[str], days: Mapping[str, Mapping[str, Any]]
 ) -> None:
-    """Take conversations out of the topics of weeks, and topics that nobody else spoke of."""
+    """Take conversations out of the topics of weeks, and topics that nobody else spoke of.
+
+    Args:
+        work: where.
+        name: of the request.
+        theirs: conversations in which the person has a turn.
+        days: what the request has noted of each day.
+    """
     lake = work.lake
     touched = {Period.WEEK.start_of(dt.date.fromisoformat(day)).isoformat() for day in days}
-    follow: dict[str, dict[str, str]] = {
+    of_days: dict[str, dict[str, str]] = {
         input_name(MESSAGES, day): digests_by_input(noted["tables"]).get(MESSAGES.name, {})
         for day, noted in days.items()
     }
-    weeks: dict[str, dict[str, str]] = {}
+    weeks: dict[str, Mapping[str, str]] = {}
     gone: set[str] = set()
     for key in lake.keys(TOPICS):
         reached = key in touched or input_name(TOPICS, _week_before(key)) in weeks
@@ -61,22 +65,21 @@ def erase_topics(
             continue
         week = _look_at_week(lake, key, theirs, gone)
         entry = f"topics-{key}"
-        before = read_note(lake, name, entry) or {"gone": [], "was": []}
+        before = read_note(lake, name, entry) or {"gone": []}
         gone |= {*before["gone"], *week.gone}
         week = _look_at_week(lake, key, theirs, gone)
-        was = sorted({*before["was"], week.tables[0].sha256})
-        write_note(lake, name, entry, {"gone": sorted(gone), "was": was})
-        now = lake.digest(TOPICS, week.tables[0].after)
-        weeks[input_name(TOPICS, key)] = dict.fromkeys(was, now)
-        follow |= weeks
-        for one in week.tables:
-            inputs = followed(one.inputs, follow)
-            if not one.after.equals(one.before) or inputs != dict(one.inputs):
-                write_partition(work, one, key, inputs, tally)
-                tally.add(tally.rows, one.schema.name, one.gone)
-        _erase_topic_documents(
-            work, key, theirs, frozenset(week.tables[0].after["topic_id"]), tally
+        documents = _TopicDocuments.of(work, key, theirs, week.tables[0].after)
+
+        def inputs_of(one: Rewritten, follow: Follow, key: str = key) -> Mapping[str, str]:
+            own = {input_name(TOPICS, key): follow.get(TOPICS.name, {})}
+            return followed(one.inputs, {**of_days, **weeks, **own})
+
+        step = note_step(
+            work, name, entry, week.tables, key, inputs_of, documents.changed, gone=sorted(gone)
         )
+        weeks[input_name(TOPICS, key)] = step.follow[TOPICS.name]
+        write_step(work, step)
+        documents.write(work)
         work.on_step(f"topics {key}")
     told = {name.partition("/")[2] for name in weeks}
     for key in sorted(
@@ -126,20 +129,49 @@ def _look_at_week(lake: Lake, key: str, theirs: frozenset[str], gone: Iterable[s
     )
 
 
-def _erase_topic_documents(
-    work: Erasing, key: str, theirs: frozenset[str], left: frozenset[str], tally: Tally
-) -> None:
-    collection, partition = work.settings.mongodb_topics_collection, f"topics/{key}"
-    since = work.documents.begin(collection, partition)
-    held = work.documents.find(collection, {"_partition": partition})
-    changed = [
-        one | {"examples": [talk for talk in one["examples"] if talk not in theirs]}
-        for one in held
-        if one["topic_id"] in left
-    ]
-    if changed != held:
-        outcome = work.documents.replace_partition(collection, partition, changed, since)
-        tally.add(tally.documents, collection, outcome.deleted + outcome.replaced)
+@dataclass(frozen=True, slots=True)
+class _TopicDocuments:
+    """The documents of a week's topics.
+
+    Attributes:
+        collection: where they are.
+        partition: of the collection.
+        since: what it was when it was read.
+        held: what it has.
+        left: what is left of it.
+    """
+
+    collection: str
+    partition: str
+    since: int
+    held: list[Document]
+    left: list[Document]
+
+    @classmethod
+    def of(
+        cls, work: Erasing, key: str, theirs: frozenset[str], topics: pl.DataFrame
+    ) -> "_TopicDocuments":
+        """Return them for the week `key`, whose topics are `topics` from now on."""
+        collection, partition = work.settings.mongodb_topics_collection, f"topics/{key}"
+        since = work.documents.begin(collection, partition)
+        held = work.documents.find(collection, {"_partition": partition})
+        staying = frozenset(topics["topic_id"])
+        left = [
+            one | {"examples": [talk for talk in one["examples"] if talk not in theirs]}
+            for one in held
+            if one["topic_id"] in staying
+        ]
+        return cls(collection, partition, since, held, left)
+
+    @property
+    def changed(self) -> dict[str, set[str]]:
+        """Ids of those that are removed or rewritten, by collection."""
+        return {self.collection: {one["_id"] for one in self.held if one not in self.left}}
+
+    def write(self, work: Erasing) -> None:
+        """Replace them."""
+        if self.left != self.held:
+            work.documents.replace_partition(self.collection, self.partition, self.left, self.since)
 
 
 def _week_before(key: str) -> str:
@@ -155,7 +187,7 @@ def _without(examples: pl.Series, conversations: frozenset[str]) -> pl.Series:
     return pl.Series(told, dtype=pl.String)
 
 
-def erase_corrections(work: Erasing, theirs: frozenset[str], tally: Tally) -> None:
+def erase_corrections(work: Erasing, name: str, theirs: frozenset[str]) -> None:
     """Take corrections of the person's conversations out of the table; NocoDB keeps its own."""
     since = work.lake.begin(CORRECTIONS, None)
     if since.version is None:
@@ -163,12 +195,12 @@ def erase_corrections(work: Erasing, theirs: frozenset[str], tally: Tally) -> No
     rows, info = work.lake.read_with_info(CORRECTIONS, None)
     of_theirs = pl.col("conversation_id").is_in(_values(theirs)).fill_null(value=False)
     one = Rewritten(CORRECTIONS, since, rows, rows.filter(~of_theirs), info.sha256, info.inputs)
-    if one.gone:
-        write_partition(work, one, None, info.inputs, tally)
-        tally.add(tally.rows, CORRECTIONS.name, one.gone)
+    write_step(
+        work, note_step(work, name, CORRECTIONS.name, [one], None, lambda o, _: o.inputs, {})
+    )
 
 
-def follow_periods(work: Erasing, days: Mapping[str, Mapping[str, Any]], tally: Tally) -> None:
+def follow_periods(work: Erasing, name: str, days: Mapping[str, Mapping[str, Any]]) -> None:
     """Let weeks and months follow whose days kept their aggregates; others are merged again."""
     lake = work.lake
     follow: dict[str, dict[str, str]] = {}
@@ -187,13 +219,15 @@ def follow_periods(work: Erasing, days: Mapping[str, Mapping[str, Any]], tally: 
             if since.version is None or _is_old(lake, schema, key):
                 continue
             frame, info = lake.read_with_info(schema, key)
-            inputs = followed(info.inputs, follow)
-            if inputs != dict(info.inputs):
-                one = Rewritten(schema, since, frame, frame, info.sha256, info.inputs)
-                write_partition(work, one, key, inputs, tally)
+            one = Rewritten(schema, since, frame, frame, info.sha256, info.inputs)
+            step = note_step(
+                work, name, f"{schema.name}-{key}", [one], key,
+                lambda one, _: followed(one.inputs, follow), {},
+            )  # fmt: skip
+            write_step(work, step)
             path = files_inputs_path(NAMES[period], key)
             if lake.has_report(path):
-                follow_file(lake, path, follow)
+                follow_file(lake, path, {**follow, **step.follow})
 
 
 def _is_old(lake: Lake, schema: TableSchema, key: str | None) -> bool:
@@ -205,17 +239,18 @@ def _is_old(lake: Lake, schema: TableSchema, key: str | None) -> bool:
     return False
 
 
-def erase_users(work: Erasing, user: str, users_were: str, tally: Tally) -> None:
+def erase_users(work: Erasing, name: str, user: str, users_were: str) -> None:
     """Take the person out of the table of users, and let growth and cohorts follow.
 
     Args:
         work: where.
+        name: of the request.
         user: as the lake has it.
         users_were: `days_digest` before the first day was touched.
-        tally: is added to.
     """
     lake, store = work.lake, work.documents
-    follow = {DAILY_PARTIALS.name: {users_were: days_digest(lake)}}
+    of_days = {DAILY_PARTIALS.name: {users_were: days_digest(lake)}}
+    tables = []
     for schema in (USER_ANALYTICS, USER_GROWTH, USER_COHORTS):
         since = lake.begin(schema, None)
         if since.version is None:
@@ -225,18 +260,20 @@ def erase_users(work: Erasing, user: str, users_were: str, tally: Tally) -> None
             continue
         frame, info = lake.read_with_info(schema, None)
         own = pl.col("user_id") == user if schema is USER_ANALYTICS else pl.lit(value=False)
-        one = Rewritten(schema, since, frame, frame.filter(~own), info.sha256, info.inputs)
-        inputs = followed(info.inputs, follow)
-        if one.gone or inputs != dict(info.inputs):
-            follow[schema.name] = {info.sha256: write_partition(work, one, None, inputs, tally)}
-            tally.add(tally.rows, schema.name, one.gone)
+        tables.append(Rewritten(schema, since, frame, frame.filter(~own), info.sha256, info.inputs))
+    collection = work.settings.mongodb_user_analytics_collection
+    ids = [one["_id"] for one in store.find(collection, {"user_id": user})]
+    step = note_step(
+        work, name, "users", tables, None,
+        lambda one, follow: followed(one.inputs, {**of_days, **follow}), {collection: ids},
+    )  # fmt: skip
+    write_step(work, step)
+    follow = {**of_days, **step.follow}
     path = files_inputs_path(FILES[USER_FILES], USERS_PAGE)
     if lake.has_report(path):
         follow_file(lake, path, follow)
-    collection = work.settings.mongodb_user_analytics_collection
-    ids = [one["_id"] for one in store.find(collection, {"user_id": user})]
     if ids:
-        tally.add(tally.documents, collection, store.discard(collection, ids))
+        store.discard(collection, ids)
     follow_documents(store, "user_analytics_documents", USERS, follow)
     work.on_step("users")
 

@@ -4,23 +4,28 @@ import datetime as dt
 import hashlib
 import json
 from collections.abc import Iterable
+from functools import partial
 
 import dagster as dg
-import polars as pl
 
-from conversation_analytics.assets.day_partials import input_name
 from conversation_analytics.assets.lineage import files_inputs_path
 from conversation_analytics.assets.partitions import DailyChain
+from conversation_analytics.assets.result_days import (
+    OWN_TABLES,
+    TOPIC_TABLES,
+    LakeResultDays,
+    topic_digests,
+)
 from conversation_analytics.core.categories import CATEGORIES
 from conversation_analytics.core.errors import OutdatedPartitionError
 from conversation_analytics.core.languages import MESSAGE_LANGUAGE
 from conversation_analytics.core.periods import Period
-from conversation_analytics.core.results import WEEK_TOPIC, conversation_results
-from conversation_analytics.core.schemas import TableSchema
+from conversation_analytics.core.retention import first_day_kept
 from conversation_analytics.core.topic_tables import CONVERSATION_TOPICS, TOPICS
-from conversation_analytics.io_managers.read_log import ReadLog, StepAttempt, attempt_of
+from conversation_analytics.io_managers.read_log import ReadLog, attempt_of
 from conversation_analytics.io_managers.retries import retry_if_transient
 from conversation_analytics.lake.store import Lake
+from conversation_analytics.lake.suppressions import read_suppressions
 from conversation_analytics.language.taxonomy_files import read_taxonomy
 from conversation_analytics.resources.connections import open_results_table
 from conversation_analytics.settings import Settings
@@ -29,7 +34,8 @@ JOB = "results"
 RESULTS = "nocodb_results"
 FOLDER = "results"
 _VERSION = 1
-_TOPIC_TABLES = (TOPICS, CONVERSATION_TOPICS)
+_LOOKED_THROUGH = f"{FOLDER}/looked_through.txt"
+"""For which erasures the whole table has been looked through."""
 
 
 def results_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
@@ -45,7 +51,7 @@ def results_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         deps=[
             CATEGORIES.name,
             MESSAGE_LANGUAGE.name,
-            *(dg.AssetDep(table.name, partition_mapping=of_its_week) for table in _TOPIC_TABLES),
+            *(dg.AssetDep(table.name, partition_mapping=of_its_week) for table in TOPIC_TABLES),
         ],
         kinds={"nocodb"},
         description="One row per conversation in NOCODB_RESULTS_TABLE: app, language, categories "
@@ -58,17 +64,23 @@ def results_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         reads: dg.ResourceParam[ReadLog],
     ) -> None:
         attempt = attempt_of(context.get_step_execution_context())
-        types = category_types(settings)
+        held = LakeResultDays(
+            lake,
+            category_types(settings),
+            first_kept=first_day_kept(
+                settings.retention_curated_days,
+                dt.datetime.now(settings.analytics_timezone).date(),
+            ),
+            erased=read_suppressions(lake, settings.pseudonym_key),
+        )
         with retry_if_transient(), open_results_table(settings) as table:
+            erased = _erased(lake, settings)
+            if erased and erased != _looked_through_for(lake):
+                table.look_through(held)
+                lake.put_report(_LOOKED_THROUGH, erased.encode())
             for key in sorted(context.partition_keys):
-                rows = conversation_results(
-                    key,
-                    types,
-                    _read(lake, reads, attempt, key, CATEGORIES, key, CATEGORIES.name),
-                    _read(lake, reads, attempt, key, MESSAGE_LANGUAGE, key, MESSAGE_LANGUAGE.name),
-                    _week_topics(lake, reads, attempt, key),
-                )
-                sent = table.send_day(key, rows)
+                rows = held.read(key, partial(reads.add, attempt, key))
+                sent = table.send_day(key, rows, held)
                 reads.add_beside(attempt, key, sent_with(settings))
                 inputs = json.dumps(reads.inputs(attempt, key), sort_keys=True).encode()
                 lake.put_report(files_inputs_path(FOLDER, key), inputs)
@@ -123,7 +135,7 @@ def stale_results(lake: Lake, settings: Settings, days: Iterable[dt.date]) -> di
     """
     if not settings.nocodb_results_table:
         return {}
-    own = {table: frozenset(lake.keys(table)) for table in (CATEGORIES, MESSAGE_LANGUAGE)}
+    own = {table: frozenset(lake.keys(table)) for table in OWN_TABLES}
     weeks = frozenset(lake.keys(TOPICS)) & frozenset(lake.keys(CONVERSATION_TOPICS))
     origin = sent_with(settings)
     of_weeks: dict[str, dict[str, str]] = {}
@@ -133,7 +145,7 @@ def stale_results(lake: Lake, settings: Settings, days: Iterable[dt.date]) -> di
         if not all(key in held for held in own.values()):
             continue
         if week not in of_weeks:
-            of_weeks[week] = _digests(lake, _TOPIC_TABLES, week) if week in weeks else {}
+            of_weeks[week] = topic_digests(lake, week) if week in weeks else {}
         try:
             wanted = {table.name: lake.stat(table, key).sha256 for table in own}
         except OutdatedPartitionError:
@@ -146,40 +158,14 @@ def stale_results(lake: Lake, settings: Settings, days: Iterable[dt.date]) -> di
     return stale
 
 
-def _digests(lake: Lake, tables: Iterable[TableSchema], week: str) -> dict[str, str]:
-    try:
-        return {input_name(table, week): lake.stat(table, week).sha256 for table in tables}
-    except OutdatedPartitionError:
-        return {}
+def _erased(lake: Lake, settings: Settings) -> str:
+    """Return a digest of who was erased and where results go; empty where nobody was."""
+    listed = read_suppressions(lake, settings.pseudonym_key)
+    if listed is None or not (listed.users or listed.conversations):
+        return ""
+    told = [sorted(listed.users), sorted(listed.conversations), sent_with(settings)]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
-def _read(
-    lake: Lake,
-    reads: ReadLog,
-    attempt: StepAttempt,
-    key: str,
-    table: TableSchema,
-    partition: str,
-    name: str,
-) -> pl.DataFrame:
-    frame, info = lake.read_with_info(table, partition)
-    reads.add(attempt, key, name, info.sha256)
-    return frame
-
-
-def _week_topics(lake: Lake, reads: ReadLog, attempt: StepAttempt, key: str) -> pl.DataFrame:
-    """Return the label of the topic that each conversation of the day's week belongs to.
-
-    Topics of too few people are not told here either.
-    """
-    week = Period.WEEK.start_of(dt.date.fromisoformat(key)).isoformat()
-    held = all(lake.exists(table, week) for table in _TOPIC_TABLES)
-    if not held or not _digests(lake, _TOPIC_TABLES, week):
-        nothing = {"conversation_id": pl.String(), WEEK_TOPIC: pl.String()}
-        return pl.DataFrame(schema=nothing)
-    topics, belongs = (
-        _read(lake, reads, attempt, key, table, week, input_name(table, week))
-        for table in _TOPIC_TABLES
-    )
-    shown = topics.filter(pl.col("shown")).select("topic_id", pl.col("label").alias(WEEK_TOPIC))
-    return belongs.join(shown, on="topic_id").select("conversation_id", WEEK_TOPIC)
+def _looked_through_for(lake: Lake) -> str:
+    return lake.get_report(_LOOKED_THROUGH).decode() if lake.has_report(_LOOKED_THROUGH) else ""

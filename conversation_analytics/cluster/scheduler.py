@@ -194,7 +194,7 @@ class DaskCluster:
             raise SettingsError(
                 f"DASK_SCHEDULER_ADDRESS: {self._place.address}: Dask has no certificates to speak "
                 "TLS with: name them in Dask's own configuration, distributed.comm.tls.*, see "
-                "docs/scale-out.md"
+                "docs/scale.md"
             ) from error
         self._client = client
         self._wait_for_workers(client)

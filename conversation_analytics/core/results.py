@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import polars as pl
 
@@ -18,7 +18,7 @@ from conversation_analytics.core.errors import ContractError
 from conversation_analytics.core.language_codes import NO_LANGUAGE, UNDETERMINED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 
 Cell = str | float | None
 Kind = Literal["text", "number", "day"]
@@ -142,7 +142,8 @@ class HeldResult:
     Attributes:
         row_id: its primary key.
         conversation_id: whose it is.
-        day: partition key it is of; empty where somebody else made the row.
+        day: partition key it says it is of; empty where there is none. People may change it: it
+            says nothing until the lake agrees.
         content_hash: of its cells as they were sent; empty where somebody else made the row.
     """
 
@@ -152,9 +153,35 @@ class HeldResult:
     content_hash: str
 
 
+class ResultDays(Protocol):
+    """The results that the lake holds now: each call looks again."""
+
+    def days(self) -> Sequence[str]:
+        """Return the days that have results, ascending."""
+
+    def having(self, day: str, ids: Collection[str]) -> frozenset[str]:
+        """Return those of these conversations that have a result on one of `days`."""
+
+    def gone(self, claims: Collection[tuple[str, str]]) -> frozenset[tuple[str, str]]:
+        """Return which rows of days that are not held are known to be gone.
+
+        Of conversations that were erased, and of days that are older than they are kept. A lake
+        that does not hold a day yet, or any more without a word, knows nothing of its rows.
+
+        Args:
+            claims: conversation and day of each; the day is as people left it.
+        """
+
+    def rows(self, day: str, ids: Collection[str]) -> Sequence[Mapping[str, Cell]]:
+        """Return the rows of these conversations on one of `days`, as `conversation_results`.
+
+        A day that is to be made again first has none.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class ResultChanges:
-    """What makes the table hold the rows of a day.
+    """What makes the table hold some rows.
 
     Attributes:
         inserts: rows that are not there.
@@ -177,18 +204,21 @@ class ResultChanges:
 
 
 def result_changes(
-    rows: Iterable[Mapping[str, Cell]], held: Iterable[HeldResult], day: str
+    rows: Iterable[Mapping[str, Cell]],
+    held: Iterable[HeldResult],
+    trusted: Container[tuple[str, str]],
 ) -> ResultChanges:
-    """Compare the rows of a day with the table.
+    """Compare rows with the table.
 
-    Of several rows of a conversation the one with the least primary key stays: whoever writes at
-    the same time decides the same, and what people wrote into the older row is kept. A row of a
-    later day stays as it is. Rows that no content hash says to be ours are never deleted.
+    Of several rows of a conversation one stays, of those that say what the lake holds the one with
+    the least primary key: whoever writes at the same time decides the same, and what people wrote
+    into the older row is kept. A row of a later day stays as it is, if the lake says so, too. Rows
+    that no content hash says to be ours are never deleted.
 
     Args:
-        rows: of `conversation_results`.
-        held: the table's rows of these conversations, and all of this day.
-        day: partition key.
+        rows: of `conversation_results`, one a conversation.
+        held: the table's rows of these conversations, and of others that the lake does not hold.
+        trusted: conversation and day of results that the lake holds.
     """
     found: defaultdict[str, list[HeldResult]] = defaultdict(list)
     for one in held:
@@ -198,21 +228,25 @@ def result_changes(
     deletes: list[int | str] = []
     unchanged = later = 0
     for row in rows:
+        day = str(row[DAY])
         there = found.pop(str(row[CONVERSATION_ID]), [])
         if not there:
             inserts.append(row)
             continue
         ours = [one for one in there if one.content_hash]
-        stays = min(ours or there, key=_order)
-        deletes += [one.row_id for one in ours if one is not stays and one.day <= day]
-        if stays.day > day:
+        true = [one for one in there if (one.conversation_id, one.day) in trusted]
+        stays = min(
+            ours or there, key=lambda one: (one.day != day and one not in true, _order(one))
+        )
+        of_later_days = [one for one in true if one.day > day]
+        deletes += [one.row_id for one in ours if one is not stays and one not in of_later_days]
+        if stays in of_later_days:
             later += 1
-        elif stays.content_hash == row[CONTENT_HASH]:
+        elif (stays.content_hash, stays.day) == (row[CONTENT_HASH], day):
             unchanged += 1
         else:
             updates.append((stays.row_id, row))
-    gone = [one for some in found.values() for one in some if one.day == day and one.content_hash]
-    deletes += [one.row_id for one in gone]
+    deletes += [one.row_id for some in found.values() for one in some if one.content_hash]
     return ResultChanges(tuple(inserts), tuple(updates), tuple(deletes), unchanged, later)
 
 

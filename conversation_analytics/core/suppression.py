@@ -10,6 +10,9 @@ A row is suppressed
 - if it has no user, or is a rating, and is of a conversation that was erased as a whole;
 - if it was erased itself, or a read has left it out: so that a look at the source, which shows ids
   alone, takes it for held and does not ask for its day for ever.
+
+Of each conversation and row the list says for whom it is left out, by digest too: so that a person
+who consents again can be taken off it with all that is theirs.
 """
 
 from __future__ import annotations
@@ -141,6 +144,8 @@ class Suppressions:
         users: whose rows are left out.
         conversations: that were erased as a whole.
         rows: that were erased or left out, by table.
+        owners: for whom a conversation or a row is left out: digest of a user, or of a
+            conversation; lists of earlier versions do not say.
     """
 
     key: bytes = field(repr=False)
@@ -148,6 +153,7 @@ class Suppressions:
     users: frozenset[str] = _NOTHING
     conversations: frozenset[str] = _NOTHING
     rows: Mapping[SourceTable, frozenset[str]] = field(default_factory=dict)
+    owners: Mapping[str, str] = field(default_factory=dict)
 
     def user(self, user_id: str) -> str:
         """Return the digest of a user as the lake names them."""
@@ -165,15 +171,53 @@ class Suppressions:
         """Return the list with one user more."""
         return replace(self, users=self.users | {self.user(user_id)})
 
-    def with_conversations(self, ids: Iterable[str]) -> Suppressions:
-        """Return the list with these conversations, too."""
-        return replace(self, conversations=self.conversations | set(map(self.conversation, ids)))
+    def with_conversations(self, ids: Iterable[str], user_id: str) -> Suppressions:
+        """Return the list with these conversations of a user, too."""
+        more = dict.fromkeys(map(self.conversation, ids), self.user(user_id))
+        return replace(
+            self, conversations=self.conversations | more.keys(), owners={**more, **self.owners}
+        )
 
-    def with_rows(self, table: SourceTable, ids: Iterable[str]) -> Suppressions:
-        """Return the list with these rows, too."""
+    def with_rows(self, table: SourceTable, owners: Mapping[str, str]) -> Suppressions:
+        """Return the list with these rows, too.
+
+        Args:
+            table: of the source.
+            owners: digest of the user or conversation for whom a row is left out, by its id.
+        """
         known = self.rows.get(table, _NOTHING)
-        more = known | {self.row(table, one) for one in ids}
-        return self if more == known else replace(self, rows={**self.rows, table: more})
+        more = {self.row(table, row_id): owner for row_id, owner in owners.items()}
+        if known >= more.keys() and self.owners.keys() >= more.keys():
+            return self
+        return replace(
+            self,
+            rows={**self.rows, table: known | more.keys()},
+            owners={**more, **self.owners},
+        )
+
+    def without_user(self, user_id: str) -> Suppressions:
+        """Return the list without a user and all that is left out for them."""
+        user = self.user(user_id)
+        conversations = frozenset(one for one in self.conversations if self.owners.get(one) == user)
+        gone = {user, *conversations}
+        rows = {
+            table: frozenset(one for one in ids if self.owners.get(one) not in gone)
+            for table, ids in self.rows.items()
+        }
+        left = self.conversations - conversations
+        staying = left.union(*rows.values())
+        return replace(
+            self,
+            users=self.users - {user},
+            conversations=left,
+            rows={table: ids for table, ids in rows.items() if ids},
+            owners={one: owner for one, owner in self.owners.items() if one in staying},
+        )
+
+    @property
+    def ownerless(self) -> int:
+        """Conversations and rows of which the list does not say for whom they are left out."""
+        return len(self.conversations.union(*self.rows.values()) - self.owners.keys())
 
     def suppressed(self, rows: pl.DataFrame, names: RowNames) -> pl.Series:
         """Say which raw rows are left out.
@@ -182,26 +226,43 @@ class Suppressions:
             rows: in the raw schema.
             names: of their table.
         """
+        return self.left_out_for(rows, names).is_not_null()
+
+    def left_out_for(self, rows: pl.DataFrame, names: RowNames) -> pl.Series:
+        """Return for whom raw rows are left out.
+
+        Args:
+            rows: in the raw schema.
+            names: of their table.
+
+        Returns:
+            The digest of a user or conversation; null for a row that is not left out.
+        """
         if not self.users or rows.is_empty():
-            return pl.Series([False] * rows.height, dtype=pl.Boolean)
-        users: dict[str, bool] = {}
-        conversations: dict[str, bool] = {}
+            return pl.Series([None] * rows.height, dtype=pl.String)
+        users: dict[str, str | None] = {}
+        conversations: dict[str, str | None] = {}
         erased_rows = self.rows.get(names.table, _NOTHING)
-        told = []
+        told: list[str | None] = []
         for row_id, of_users, conversation in row_owners(rows, names).iter_rows():
             for one in of_users:
                 if one not in users:
-                    users[one] = self.user(one) in self.users
-            out = any(users[one] for one in of_users)
-            if not out and conversation and (not of_users or names.table is SourceTable.FEEDBACKS):
+                    users[one] = _among(self.user(one), self.users)
+            owner = next((users[one] for one in of_users if users[one] is not None), None)
+            if (
+                owner is None
+                and conversation
+                and (not of_users or names.table is SourceTable.FEEDBACKS)
+            ):
                 if conversation not in conversations:
                     digest = self.conversation(conversation)
-                    conversations[conversation] = digest in self.conversations
-                out = conversations[conversation]
-            if not out and not of_users:
-                out = self.row(names.table, row_id) in erased_rows
-            told.append(out)
-        return pl.Series(told, dtype=pl.Boolean)
+                    conversations[conversation] = _among(digest, self.conversations)
+                owner = conversations[conversation]
+            if owner is None and not of_users:
+                digest = self.row(names.table, row_id)
+                owner = self.owners.get(digest, digest) if digest in erased_rows else None
+            told.append(owner)
+        return pl.Series(told, dtype=pl.String)
 
     def left_out(self, table: SourceTable, ids: Iterable[str]) -> pl.Series:
         """Say which ids are of rows that were erased or left out before."""
@@ -216,12 +277,25 @@ class Suppressions:
             "users": sorted(self.users),
             "conversations": sorted(self.conversations),
             "rows": {str(table): sorted(ids) for table, ids in sorted(self.rows.items())},
+            "owners": _grouped(self.owners),
         }
         return json.dumps(told, indent=1) + "\n"
 
     def _digest(self, purpose: str, text: str) -> str:
         message = f"{purpose}\0{text}".encode("utf-8", "surrogatepass")
         return hmac.new(self.key, message, hashlib.sha256).hexdigest()[:_HEXADECIMALS]
+
+
+def _among(digest: str, digests: frozenset[str]) -> str | None:
+    return digest if digest in digests else None
+
+
+def _grouped(owners: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return what each owner has, sorted."""
+    found: dict[str, list[str]] = {}
+    for one, owner in sorted(owners.items()):
+        found.setdefault(owner, []).append(one)
+    return dict(sorted(found.items()))
 
 
 def key_of_pseudonyms(pseudonym_key: str) -> bytes:
@@ -258,6 +332,11 @@ def parse_suppressions(text: str, pseudonym_key: str) -> Suppressions:
             frozenset(map(str, told["users"])),
             frozenset(map(str, told["conversations"])),
             {SourceTable(name): frozenset(map(str, ids)) for name, ids in told["rows"].items()},
+            {
+                str(one): owner
+                for owner, ids in told.get("owners", {}).items()  # earlier versions have none
+                for one in ids
+            },
         )
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"no list of suppressions: {type(error).__name__}") from error

@@ -67,6 +67,8 @@ _WHOLE = frozenset(
     | {table.name for table in TABLES if "undated" in table.name}
 )
 
+_NAMED_SOURCES = 6
+
 
 def period_of(table: TableSchema) -> Period | None:
     """Return what a partition of a table is of; None: the table has no partitions."""
@@ -75,11 +77,15 @@ def period_of(table: TableSchema) -> Period | None:
 
 def dictionary_markdown() -> str:
     """Render `docs/data-dictionary.md`: every table of the lake with its columns."""
+    # Imported here: what it tells is of tables that import this module's neighbours.
+    from conversation_analytics.core.column_lineage import COLUMN_SOURCES  # noqa: PLC0415
+
     lines = [
         "# Data dictionary",
         "",
         "Every table of the lake. Times are UTC, money is exact decimal, unknown is null and",
-        "never 0. Generated from `conversation_analytics/core` by `make docs`.",
+        "never 0. *Made of* names the columns whose values go into a value; the UI's catalog holds",
+        "the same as column lineage. Generated from `conversation_analytics/core` by `make docs`.",
     ]
     for table in TABLES:
         lines += [
@@ -88,11 +94,20 @@ def dictionary_markdown() -> str:
             "",
             f"{table.description} Sorted by {', '.join(table.sort_by)}.",
             "",
-            "| column | type | required | meaning |",
-            "|---|---|---|---|",
+            "| column | type | required | meaning | made of |",
+            "|---|---|---|---|---|",
         ]
+        sources = COLUMN_SOURCES.get(table.name, {})
         lines += [
-            f"| `{c.name}` | {c.dtype} | {'yes' if c.required else ''} | {c.description} |"
+            f"| `{c.name}` | {c.dtype} | {'yes' if c.required else ''} | {c.description} | "
+            f"{_made_of(sources.get(c.name, ()))} |"
             for c in table.columns
         ]
     return "\n".join(lines) + "\n"
+
+
+def _made_of(sources: tuple[str, ...]) -> str:
+    if len(sources) > _NAMED_SOURCES:
+        tables = dict.fromkeys(one.split(".")[0] for one in sources)
+        return f"{len(sources)} columns of {', '.join(f'`{one}`' for one in tables)}"
+    return ", ".join(f"`{one}`" for one in sources)

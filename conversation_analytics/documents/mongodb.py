@@ -38,6 +38,7 @@ from pymongo.errors import (
     DuplicateKeyError,
     OperationFailure,
     PyMongoError,
+    ServerSelectionTimeoutError,
 )
 from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
@@ -66,6 +67,7 @@ from conversation_analytics.documents.encoding import (
     storable_slice,
 )
 from conversation_analytics.documents.mongo_snapshots import REPLACEMENTS, read_whole
+from conversation_analytics.documents.mongo_tls import hint_of_tls, refused_certificate
 from conversation_analytics.documents.mongo_transactions import (
     GENERATIONS,
     SMALLEST_CACHE,
@@ -222,6 +224,8 @@ class MongoStore:
                 f"{doing}: MongoDB refuses the request with error {code} ({name}); look it up in "
                 "the server's log"
             ) from None
+        except ServerSelectionTimeoutError as error:
+            raise self._unselected(doing, error) from None
         except ConnectionFailure as error:
             raise self._unavailable(doing, type(error).__name__) from None
         except PyMongoError as error:
@@ -236,25 +240,41 @@ class MongoStore:
                 "and its options"
             ) from None
 
-    def _unavailable(self, doing: str, what: str) -> DocumentStoreUnavailableError:
+    def _unselected(self, doing: str, error: ServerSelectionTimeoutError) -> AnalyticsError:
+        """Return what it means that no server of the URI can be used."""
+        client, hint = self._client, ""
+        if client is not None:
+            if refused := refused_certificate(client):
+                return DocumentError(f"{doing}: MongoDB at {self.describe()['hosts']}: {refused}")
+            hint = hint_of_tls(client, tls=_speaks_tls(self._config.uri))
+        return self._unavailable(doing, type(error).__name__, hint)
+
+    def _unavailable(self, doing: str, what: str, hint: str = "") -> DocumentStoreUnavailableError:
         return DocumentStoreUnavailableError(
             f"{doing}: MongoDB at {self.describe()['hosts']} does not answer within "
             f"{self._config.server_selection_timeout_s} s or broke off ({what}); check that it "
-            "runs and can be reached, then try again"
+            f"runs and can be reached, then try again{hint}"
         )
 
     def _connected(self) -> MongoClient[Document]:
         with self._lock:
             if self._client is None or self._process != os.getpid():
                 milliseconds = int(self._config.server_selection_timeout_s * 1000)
-                self._client = MongoClient(
-                    self._config.uri,
-                    connect=False,
-                    appname="conversation-analytics",
-                    serverSelectionTimeoutMS=milliseconds,
-                    connectTimeoutMS=milliseconds,
-                    socketTimeoutMS=int(self._config.socket_timeout_s * 1000),
-                )
+                try:
+                    self._client = MongoClient(
+                        self._config.uri,
+                        connect=False,
+                        appname="conversation-analytics",
+                        serverSelectionTimeoutMS=milliseconds,
+                        connectTimeoutMS=milliseconds,
+                        socketTimeoutMS=int(self._config.socket_timeout_s * 1000),
+                    )
+                except OSError as error:
+                    raise DocumentError(
+                        f"MONGODB_URI: a file that it names (tlsCAFile, tlsCertificateKeyFile) "
+                        f"cannot be used: {error.strerror or type(error).__name__}; expected one "
+                        "of certificates in PEM that this user may read"
+                    ) from None
                 self._process = os.getpid()
             return self._client
 
@@ -722,6 +742,12 @@ class MongoStore:
         with self._errors("ping"):
             self._database().command("ping", read_preference=ReadPreference.PRIMARY)
 
+    def server_time(self) -> dt.datetime | None:
+        """See `DocumentStore.server_time`."""
+        with self._errors("hello"):
+            told: dt.datetime = self._connected().admin.command("hello")["localTime"]
+            return told if told.tzinfo else told.replace(tzinfo=dt.UTC)
+
     def check_rights(self, collections: Sequence[str]) -> None:
         """See `DocumentStore.check_rights`: as the server tells the rights of the user."""
         database = self._config.database
@@ -884,6 +910,13 @@ def _hosts(uri: str) -> str:
         return ",".join(f"{host}:{port}" for host, port in parse_uri(uri)["nodelist"])
     except (PyMongoError, ValueError):
         return "unknown"
+
+
+def _speaks_tls(uri: str) -> bool:
+    """Say whether a connection string that the driver has taken asks for TLS."""
+    if uri.startswith("mongodb+srv://"):  # as above
+        return True
+    return bool(parse_uri(uri)["options"].get("tls", False))
 
 
 def _grants(

@@ -673,6 +673,9 @@ class SqliteStore:
         with self._reading("ping") as connection:
             connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
 
+    def server_time(self) -> None:
+        """See `DocumentStore.server_time`."""
+
     def check_rights(self, collections: Sequence[str]) -> None:  # noqa: ARG002 - all are one file
         """See `DocumentStore.check_rights`: whether the file can be written."""
         with self._writing("rights"):

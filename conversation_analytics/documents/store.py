@@ -153,6 +153,9 @@ class DocumentStore(Protocol):
     def ping(self) -> None:
         """Return if the store answers."""
 
+    def server_time(self) -> dt.datetime | None:
+        """Return the time by the store's own clock; None: it has none but ours."""
+
     def check_rights(self, collections: Sequence[str]) -> None:
         """Return if the platform may do all it does with these collections, without doing it.
 

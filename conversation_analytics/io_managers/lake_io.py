@@ -75,12 +75,12 @@ class LakeIOManager(dg.IOManager):
         if not context.has_asset_partitions:
             since = begun.get((schema.name, None))
             compute = obj if callable(obj) else lambda: obj
-            context.add_output_metadata(self.write(attempt, schema, None, compute, since))
+            written_whole = self.write(attempt, schema, None, compute, since)
+            context.add_output_metadata(written_whole | _lineage(context))
             return
         keys = sorted(context.asset_partition_keys)
         if self._spread is not None and self._spread.takes(context.op_def.name, len(keys)):
-            for key, metadata in self._elsewhere(context, self._spread, keys)[schema.name].items():
-                add_partition_metadata(context, key, metadata)
+            self._add(context, keys, self._elsewhere(context, self._spread, keys)[schema.name])
             return
         values = _by_partition(obj, keys, schema)
         threads = int(context.definition_metadata.get("threads", self._threads))
@@ -91,8 +91,19 @@ class LakeIOManager(dg.IOManager):
                 ),
                 keys,
             )
-            for key, metadata in zip(keys, written, strict=True):
-                add_partition_metadata(context, key, metadata)
+            self._add(context, keys, dict(zip(keys, written, strict=True)))
+
+    def _add(
+        self,
+        context: dg.OutputContext,
+        keys: Sequence[str],
+        written: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        """Attach the metadata of each partition of a range."""
+        for key in keys:
+            # The UI takes it from the newest materialization: once is enough.
+            lineage = _lineage(context) if key == keys[-1] else {}
+            add_partition_metadata(context, key, {**written[key], **lineage})
 
     @retry_if_transient()
     def load_input(self, context: dg.InputContext) -> Any:
@@ -202,6 +213,11 @@ def begin_outputs(step: StepExecutionContext, lake: Lake, reads: ReadLog) -> Non
             keys = target.asset_partition_keys if target.has_asset_partitions else [None]
             begun |= {(schema.name, key): lake.begin(schema, key) for key in keys}
     reads.begin(attempt, begun)
+
+
+def _lineage(context: dg.OutputContext) -> dict[str, Any]:
+    name = "dagster/column_lineage"
+    return {key: value for key, value in context.definition_metadata.items() if key == name}
 
 
 def _table_of(context: dg.OutputContext) -> TableSchema:

@@ -113,6 +113,11 @@ class EncodedPartition:
     rows: int
     sha256: str
 
+    @property
+    def size_bytes(self) -> int:
+        """Size of all its objects."""
+        return sum(map(len, self.parts))
+
 
 @dataclass(frozen=True, slots=True)
 class Footer:

@@ -5,6 +5,7 @@ An object is replaced whole or not at all, whatever kills the writer.
 
 from __future__ import annotations
 
+import datetime as dt
 import errno
 import fcntl
 import itertools
@@ -76,6 +77,9 @@ class ObjectStore(Protocol):
 
     def size(self, path: str) -> int | None:
         """Return the object's size in bytes; None where there is none."""
+
+    def written_at(self, path: str) -> dt.datetime | None:
+        """Return when the object was written, by the storage's clock; None where there is none."""
 
     def uri(self, path: str) -> str:
         """Return what other tools call the object: an absolute path or an s3:// URI."""
@@ -198,6 +202,15 @@ class LocalObjects:
         with _local_errors("read", file):
             try:
                 return file.stat().st_size
+            except FileNotFoundError:
+                return None
+
+    def written_at(self, path: str) -> dt.datetime | None:
+        """Return the file's time of change: of a network drive, its server's clock."""
+        file = self._file(path)
+        with _local_errors("read", file):
+            try:
+                return dt.datetime.fromtimestamp(file.stat().st_mtime, dt.UTC)
             except FileNotFoundError:
                 return None
 

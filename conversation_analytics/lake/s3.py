@@ -18,6 +18,7 @@ from conversation_analytics.core.partitions import replaced_meanwhile
 from conversation_analytics.lake.objects import ObjectInfo, require_path
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Iterable, Iterator
 
     from obstore import PutMode, UpdateVersion
@@ -187,6 +188,15 @@ class S3Objects:
         with self._errors("read", path):
             try:
                 return self._store.head(require_path(path))["size"]
+            except FileNotFoundError as error:
+                self._require_bucket(error)
+                return None
+
+    def written_at(self, path: str) -> dt.datetime | None:
+        """Return when the object was written, to the second."""
+        with self._errors("read", path):
+            try:
+                return self._store.head(require_path(path))["last_modified"]
             except FileNotFoundError as error:
                 self._require_bucket(error)
                 return None

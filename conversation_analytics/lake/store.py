@@ -150,11 +150,6 @@ class Lake:
     ) -> WrittenPartition:
         """Replace one partition by `frame`, sorted by the schema's order.
 
-        Objects that hold the right bytes already are left alone. Equality is decided on
-        the bytes themselves (read only where the sizes agree): that is one cheap read, it
-        also mends an object that has rotted, and unlike a digest in object metadata it
-        survives copies by other tools and works alike on disk and S3.
-
         Args:
             schema: the table.
             key: the partition.
@@ -168,20 +163,62 @@ class Lake:
                 refuses; the old partition is untouched.
             LakeUnavailableError: the storage does not answer.
         """
-        folder = self._folder(schema, key)
-        require_schema(frame, schema)
         since = since or self.begin(schema, key)
-        encoded = encode_partition(
+        return self.write_encoded(schema, key, self.encode(schema, key, frame, inputs), since)
+
+    def encode(
+        self,
+        schema: TableSchema,
+        key: str | None,
+        frame: pl.DataFrame,
+        inputs: Mapping[str, str] | None = None,
+    ) -> EncodedPartition:
+        """Return the objects that `write` stores of `frame`, with their digest; nothing is stored.
+
+        Args:
+            schema: the table.
+            key: the partition.
+            frame: its rows, in any order.
+            inputs: digests of what the rows were made of, by name; kept in the footer.
+
+        Raises:
+            LakeError: the frame is not of the schema.
+        """
+        require_schema(frame, schema)
+        return encode_partition(
             schema.conform(frame),
             schema,
             self.options,
             {"partition": key or ""}
             | ({"inputs": json.dumps(dict(inputs), sort_keys=True)} if inputs else {}),
         )
+
+    def write_encoded(
+        self, schema: TableSchema, key: str | None, encoded: EncodedPartition, since: Generation
+    ) -> WrittenPartition:
+        """Replace one partition by what `encode` made of its rows.
+
+        Objects that hold the right bytes already are left alone. Equality is decided on
+        the bytes themselves (read only where the sizes agree): that is one cheap read, it
+        also mends an object that has rotted, and unlike a digest in object metadata it
+        survives copies by other tools and works alike on disk and S3.
+
+        Args:
+            schema: the table.
+            key: the partition.
+            encoded: of the same table and partition.
+            since: what `begin` gave.
+
+        Raises:
+            PartitionReplacedError: another writer has replaced the partition since.
+            LakeError: the key is no date, or the storage refuses; the old partition is untouched.
+            LakeUnavailableError: the storage does not answer.
+        """
+        folder = self._folder(schema, key)
         changed = self._replace(folder, encoded, since)
         written = WrittenPartition(
             rows=encoded.rows,
-            size_bytes=sum(map(len, encoded.parts)),
+            size_bytes=encoded.size_bytes,
             sha256=encoded.sha256,
             parts=len(encoded.parts),
             path=_part_path(folder, 0),

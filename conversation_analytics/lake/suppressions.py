@@ -1,4 +1,4 @@
-"""The suppression list in the lake: one small object that is only ever added to."""
+"""The suppression list in the lake: one small object."""
 
 from __future__ import annotations
 
@@ -47,18 +47,18 @@ def read_suppressions(lake: Lake, pseudonym_key: str) -> Suppressions | None:
         ) from None
 
 
-def add_suppressions(
+def change_suppressions(
     lake: Lake, pseudonym_key: str, change: Callable[[Suppressions], Suppressions]
 ) -> Suppressions:
-    """Add to the list, which is begun where there is none; return it.
+    """Change the list, which is begun where there is none; return it.
 
     Args:
         lake: the lake.
         pseudonym_key: of the settings, or ''.
-        change: gives the list with more in it.
+        change: gives the list as it is to be; called again where another changed it meanwhile.
 
     Raises:
-        PartitionReplacedError: others add all the time, 50 tries long.
+        PartitionReplacedError: others change it all the time, 50 tries long.
         LakeError: as `read_suppressions`.
         LakeUnavailableError: the storage does not answer.
     """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import email.utils
 import logging
 import random as random_module
 import re
@@ -235,6 +236,7 @@ class NocoDBClient:
         self._now = now
         self._clock = clock
         self._idle: list[requests.Session] = []  # append and pop are atomic
+        self._ahead_s: float | None = None
 
     def get_json_bytes(self, path: str, params: Mapping[str, str] | None = None) -> bytes:
         """Return the body of `GET path`, which is well-formed JSON.
@@ -320,6 +322,14 @@ class NocoDBClient:
         """
         self._ask(_Request("GET", "/api/v1/health"), _json_only, 0)
 
+    @property
+    def clock_ahead_s(self) -> float | None:
+        """How far the server's clock is ahead of ours, by its last answer; None: it did not say.
+
+        To the second, which is what the header Date tells, and to the time an answer takes.
+        """
+        return self._ahead_s
+
     def records_path(self, table_id: str) -> str:
         """Return the path that serves the rows of a table."""
         if self.config.api_version == "v1":
@@ -399,6 +409,7 @@ class NocoDBClient:
                 allow_redirects=False,
                 stream=True,
             )
+            self._note_time(answer)
             with answer:
                 body = self._body(request, answer)
         except requests.exceptions.SSLError as error:
@@ -483,6 +494,14 @@ class NocoDBClient:
 
     def _delay(self, attempt: int, retry_after_s: float | None) -> float:
         return retry_delay_s(attempt, self.config.retry_delay_s, self._random(), retry_after_s)
+
+    def _note_time(self, answer: requests.Response) -> None:
+        try:
+            told = email.utils.parsedate_to_datetime(answer.headers.get("Date", ""))
+        except ValueError:
+            return
+        if told.tzinfo is not None:  # of `-0000` Python makes a time without a zone
+            self._ahead_s = (told - self._now()).total_seconds()
 
     def _retry_after(self, answer: requests.Response) -> float | None:
         return parse_retry_after(answer.headers.get("Retry-After", ""), self._now())

@@ -315,6 +315,11 @@ class NocoDBSource:
             if table is not SourceTable.FEEDBACKS or self._client.config.feedbacks_table
         ]
 
+    @property
+    def clock_ahead_s(self) -> float | None:
+        """How far the server's clock is ahead of ours, after a probe; None: it did not say."""
+        return self._client.clock_ahead_s
+
     def _alive(self, base_url: str) -> str:
         try:
             self._client.is_alive()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import re
+from collections import defaultdict
 from dataclasses import dataclass, replace
+from itertools import islice, pairwise, zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -17,6 +20,7 @@ from conversation_analytics.core.results import (
     HeldResult,
     result_changes,
 )
+from conversation_analytics.core.windows import days_between
 from conversation_analytics.nocodb.client import (
     MAX_PAGE_SIZE,
     MAX_ROWS_WRITTEN,
@@ -25,10 +29,16 @@ from conversation_analytics.nocodb.client import (
 from conversation_analytics.nocodb.discovery import described, find_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from typing import Literal
 
-    from conversation_analytics.core.results import Cell, Kind, ResultChanges, ResultColumn
+    from conversation_analytics.core.results import (
+        Cell,
+        Kind,
+        ResultChanges,
+        ResultColumn,
+        ResultDays,
+    )
     from conversation_analytics.nocodb.client import NocoDBClient
     from conversation_analytics.nocodb.discovery import Column, TableDescription
 
@@ -44,9 +54,15 @@ _UIDT: Final[Mapping[Kind, tuple[str, ...]]] = {
 }
 """NocoDB's types that hold the cells, the one to choose first."""
 _IDS_IN_A_FILTER: Final = 100
+_DAYS_IN_A_FILTER: Final = 100
+_LONG_GAP_DAYS: Final = 31
+"""More missing days than that are asked for by their bounds, one such gap a request."""
+_ROWS_AT_ONCE: Final = 20_000
+"""Rows of the whole table that are compared with the lake at one time."""
 # A comma, bracket or tilde would change the filter; this is what ids of applications are made of.
 _PLAIN_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_OURS: Final = "({},notblank)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,32 +100,77 @@ class ResultsTable:
         """Its title."""
         return self._layout.title
 
-    def send_day(self, day: str, rows: Sequence[Mapping[str, Cell]]) -> SentResults:
+    def send_day(
+        self, day: str, rows: Sequence[Mapping[str, Cell]], lake: ResultDays
+    ) -> SentResults:
         """Make the table hold the rows of a day; repeat it after any interruption.
 
         Only what differs is sent, at most 100 rows a request, and then looked at again: NocoDB has
         no condition for a write, so that rows which somebody else inserted meanwhile are found
-        only afterwards, and taken out.
+        only afterwards, and taken out. Rows of ours whose day is none that the lake holds are
+        read along, and mended or taken out.
 
         Args:
             day: partition key.
             rows: of `conversation_results`.
+            lake: what it holds of other days.
 
         Raises:
             SourceUnavailableError: no usable answer, or others keep writing the same rows.
-            AnalyticsError: NocoDB refuses.
+            AnalyticsError: NocoDB refuses, or the lake cannot be read.
         """
         usable = [row for row in rows if _PLAIN_ID.fullmatch(str(row[CONVERSATION_ID]))]
-        sent = SentResults(left_out=len(rows) - len(usable))
+
+        def look() -> ResultChanges:
+            return self._compared(usable, self._held(day, usable, lake.days()), lake)
+
+        sent = replace(self._settled(look, f"day {day}"), left_out=len(rows) - len(usable))
+        logger.info(
+            "nocodb results: day=%s rows=%d inserted=%d updated=%d deleted=%d left_out=%d",
+            day, len(rows), sent.inserted, sent.updated, sent.deleted, sent.left_out,
+        )  # fmt: skip
+        return sent
+
+    def look_through(self, lake: ResultDays) -> SentResults:
+        """Mend or take out every row of ours that says what the lake does not hold.
+
+        The whole table is read, 1,000 rows a request: a row whose day people have changed into
+        another day that is held, is found by nothing less.
+
+        Args:
+            lake: what it holds.
+
+        Raises:
+            SourceUnavailableError: no usable answer, or others keep writing the same rows.
+            AnalyticsError: NocoDB refuses, or the lake cannot be read.
+        """
+        rows = 0
+
+        def look() -> ResultChanges:
+            nonlocal rows
+            rows, doubtful = 0, []
+            every = self._rows(_OURS.format(self._layout.columns[CONTENT_HASH].reference))
+            while some := list(islice(every, _ROWS_AT_ONCE)):
+                rows += len(some)
+                trusted = _trusted(some, lake)
+                doubtful += [one for one in some if _claim(one) not in trusted]
+            return self._compared([], doubtful, lake)
+
+        sent = self._settled(look, "all rows")
+        logger.info(
+            "nocodb results looked through: rows=%d updated=%d deleted=%d",
+            rows, sent.updated, sent.deleted,
+        )  # fmt: skip
+        return sent
+
+    def _settled(self, look: Callable[[], ResultChanges], what: str) -> SentResults:
+        """Do what a look says, and look again, until there is nothing to do."""
+        sent, unchanged = SentResults(), None
         for _ in range(_LOOKS):
-            changes = result_changes(usable, self._held(day, usable), day)
+            changes = look()
+            unchanged = changes.unchanged if unchanged is None else unchanged
             if not changes.any:
-                logger.info(
-                    "nocodb results: day=%s rows=%d inserted=%d updated=%d deleted=%d left_out=%d",
-                    day, len(rows), sent.inserted, sent.updated, sent.deleted, sent.left_out,
-                )  # fmt: skip
-                untouched = max(0, changes.unchanged - sent.inserted - sent.updated)
-                return replace(sent, unchanged=untouched, later=changes.later)
+                return replace(sent, unchanged=unchanged, later=changes.later)
             try:
                 self._apply(changes)
             except RecordGoneError:
@@ -121,9 +182,58 @@ class ResultsTable:
                 deleted=sent.deleted + len(changes.deletes),
             )
         raise SourceUnavailableError(
-            f"table {self.title!r} of {SETTING}, day {day}: its rows still differ after {_LOOKS} "
-            "looks; somebody else writes the same rows: this day is sent again later"
+            f"table {self.title!r} of {SETTING}, {what}: its rows still differ after {_LOOKS} "
+            "looks; somebody else writes the same rows: this is sent again later"
         )
+
+    def _compared(
+        self, rows: Sequence[Mapping[str, Cell]], held: Sequence[HeldResult], lake: ResultDays
+    ) -> ResultChanges:
+        """Return what to do about rows of the table, which the lake is asked about afterwards.
+
+        In this order: a row that another run has sent is of a day that the lake holds by then.
+
+        Args:
+            rows: of a day.
+            held: the table's rows of these conversations, and others to be doubted.
+            lake: what it holds.
+        """
+        wanted = {str(row[CONVERSATION_ID]): row for row in rows}
+        trusted = _trusted((one for one in held if not _is_of(one, wanted)), lake)
+        doubtful = {
+            one.conversation_id
+            for one in held
+            if one.content_hash and not _is_of(one, wanted) and _claim(one) not in trusted
+        }
+        # A conversation that was never sent by this id: people have changed it.
+        known = {one for one in doubtful if _PLAIN_ID.fullmatch(one)}
+        left: set[str] = set()
+        for day, ids in _last_days(known, lake).items():
+            found = {str(row[CONVERSATION_ID]): row for row in lake.rows(day, ids)}
+            left |= ids - found.keys() - wanted.keys()
+            wanted |= found
+        every = {one.row_id: one for one in held}
+        others = wanted.keys() - {str(row[CONVERSATION_ID]) for row in rows}
+        more = [one for one in self._rows_of(others) if one.row_id not in every]
+        trusted |= _trusted(more, lake)
+        every |= {one.row_id: one for one in more}
+        unknown = {
+            _claim(one)
+            for one in every.values()
+            if one.conversation_id not in wanted
+            and one.conversation_id not in left
+            and _claim(one) not in trusted
+        }
+        days = set(lake.days())
+        # Of a day that is held the lake knows that it has no such conversation. Of another one it
+        # may have nothing yet: only what it knows to be gone goes, with the notes in it, and what
+        # was never sent under such an id.
+        gone = {one for one in unknown if one[1] in days or not _PLAIN_ID.fullmatch(one[0])}
+        gone |= lake.gone(unknown - gone)
+        compared = [
+            one for one in every.values() if one.conversation_id in wanted or _claim(one) in gone
+        ]
+        return result_changes(wanted.values(), compared, trusted)
 
     def _apply(self, changes: ResultChanges) -> None:
         key = self._key.title
@@ -138,19 +248,61 @@ class ResultsTable:
             some = rows[first : first + MAX_ROWS_WRITTEN]
             self._client.write_records(method, self._layout.id, some)
 
-    def _held(self, day: str, rows: Sequence[Mapping[str, Cell]]) -> list[HeldResult]:
-        """Return the table's rows of a day, and those of these conversations on other days."""
-        if not _DAY.fullmatch(day):
+    def _held(
+        self, day: str, rows: Sequence[Mapping[str, Cell]], days: Collection[str]
+    ) -> list[HeldResult]:
+        """Return the table's rows of ours of a day and of days not held, and of conversations.
+
+        Args:
+            day: partition key.
+            rows: whose conversations are asked for, whatever the day and whoever made the row.
+            days: that the lake holds.
+        """
+        held: dict[int | str, HeldResult] = {}
+        for where in self._filters(sorted({*days, day}), day):
+            held |= {one.row_id: one for one in self._rows(where)}
+        ids = [str(row[CONVERSATION_ID]) for row in rows]
+        held |= {one.row_id: one for one in self._rows_of(ids)}
+        return list(held.values())
+
+    def _filters(self, days: Sequence[str], day: str) -> Iterator[str]:
+        """Yield filters of our rows that say they are of `day`, or of none of `days`.
+
+        It is one, unless many days are missing between those held. Where the column is text,
+        what stands between two days that follow each other is left to `look_through`.
+        """
+        if not all(map(_DAY.fullmatch, days)):
             raise ValueError(f"{day!r} is no partition key")
         column = self._layout.columns[DAY]
         exact = "exactDate," if column.uidt == "Date" else ""
-        held = {one.row_id: one for one in self._rows(f"({column.reference},eq,{exact}{day})")}
+
+        def is_(comparison: str, value: str) -> str:
+            return f"({column.reference},{comparison},{exact}{value})"
+
+        single = [is_("eq", day), is_("lt", days[0]), is_("gt", days[-1])]
+        long = []
+        for one, other in pairwise(map(dt.date.fromisoformat, days)):
+            missing = list(days_between(one, other))[1:-1]
+            if len(missing) > _LONG_GAP_DAYS:
+                long.append(f"({is_('gt', str(one))}~and{is_('lt', str(other))})")
+            else:
+                single += [is_("eq", str(gap)) for gap in missing]
+        parts = [
+            single[n : n + _DAYS_IN_A_FILTER] for n in range(0, len(single), _DAYS_IN_A_FILTER)
+        ]
+        ours = _OURS.format(self._layout.columns[CONTENT_HASH].reference)
+        for some, gap in zip_longest(parts, long):
+            # NocoDB takes no group that begins with a group, and only one group in a group.
+            either = [f"({column.reference},blank)", *(some or []), *([gap] if gap else [])]
+            yield f"{ours}~and({'~or'.join(either)})"
+
+    def _rows_of(self, conversations: Iterable[str]) -> Iterator[HeldResult]:
+        """Yield the rows of conversations whose ids are plain."""
         reference = self._layout.columns[CONVERSATION_ID].reference
-        ids = sorted(str(row[CONVERSATION_ID]) for row in rows)
+        ids = sorted(conversations)
         for first in range(0, len(ids), _IDS_IN_A_FILTER):
             some = ",".join(ids[first : first + _IDS_IN_A_FILTER])
-            held |= {one.row_id: one for one in self._rows(f"({reference},in,{some})")}
-        return list(held.values())
+            yield from self._rows(f"({reference},in,{some})")
 
     def _rows(self, where: str) -> Iterator[HeldResult]:
         layout, key = self._layout, self._key
@@ -161,6 +313,8 @@ class ResultsTable:
             "limit": str(MAX_PAGE_SIZE),
         }
         path = f"/api/v2/tables/{layout.id}/records"
+        # NocoDB may tell a date with a time; text is as people left it.
+        longest = len("2026-11-10") if layout.columns[DAY].uidt == "Date" else None
         after = ""
         while True:
             page = self._client.get_list(path, params | {"where": where + after})
@@ -171,7 +325,7 @@ class ResultsTable:
                 yield HeldResult(
                     row_id,
                     _text(row.get(CONVERSATION_ID)),
-                    _text(row.get(DAY))[:10],
+                    _text(row.get(DAY))[:longest],
                     _text(row.get(CONTENT_HASH)),
                 )
             # A page that ends too early costs nothing: rows that are inserted again are found
@@ -228,6 +382,37 @@ def open_results(
             "Columns of your own may stand beside them"
         )
     return ResultsTable(client, layout, key)
+
+
+def _claim(row: HeldResult) -> tuple[str, str]:
+    return row.conversation_id, row.day
+
+
+def _is_of(row: HeldResult, wanted: Mapping[str, Mapping[str, Cell]]) -> bool:
+    """Say whether a row says the day of what is wanted of its conversation."""
+    of_it = wanted.get(row.conversation_id)
+    return of_it is not None and of_it[DAY] == row.day
+
+
+def _trusted(rows: Iterable[HeldResult], lake: ResultDays) -> set[tuple[str, str]]:
+    """Return conversation and day of those rows that say what the lake holds, too."""
+    claims: defaultdict[str, set[str]] = defaultdict(set)
+    for one in rows:
+        claims[one.day].add(one.conversation_id)
+    days = claims.keys() & set(lake.days()) if claims else set()
+    return {(held, day) for day in sorted(days) for held in lake.having(day, claims[day])}
+
+
+def _last_days(conversations: Collection[str], lake: ResultDays) -> dict[str, set[str]]:
+    """Return the conversations that the lake holds, by their last day."""
+    sought, found = set(conversations), {}
+    for day in reversed(lake.days() if sought else ()):
+        if there := lake.having(day, sought):
+            found[day] = set(there)
+            sought -= there
+        if not sought:
+            break
+    return found
 
 
 def _told(what: str, columns: Sequence[ResultColumn]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from conversation_analytics.core.suppression import row_names
-from conversation_analytics.lake.suppressions import add_suppressions, read_suppressions
+from conversation_analytics.lake.suppressions import change_suppressions, read_suppressions
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from conversation_analytics.core.contract import Contract
     from conversation_analytics.core.source import Source, SourceTable
+    from conversation_analytics.core.suppression import Suppressions
     from conversation_analytics.lake.store import Lake
 
 
@@ -73,8 +74,15 @@ class SuppressedSource:
         held = read_suppressions(self.lake, self.pseudonym_key)
         if held is None:
             return rows
-        out = held.suppressed(rows, row_names(self.contract, table, self.more_users))
-        ids = rows.filter(out)["id"]
-        if not held.left_out(table, ids).all():
-            add_suppressions(self.lake, self.pseudonym_key, lambda one: one.with_rows(table, ids))
+        names = row_names(self.contract, table, self.more_users)
+        out = held.suppressed(rows, names)
+        left_out = rows.filter(out)
+        if not held.left_out(table, left_out["id"]).all():
+
+            def noted(held: Suppressions) -> Suppressions:
+                # Asked of the list as it is now: somebody may have been taken off it.
+                owners = zip(left_out["id"], held.left_out_for(left_out, names), strict=True)
+                return held.with_rows(table, {one: of for one, of in owners if of is not None})
+
+            change_suppressions(self.lake, self.pseudonym_key, noted)
         return rows.filter(~out)

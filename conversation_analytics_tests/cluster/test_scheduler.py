@@ -112,7 +112,7 @@ def test_tls_without_certificates_is_told() -> None:
 
 
 def test_a_cluster_of_ones_own_speaks_tls(tmp_path: Path) -> None:
-    """As docs/scale-out.md says; the certificate signs for itself."""
+    """As docs/scale.md says; the certificate signs for itself."""
     keys, pem = distributed.Security.temporary(), tmp_path / "keys.pem"
     pem.write_text(f"{keys.tls_client_key}{keys.tls_client_cert}", encoding="utf-8")
     named = {f"distributed.comm.tls.{name}": str(pem)

@@ -108,7 +108,7 @@ def row(conversation: str, content: str) -> dict[str, Cell]:
 def test_only_what_differs_is_sent_and_only_our_rows_are_deleted() -> None:
     changes = result_changes(
         [row("new", "1"), row("same", "1"), row("other", "2"), row("later", "3"),
-         row("twice", "1"), row("theirs", "1")],
+         row("twice", "1"), row("theirs", "1"), row("future", "1"), row("emptied", "1")],
         [
             HeldResult(1, "same", DAY, "1"),
             HeldResult(2, "other", "2026-11-09", "1"),
@@ -118,23 +118,24 @@ def test_only_what_differs_is_sent_and_only_our_rows_are_deleted() -> None:
             HeldResult(12, "theirs", "", ""),
             HeldResult(13, "gone", DAY, "1"), HeldResult(14, "gone", "2026-11-09", "1"),
             HeldResult(15, "by hand", DAY, ""),
+            HeldResult(16, "future", "2999-01-01", "1"), HeldResult(17, "emptied", "", "1"),
         ],
-        DAY,
+        {("later", "2026-11-11"), ("twice", "2026-11-12")},
     )  # fmt: skip
     assert changes.inserts == (row("new", "1"),)
-    assert changes.updates == ((2, row("other", "2")), (12, row("theirs", "1")))
-    assert changes.deletes == (10, 13)
+    assert changes.updates == (
+        (2, row("other", "2")), (12, row("theirs", "1")),
+        (16, row("future", "1")), (17, row("emptied", "1")),
+    )  # fmt: skip
+    assert changes.deletes == (10, 13, 14)
     assert (changes.unchanged, changes.later) == (2, 1)
 
 
 conversations = st.sampled_from(["a", "b", "c"])
+some_days = st.sampled_from(["", "2026-11-09", DAY, "2026-11-11", "2999-01-01", "tomorrow"])
 held_rows = st.lists(
     st.builds(
-        HeldResult,
-        st.integers(1, 50),
-        conversations,
-        st.sampled_from(["", "2026-11-09", DAY, "2026-11-11"]),
-        st.sampled_from(["", "1", "2"]),
+        HeldResult, st.integers(1, 50), conversations, some_days, st.sampled_from(["", "1", "2"])
     ),
     max_size=8,
     unique_by=lambda one: one.row_id,
@@ -142,10 +143,13 @@ held_rows = st.lists(
 day_rows = st.dictionaries(conversations, st.sampled_from(["1", "2"])).map(
     lambda some: [row(name, content) for name, content in some.items()]
 )
+lakes = st.frozensets(st.tuples(conversations, st.sampled_from(["2026-11-09", "2026-11-11"])))
 
 
-def applied(rows: list[dict[str, Cell]], held: list[HeldResult]) -> list[HeldResult]:
-    changes = result_changes(rows, held, DAY)
+def applied(
+    rows: list[dict[str, Cell]], held: list[HeldResult], trusted: frozenset[tuple[str, str]]
+) -> list[HeldResult]:
+    changes = result_changes(rows, held, trusted)
     changed = dict(changes.updates)
     kept = [one for one in held if one.row_id not in {*changes.deletes, *changed}]
     known = list(changed.items())
@@ -156,14 +160,18 @@ def applied(rows: list[dict[str, Cell]], held: list[HeldResult]) -> list[HeldRes
     ]
 
 
-@given(rows=day_rows, held=held_rows)
+@given(rows=day_rows, held=held_rows, trusted=lakes)
 def test_what_was_sent_once_is_not_sent_again(
-    rows: list[dict[str, Cell]], held: list[HeldResult]
+    rows: list[dict[str, Cell]], held: list[HeldResult], trusted: frozenset[tuple[str, str]]
 ) -> None:
-    after = applied(rows, held)
-    assert not result_changes(rows, after, DAY).any
+    after = applied(rows, held, trusted)
+    assert not result_changes(rows, after, trusted).any
+    sent = {one["conversation_id"] for one in rows}
+    for one in after:
+        if one.content_hash:  # every row of ours is of the day, or of a later one of the lake
+            assert one.conversation_id in sent
+            assert one.day == DAY or (one.day > DAY and (one.conversation_id, one.day) in trusted)
     ours = [one for one in after if one.content_hash and one.day == DAY]
     assert len({one.conversation_id for one in ours}) == len(ours)
-    assert {one for one in held if not one.content_hash or one.day > DAY} - {
-        one for one in held if one.row_id in {later.row_id for later in after}
-    } == set()
+    left = {one.row_id for one in after}
+    assert all(one.row_id in left for one in held if not one.content_hash)

@@ -20,7 +20,11 @@ from conversation_analytics.core.suppression import (
 )
 
 EMPTY = Suppressions(b"k" * 32, key_shown=True)
-ERASED = EMPTY.with_user("u1").with_conversations(["c1"]).with_rows(SourceTable.MESSAGES, ["m9"])
+ERASED = (
+    EMPTY.with_user("u1")
+    .with_conversations(["c1"], "u1")
+    .with_rows(SourceTable.MESSAGES, {"m9": EMPTY.user("u1")})
+)
 
 
 def raw(*rows: dict[str, object] | str) -> pl.DataFrame:
@@ -87,10 +91,51 @@ def test_the_list_is_read_as_it_was_written_and_names_nobody(
     told = EMPTY
     for user in users:
         told = told.with_user(user)
-    told = told.with_conversations(conversations).with_rows(SourceTable.FEEDBACKS, users)
+        told = told.with_rows(SourceTable.FEEDBACKS, {user: told.user(user)})
+        told = told.with_conversations(conversations, user)
     text = told.to_json()
     assert parse_suppressions(text, "") == told
+    assert told.ownerless == 0
+    for user in users:
+        told = told.without_user(user)
+    assert told == EMPTY
     assert not any(f'"{user}"' in text for user in users if len(user) > 10)
+
+
+def test_who_is_taken_off_the_list_is_read_again_and_nobody_else() -> None:
+    both = (
+        ERASED.with_user("u2")
+        .with_conversations(["c2"], "u2")
+        .with_rows(SourceTable.MESSAGES, {"m8": EMPTY.user("u2"), "m7": EMPTY.conversation("c1")})
+    )
+    rows = raw({"user_id": "u1", "conversation_id": "c1"}, {"user_id": "u2"})
+    ratings = raw({"conversation_id": "c1"}, {"conversation_id": "c2"})
+    of_ratings = names(SourceTable.FEEDBACKS)
+    left = both.without_user("u1")
+    assert both.suppressed(rows, names()).to_list() == [True, True]
+    assert left.suppressed(rows, names()).to_list() == [False, True]
+    assert both.suppressed(ratings, of_ratings).to_list() == [True, True]
+    assert left.suppressed(ratings, of_ratings).to_list() == [False, True]
+    told = left.left_out(SourceTable.MESSAGES, ["m9", "m8", "m7"])
+    assert told.to_list() == [False, True, False]
+
+
+def test_a_row_is_left_out_for_its_user_its_conversation_or_itself() -> None:
+    rows = raw({"user_id": "u1"}, {"conversation_id": "c1"}, {}, {"user_id": "u2"})
+    erased = ERASED.with_rows(SourceTable.MESSAGES, {"m2": EMPTY.user("u1")})
+    assert erased.left_out_for(rows, names()).to_list() == [
+        EMPTY.user("u1"), EMPTY.conversation("c1"), EMPTY.user("u1"), None,
+    ]  # fmt: skip
+
+
+def test_a_list_of_an_earlier_version_does_not_say_whose_its_rows_are() -> None:
+    told = json.loads(ERASED.to_json())
+    del told["owners"]
+    older = parse_suppressions(json.dumps(told), "")
+    assert older.ownerless == 2
+    left = older.without_user("u1")
+    assert left.users == frozenset()
+    assert (left.conversations, left.rows) == (older.conversations, older.rows)
 
 
 def test_with_a_key_of_pseudonyms_the_list_alone_tells_nobody() -> None:

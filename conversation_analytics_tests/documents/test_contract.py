@@ -585,6 +585,18 @@ def test_a_conversation_comes_once_a_day(store: DocumentStore) -> None:
 # The store itself -----------------------------------------------------------------------------
 
 
+def test_a_server_tells_its_time(store: DocumentStore) -> None:
+    before = dt.datetime.now(dt.UTC)
+    told = store.server_time()
+    after = dt.datetime.now(dt.UTC)
+    if store.describe()["kind"] == "sqlite":
+        assert told is None
+    else:
+        assert told is not None
+        second = dt.timedelta(seconds=1)
+        assert before - second <= told <= after + second
+
+
 def test_ensure_ping_close_and_use_again(store: DocumentStore) -> None:
     store.ping()
     for spec in (

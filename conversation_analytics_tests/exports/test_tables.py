@@ -25,6 +25,7 @@ from conversation_analytics.core.schemas import (
 from conversation_analytics.core.translation_tables import TRANSLATIONS
 from conversation_analytics.exports.conversations import export_conversations
 from conversation_analytics.exports.selection import Selection
+from conversation_analytics.exports.sorted_runs import SortedRuns
 from conversation_analytics.exports.tables import export_table
 from conversation_analytics.lake.objects import LocalObjects
 from conversation_analytics.lake.s3 import S3Config, S3Objects
@@ -32,6 +33,9 @@ from conversation_analytics.lake.sql import open_sql
 from conversation_analytics.lake.store import Lake
 from conversation_analytics_tests.exports.conftest import DAYS
 from conversation_analytics_tests.lake.frames import message_rows
+from conversation_analytics_tests.oracles.exports_oracle import (
+    export_conversations_sorted_by_duckdb,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -151,6 +155,41 @@ def test_conversations_of_a_day_have_the_turns_of_that_day(lake: Lake) -> None:
     assert {line["id"] for line in lines} == own
     assert sum(len(line["turns"]) for line in lines) == turns.height
     assert {one["day"] for line in lines for one in line["turns"]} == {DAYS[1]}
+
+
+@pytest.mark.parametrize("memory_bytes", [1, 100_000, 1 << 30], ids=["none", "some", "all"])
+def test_conversations_are_what_sorting_everything_gives(
+    tmp_path: Path, lake: Lake, memory_bytes: int
+) -> None:
+    """Over days that hold turns of one conversation in another order, and rows twice."""
+    odd = Lake(LocalObjects(tmp_path))
+    for day in DAYS:
+        for table in (CONVERSATIONS, MESSAGES):
+            odd.write(table, day, lake.read(table, day))
+    first = lake.read(MESSAGES, DAYS[0])
+    moved = first.with_columns(
+        pl.when(pl.int_range(pl.len()) % 3 == 0).then(pl.col("created_at") + pl.duration(days=2))
+        .otherwise(pl.col("created_at")),
+        pl.when(pl.int_range(pl.len()) % 5 == 0).then(pl.lit("\ud7ff\U0001f600 no header"))
+        .otherwise(pl.col("conversation_id")).alias("conversation_id"),
+    )  # fmt: skip
+    odd.write(MESSAGES, "2026-11-12", moved)
+    odd.write(CONVERSATIONS, "2026-11-12", lake.read(CONVERSATIONS, DAYS[1]).with_columns(
+        pl.lit("a later claim").alias("name")))  # fmt: skip
+    app = str(first["app_id"].drop_nulls()[0])
+    for selection in (
+        Selection(),
+        Selection(SECOND, SECOND),
+        Selection(app=app),
+        Selection(SECOND),
+    ):
+        ours, theirs = io.BytesIO(), io.BytesIO()
+        with open_sql(odd) as sql:
+            runs = SortedRuns(memory_bytes, fan_in=5)
+            lines = export_conversations(sql, selection, ours, runs)
+            assert export_conversations_sorted_by_duckdb(sql, selection, theirs) == lines
+        assert ours.getvalue() == theirs.getvalue()
+        assert ours.getvalue().count(b"\n") == lines > 0
 
 
 @pytest.mark.s3

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import errno
 import fcntl
 import os
@@ -47,6 +48,17 @@ def test_an_object_is_put_got_listed_and_deleted(objects: ObjectStore) -> None:
     objects.delete("a/b.bin")
     objects.delete("a/b.bin")
     assert objects.get("a/b.bin") is None
+
+
+def test_the_storage_tells_when_an_object_was_written(objects: ObjectStore) -> None:
+    second = dt.timedelta(seconds=1)
+    before = dt.datetime.now(dt.UTC)
+    objects.put("a/b.bin", b"first")
+    after = dt.datetime.now(dt.UTC)
+    written = objects.written_at("a/b.bin")
+    assert written is not None
+    assert before - second <= written <= after + second
+    assert objects.written_at("a/c.bin") is None
 
 
 def test_a_large_object_comes_back_whole(objects: ObjectStore) -> None:

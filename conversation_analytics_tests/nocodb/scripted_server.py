@@ -31,6 +31,7 @@ class Answer:
     reset: bool = False
     cut: int = 0
     drip_s: float = 0.0
+    dated: bool = True
 
 
 def rows(*served: dict[str, object], page_size: int | None = None) -> Answer:
@@ -83,7 +84,10 @@ def scripted(*script: Answer) -> Iterator[ScriptedServer]:
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                 self.close_connection = True
                 return
-            self.send_response(answer.status)
+            if answer.dated:
+                self.send_response(answer.status)
+            else:
+                self.send_response_only(answer.status)
             self.send_header("Content-Length", str(len(answer.body)))
             for name, value in answer.headers.items():
                 self.send_header(name, value)

@@ -37,6 +37,28 @@ def asking(*script: Answer, max_retries: int = 3) -> Iterator[tuple[ScriptedServ
         yield server, client
 
 
+def test_the_clock_of_the_server_is_read_off_its_answers() -> None:
+    now = dt.datetime(2026, 11, 30, 12, tzinfo=dt.UTC)
+    with (
+        scripted(GOOD) as server,
+        contextlib.closing(server.client(now=lambda: now)) as client,
+    ):
+        seen = [client.clock_ahead_s]
+        client.get_list(PATH)
+        seen.append(client.clock_ahead_s)
+    real = dt.datetime.now(dt.UTC)
+    assert seen == [None, pytest.approx((real - now).total_seconds(), abs=5)]
+
+
+@pytest.mark.parametrize("date", ["", "yesterday", "Mon, 30 Nov 2026 12:00:00 -0000"])
+def test_a_server_that_tells_no_time_of_a_zone_has_no_clock(date: str) -> None:
+    with scripted(Answer(body=GOOD.body, headers={"Date": date}, dated=False)) as server:
+        client = server.client()
+        client.get_list(PATH)
+        assert client.clock_ahead_s is None
+        client.close()
+
+
 @pytest.mark.parametrize(
     "fault",
     [

@@ -12,14 +12,17 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+import polars as pl
 import pytest
 import requests
 
 from conversation_analytics.assets.results import stale_results
 from conversation_analytics.core.errors import ContractError, SettingsError, SourceAuthError
 from conversation_analytics.core.results import result_columns
+from conversation_analytics.core.schemas import MESSAGES
 from conversation_analytics.core.windows import days_between
 from conversation_analytics.definitions import build_definitions
+from conversation_analytics.lake.suppressions import change_suppressions
 from conversation_analytics.nocodb.client import NocoDBClient, NocoDBConfig
 from conversation_analytics.nocodb.results import (
     ResultsTable,
@@ -33,7 +36,7 @@ from conversation_analytics_tests.commands import ROOT, typed
 from conversation_analytics_tests.platform import run_job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
     from conversation_analytics.core.results import Cell
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.nocodb
 COLUMNS = result_columns(("topic",))
 DAY = "2026-11-10"
+LATER = "2026-11-12"
 NOTE = {"title": "note", "column_name": "note", "uidt": "SingleLineText"}
 
 
@@ -54,13 +58,17 @@ def documented_table() -> dict[str, Any]:
 
 
 def create_table(
-    server: NocodbServer, *more: Mapping[str, object], leave_out: tuple[str, ...] = ()
+    server: NocodbServer,
+    *more: Mapping[str, object],
+    leave_out: tuple[str, ...] = (),
+    day_type: str = "Date",
 ) -> tuple[str, str]:
-    """Return base and table, made as the documentation says."""
+    """Return base and table, made as the documentation says, or with another type of `day`."""
     base = create_base(server, f"results {uuid.uuid4().hex}")
     wanted = {"Id", *(one.name for one in COLUMNS)} - set(leave_out)
     body = documented_table()
     columns = [one for one in body["columns"] if one["title"] in wanted]
+    columns = [one | {"uidt": day_type} if one["title"] == "day" else one for one in columns]
     made = server.request(
         "POST", f"/api/v2/meta/bases/{base}/tables", body | {"columns": [*columns, *more]}
     )
@@ -73,11 +81,14 @@ class Watched(requests.Session):
     def __init__(self) -> None:
         super().__init__()
         self.written: list[tuple[str, int]] = []
+        self.asked = 0
         self.before: Callable[[str], None] = lambda _method: None
         self.after: Callable[[str], None] = lambda _method: None
 
     def request(self, method: Any, url: Any, *args: Any, **more: Any) -> requests.Response:
-        if method != "GET":
+        if method == "GET":
+            self.asked += "/records" in url
+        else:
             self.before(method)
             self.written.append((method, more["data"].count(b'"conversation_id"')))
         answer = super().request(method, url, *args, **more)
@@ -107,6 +118,34 @@ def rows(count: int, topic: str = "shop", day: str = DAY, first: int = 0) -> lis
     ]  # fmt: skip
 
 
+class Days:
+    """What a lake holds, in memory."""
+
+    def __init__(self, *rows: Mapping[str, Cell]) -> None:
+        self.held: dict[str, dict[str, Mapping[str, Cell]]] = {}
+        self.erased: set[str] = set()
+        for row in rows:
+            self.held.setdefault(str(row["day"]), {})[str(row["conversation_id"])] = row
+
+    def days(self) -> list[str]:
+        return sorted(self.held)
+
+    def having(self, day: str, ids: Collection[str]) -> frozenset[str]:
+        return frozenset(ids) & self.held[day].keys()
+
+    def gone(self, claims: Collection[tuple[str, str]]) -> frozenset[tuple[str, str]]:
+        return frozenset(claim for claim in claims if claim[0] in self.erased)
+
+    def rows(self, day: str, ids: Collection[str]) -> list[Mapping[str, Cell]]:
+        return [row for name, row in self.held[day].items() if name in ids]
+
+    def send(self, results: ResultsTable, day: str) -> SentResults:
+        return results.send_day(day, list(self.held[day].values()), self)
+
+
+NO_OTHERS = Days()
+
+
 def held(server: NocodbServer, table: str) -> dict[str, dict[str, Any]]:
     """Return the rows of a table by conversation; each has to be there once."""
     found = []
@@ -126,18 +165,20 @@ def test_only_what_differs_is_sent_and_columns_of_people_stay(nocodb: NocodbServ
     base, table = create_table(nocodb, NOTE)
     session = Watched()
     with opened(nocodb, base, session) as results:
-        assert results.send_day(DAY, rows(250)) == SentResults(inserted=250)
+        assert results.send_day(DAY, rows(250), NO_OTHERS) == SentResults(inserted=250)
         assert session.written == [("POST", 100), ("POST", 100), ("POST", 50)]
         there = held(nocodb, table)
         assert there["c-7"] | rows(8)[7] == there["c-7"]
         update_rows(nocodb, table, [{"Id": there["c-7"]["Id"], "note": "seen by ann"}])
 
         session.written.clear()
-        assert results.send_day(DAY, rows(250)) == SentResults(unchanged=250)
+        session.asked = 0
+        assert results.send_day(DAY, rows(250), NO_OTHERS) == SentResults(unchanged=250)
         assert session.written == []
+        assert session.asked == 4  # one of the day and of days not held, three of the ids
 
         changed = rows(8, "code") + rows(242, first=8)
-        assert results.send_day(DAY, changed) == SentResults(updated=8, unchanged=242)
+        assert results.send_day(DAY, changed, NO_OTHERS) == SentResults(updated=8, unchanged=242)
         assert session.written == [("PATCH", 8)]
         after = held(nocodb, table)
         assert after["c-7"]["note"] == "seen by ann"
@@ -146,15 +187,15 @@ def test_only_what_differs_is_sent_and_columns_of_people_stay(nocodb: NocodbServ
 
         # Of a later day: the rows go along; the earlier day is not written over them again.
         later = rows(3, "code", "2026-11-11")
-        assert results.send_day("2026-11-11", later) == SentResults(updated=3)
-        assert results.send_day(DAY, changed) == SentResults(unchanged=247, later=3)
+        lake = Days(*changed, *later)
+        assert lake.send(results, "2026-11-11") == SentResults(updated=3)
+        assert lake.send(results, DAY) == SentResults(unchanged=247, later=3)
         assert held(nocodb, table)["c-7"]["note"] == "seen by ann"
 
         # A conversation that the lake does not have any more has no row, one made by hand stays.
         insert_rows(nocodb, table, [{"conversation_id": "by hand", "day": DAY}])
-        assert results.send_day(DAY, changed[:200]) == SentResults(
-            deleted=50, unchanged=197, later=3
-        )
+        lake = Days(*changed[:200], *later)
+        assert lake.send(results, DAY) == SentResults(deleted=50, unchanged=197, later=3)
         assert held(nocodb, table).keys() == {*(f"c-{n}" for n in range(200)), "by hand"}
 
 
@@ -167,9 +208,9 @@ def test_an_id_that_would_change_a_filter_is_left_out(nocodb: NocodbServer) -> N
         row["conversation_id"] = name
     with opened(nocodb, base) as results:
         insert_rows(nocodb, table, [{"conversation_id": "ab", "day": "2026-11-01"}])
-        assert results.send_day(DAY, hostile) == SentResults(inserted=1, left_out=3)
+        assert results.send_day(DAY, hostile, NO_OTHERS) == SentResults(inserted=1, left_out=3)
         with pytest.raises(ValueError, match="no partition key"):
-            results.send_day("2026-11-10)~or(Id,gt,0", [])
+            results.send_day("2026-11-10)~or(Id,gt,0", [], NO_OTHERS)
     assert held(nocodb, table).keys() == {"ab", "good-1"}
 
 
@@ -185,7 +226,7 @@ def test_a_run_that_dies_is_repeated_and_a_lost_answer_makes_no_second_row(
 
     session.before = die
     with opened(nocodb, base, session) as results, pytest.raises(KeyboardInterrupt):
-        results.send_day(DAY, rows(250))
+        results.send_day(DAY, rows(250), NO_OTHERS)
     assert len(held(nocodb, table)) == 200
 
     def lose(_method: str) -> None:
@@ -196,7 +237,7 @@ def test_a_run_that_dies_is_repeated_and_a_lost_answer_makes_no_second_row(
     session.after = lose
     with opened(nocodb, base, session) as results:
         # 50 rows were inserted twice; the second ones are gone.
-        assert results.send_day(DAY, rows(250)) == SentResults(
+        assert results.send_day(DAY, rows(250), NO_OTHERS) == SentResults(
             inserted=50, deleted=50, unchanged=200
         )
     assert session.written[:2] == [("POST", 50), ("POST", 50)]
@@ -207,9 +248,12 @@ def test_two_runs_at_once_leave_each_conversation_once(nocodb: NocodbServer) -> 
     """Both look before either writes; of the same day, and of a day and a later one."""
     for other_day in (DAY, "2026-11-11"):
         base, table = create_table(nocodb)
+        lake = Days(*rows(30), *rows(30, day=other_day))
         looked = threading.Barrier(2, timeout=60)
 
-        def send(day: str, base: str = base, looked: threading.Barrier = looked) -> SentResults:
+        def send(
+            day: str, base: str = base, looked: threading.Barrier = looked, lake: Days = lake
+        ) -> SentResults:
             session = Watched()
 
             def meet(_method: str) -> None:
@@ -218,7 +262,7 @@ def test_two_runs_at_once_leave_each_conversation_once(nocodb: NocodbServer) -> 
 
             session.before = meet
             with opened(nocodb, base, session) as results:
-                return results.send_day(day, rows(30, day=day))
+                return lake.send(results, day)
 
         with ThreadPoolExecutor(2) as pool:
             sent = list(pool.map(send, [DAY, other_day]))
@@ -226,6 +270,193 @@ def test_two_runs_at_once_leave_each_conversation_once(nocodb: NocodbServer) -> 
         there = held(nocodb, table)
         assert len(there) == 30
         assert {row["day"] for row in there.values()} == {other_day}
+
+
+CHANGED_BY_PEOPLE: dict[str, dict[str, Cell]] = {
+    "c-0": {"day": None},
+    "c-1": {"day": "2999-01-01"},
+    "c-2": {"day": "1999-01-01"},
+    "c-3": {"day": "tomorrow"},
+    "c-4": {"day": "2026-11-11"},  # no day that is held
+    "c-5": {"conversation_id": "typed"},
+    "c-6": {"conversation_id": "", "day": None},
+    "c-7": {"conversation_id": "a),(b~or", "day": "2999-01-01"},
+    "c-8": {"conversation_id": "d-1", "day": None},  # another one's, which has a row
+    "c-9": {"day": "10.11.2026"},
+}
+BY_HAND: list[dict[str, Cell]] = [
+    {"conversation_id": "by hand", "day": None},
+    {"conversation_id": "hand 2", "day": "2999-01-01", "content_hash": ""},
+]
+
+
+def changed_by_people(nocodb: NocodbServer, day_type: str) -> tuple[str, str, Days]:
+    """Send two days, and let people write into columns that are ours, and into theirs."""
+    base, table = create_table(nocodb, NOTE, day_type=day_type)
+    later = [row | {"conversation_id": f"d-{n}"} for n, row in enumerate(rows(3, day=LATER))]
+    lake = Days(*rows(12), *later)
+    with opened(nocodb, base) as results:
+        for day in lake.days():
+            lake.send(results, day)
+    there = held(nocodb, table)
+    notes: list[dict[str, Any]] = [
+        {"Id": row["Id"], "note": f"of {name}", **CHANGED_BY_PEOPLE.get(name, {})}
+        for name, row in there.items()
+    ]
+    update_rows(nocodb, table, notes)
+    insert_rows(nocodb, table, BY_HAND)
+    return base, table, lake
+
+
+def sent_once(nocodb: NocodbServer, base: str, lake: Days) -> None:
+    """Send all days, and see that doing it again writes nothing."""
+    with opened(nocodb, base) as results:
+        for day in lake.days():
+            lake.send(results, day)
+    session = Watched()
+    with opened(nocodb, base, session) as results:
+        for day in lake.days():
+            lake.send(results, day)
+        assert session.asked == len(lake.held) + sum(map(bool, lake.held.values()))
+        results.look_through(lake)
+    assert session.written == []
+
+
+def is_of(lake: Days, there: dict[str, dict[str, Any]]) -> bool:
+    """Say whether the table has the lake's rows, with the cells that were sent, and by hand."""
+    wanted = {name: row for some in lake.held.values() for name, row in some.items()}
+    hands = {str(row["conversation_id"]) for row in BY_HAND}
+    return there.keys() == wanted.keys() | hands and all(
+        there[name] | dict(row) == there[name] for name, row in wanted.items()
+    )
+
+
+@pytest.mark.parametrize("day_type", ["Date", "SingleLineText"])
+def test_cells_that_people_changed_keep_no_row_after_an_erasure(
+    nocodb: NocodbServer, day_type: str
+) -> None:
+    base, table, lake = changed_by_people(nocodb, day_type)
+    lake.erased = {f"c-{n}" for n in range(12)}
+    lake.held[DAY] = {}
+    sent_once(nocodb, base, lake)
+    there = held(nocodb, table)
+    assert is_of(lake, there)
+    assert {there[f"d-{n}"]["note"] for n in range(3)} == {"of d-0", "of d-1", "of d-2"}
+
+
+@pytest.mark.parametrize("day_type", ["Date", "SingleLineText"])
+@pytest.mark.parametrize("topic", ["code", "shop"], ids=["changed", "as-before"])
+def test_cells_that_people_changed_keep_no_row_from_being_updated(
+    nocodb: NocodbServer, day_type: str, topic: str
+) -> None:
+    base, table, lake = changed_by_people(nocodb, day_type)
+    lake.held[DAY] = Days(*rows(12, topic)).held[DAY]
+    sent_once(nocodb, base, lake)
+    there = held(nocodb, table)
+    assert is_of(lake, there)
+    kept = {name for name, row in there.items() if row["note"] == f"of {name}"}
+    ids_changed = {"c-5", "c-6", "c-7", "c-8"}
+    assert kept == {f"c-{n}" for n in range(12)} - ids_changed | {"d-0", "d-1", "d-2"}
+
+
+class DaysToMakeAgain(Days):
+    """Holds a day that an earlier version wrote: nobody knows what is in it."""
+
+    def having(self, day: str, ids: Collection[str]) -> frozenset[str]:
+        return frozenset(ids) if day == DAY else super().having(day, ids)
+
+    def rows(self, day: str, ids: Collection[str]) -> list[Mapping[str, Cell]]:
+        return [] if day == DAY else super().rows(day, ids)
+
+
+def test_rows_that_may_be_of_a_day_to_be_made_again_are_left_alone(nocodb: NocodbServer) -> None:
+    base, table, lake = changed_by_people(nocodb, "Date")
+    before = nocodb.request("GET", f"/api/v2/tables/{table}/records?limit=1000&sort=Id")["list"]
+    lake = DaysToMakeAgain(*rows(1), *lake.held[LATER].values())
+    with opened(nocodb, base) as results:
+        sent = lake.send(results, LATER)
+        assert results.look_through(lake) == SentResults()
+    after = nocodb.request("GET", f"/api/v2/tables/{table}/records?limit=1000&sort=Id")["list"]
+    impossible = {"", "a),(b~or"}  # no id of ours; one more is another conversation's, by its id
+    assert sent == SentResults(deleted=3, unchanged=3)
+    assert [row for row in before if row["Id"] in {one["Id"] for one in after}] == after
+    left = {row["Id"] for row in before} - {row["Id"] for row in after}
+    gone = [row["conversation_id"] for row in before if row["Id"] in left]
+    assert set(gone) == {*impossible, "d-1"}
+
+
+def test_a_row_that_people_gave_another_day_that_is_held_is_found_in_the_whole_table(
+    nocodb: NocodbServer,
+) -> None:
+    base, table, lake = changed_by_people(nocodb, "SingleLineText")
+    answer = nocodb.request("GET", f"/api/v2/tables/{table}/records?limit=1000")
+    there = {row["note"]: row["Id"] for row in answer["list"]}
+    moved = [(f"of c-{n}", LATER) for n in (0, 1)] + [("of c-2", f"{DAY}x")]
+    update_rows(nocodb, table, [{"Id": there[note], "day": day} for note, day in moved])
+    del lake.held[DAY]["c-1"]  # erased
+    session = Watched()
+    with opened(nocodb, base, session) as results:
+        results.look_through(lake)
+        assert [method for method, _ in session.written] == ["PATCH", "DELETE"]
+        session.written.clear()
+        assert results.look_through(lake) == SentResults()
+        assert session.written == []
+        for day in lake.days():  # those whose id had been changed come back
+            lake.send(results, day)
+    after = held(nocodb, table)
+    assert is_of(lake, after)
+    assert {after[f"c-{n}"]["note"] for n in (0, 2, 4)} == {"of c-0", "of c-2", "of c-4"}
+
+
+def test_rows_of_days_that_a_new_lake_does_not_hold_yet_stay_with_the_notes_in_them(
+    nocodb: NocodbServer,
+) -> None:
+    base, table = create_table(nocodb, NOTE)
+    earlier = [{**row, "conversation_id": f"d-{n}"} for n, row in enumerate(rows(3))]
+    with opened(nocodb, base) as results:
+        whole = Days(*earlier, *rows(2, day=LATER))
+        for day in whole.days():
+            whole.send(results, day)
+    there = held(nocodb, table)
+    update_rows(
+        nocodb, table, [{"Id": row["Id"], "note": f"of {name}"} for name, row in there.items()]
+    )
+    update_rows(nocodb, table, [{"Id": there["d-1"]["Id"], "day": None}])
+    new = Days(*rows(2, day=LATER))  # filled again, the newest day first
+    new.erased = {"d-2"}
+    with opened(nocodb, base) as results:
+        assert new.send(results, LATER) == SentResults(deleted=1, unchanged=2)
+        assert results.look_through(new) == SentResults()
+    after = held(nocodb, table)
+    assert after.keys() == there.keys() - {"d-2"}
+    with opened(nocodb, base) as results:
+        assert whole.send(results, DAY) == SentResults(updated=1, inserted=1, unchanged=1)
+    assert {held(nocodb, table)[name]["note"] for name in ("d-0", "d-1")} == {"of d-0", "of d-1"}
+
+
+def test_days_that_are_missing_between_those_held_are_asked_for_in_parts(
+    nocodb: NocodbServer,
+) -> None:
+    base, table = create_table(nocodb)
+    start = dt.date(2026, 1, 1)
+    numbers = [*range(0, 240, 2), 400, 600]
+    other_days = [(start + dt.timedelta(days=n)).isoformat() for n in numbers]
+    lake = Days(*(row for day in other_days for row in rows(1, day=day)))
+    for n, day in enumerate(other_days):
+        lake.held[day] = {f"e-{n}": {**lake.held[day]["c-0"], "conversation_id": f"e-{n}"}}
+    strays = [
+        {"conversation_id": f"gone-{n}", "day": (start + dt.timedelta(days=n)).isoformat(),
+         "content_hash": "h"}
+        for n in (1, 99, 237, 300, 500)
+    ]  # fmt: skip
+    insert_rows(nocodb, table, strays)
+    lake.erased = {f"gone-{n}" for n in (1, 99, 237, 300)}
+    session = Watched()
+    with opened(nocodb, base, session) as results:
+        sent = lake.send(results, other_days[0])
+    assert sent == SentResults(inserted=1, deleted=4)
+    assert session.asked == 2 * (2 + 1)
+    assert held(nocodb, table).keys() == {"e-0", "gone-500"}
 
 
 def test_a_table_that_cannot_be_used_is_told_with_the_columns_to_make(nocodb: NocodbServer) -> None:
@@ -257,6 +488,42 @@ def test_no_two_settings_name_one_table() -> None:
         with pytest.raises(SettingsError, match="name the same table: each needs its own"):
             parse_settings({"NOCODB_BASE_URL": "http://h", "NOCODB_API_TOKEN": "t",
                             "NOCODB_PROJECT_ID": "p", **names})  # fmt: skip
+
+
+def an_erasure_leaves_no_row(
+    server: NocodbServer, table: str, folder: Path, environment: dict[str, str]
+) -> None:
+    """Erase somebody whose rows people have changed: the next sending takes them out."""
+    settings = parse_settings(environment)
+    lake, told = open_lake(settings), held(server, table)
+    days = [dt.date.fromisoformat(day) for day in lake.keys(MESSAGES)]
+    messages = pl.concat(lake.read(MESSAGES, day.isoformat()) for day in days)
+    own = messages.filter(pl.col("conversation_id").is_in(list(told)))
+    user = own.group_by("user_id").agg(pl.col("conversation_id").n_unique()).sort(
+        "conversation_id", "user_id", descending=True
+    )["user_id"][0]  # fmt: skip
+    erased = sorted(set(own.filter(pl.col("user_id") == user)["conversation_id"]))
+    assert len(erased) > 1
+    other_day = {name: f"2026-11-{9 + (int(told[name]['day'][-2:]) - 8) % 3:02}" for name in erased}
+    changes: list[dict[str, Any]] = [
+        {"Id": told[name]["Id"], "day": other_day[name] if n % 2 else None}
+        for n, name in enumerate(erased)
+    ]
+    update_rows(server, table, changes)
+    assert typed(folder, "erase-user", user, **environment).returncode == 0
+    repaired = typed(folder, "repair", **environment)
+    assert repaired.returncode == 0, repaired.stderr
+    assert held(server, table) == {name: row for name, row in told.items() if name not in erased}
+    assert stale_results(lake, settings, days) == {}
+
+    # The whole table is looked through once for each erasure, whatever day is sent.
+    ghost = {"conversation_id": "ghost", "day": "2026-11-10", "content_hash": "h"}
+    insert_rows(server, table, [ghost])
+    run_job(settings, "results", "2026-11-09")
+    assert "ghost" in held(server, table)
+    change_suppressions(lake, "", lambda erased: erased.with_user("somebody else"))
+    run_job(settings, "results", "2026-11-09")
+    assert "ghost" not in held(server, table)
 
 
 def test_a_run_sends_days_again_when_they_or_their_topics_change(
@@ -319,3 +586,4 @@ def test_a_run_sends_days_again_when_they_or_their_topics_change(
     assert repaired.returncode == 0, repaired.stderr
     assert stale_results(lake, parse_settings(by_id), days) == {}
     assert held(nocodb, table) == told
+    an_erasure_leaves_no_row(nocodb, table, tmp_path, by_id)

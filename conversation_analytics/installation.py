@@ -1,0 +1,238 @@
+"""Looking at an installation: connections, rights, columns, clocks, disks, versions."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import importlib.metadata
+import os
+import platform
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from conversation_analytics.core.errors import AnalyticsError, OutdatedPartitionError
+from conversation_analytics.core.findings import Finding, clock_finding, disk_finding
+from conversation_analytics.settings import unknown_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from conversation_analytics.settings import Settings
+
+_PROBE_PATH = "reports/probe"
+_SHOWN = ("conversation-analytics", "dagster", "polars", "duckdb", "pymongo")
+_SILENT = dt.timedelta(minutes=2)
+"""Dagster's daemon tells that it lives every half a minute."""
+
+
+def findings(settings: Settings, env_file: Path) -> Iterator[Finding]:
+    """Yield what is found, one after the other as it is tried.
+
+    Args:
+        settings: of this process, so without a mistake.
+        env_file: the dotenv file beneath the environment; need not exist.
+
+    Raises:
+        SettingsError: that file cannot be read.
+    """
+    yield Finding("settings", "ok", "every value is one that can be")
+    for name, meant in unknown_settings(env_file):
+        yield Finding(str(env_file), "warn", f"{name} is no setting and has no effect",
+                      f"meant {meant}?")  # fmt: skip
+    yield Finding("version", "ok", _versions())
+    yield from _source(settings)
+    yield from _lake(settings)
+    yield from _documents(settings)
+    yield from _tried("translator", lambda: _translator(settings))
+    yield from _tables_of_people(settings)
+    if settings.executor in {"dask", "dask_steps"}:
+        yield from _tried("dask", lambda: _cluster(settings))
+    yield from _disks(settings)
+    yield from _daemon()
+
+
+def _tried(name: str, attempt: Callable[[], str]) -> Iterator[Finding]:
+    """Yield what an attempt says, or its error, which has what to do."""
+    try:
+        yield Finding(name, "ok", attempt())
+    except AnalyticsError as error:
+        yield Finding(name, "fail", str(error))
+
+
+def _versions() -> str:
+    told = [f"{name} {importlib.metadata.version(name)}" for name in _SHOWN]
+    return ", ".join([told[0], f"Python {platform.python_version()}", *told[1:]])
+
+
+def _source(settings: Settings) -> Iterator[Finding]:
+    if settings.source_kind != "nocodb":
+        yield Finding("source", "ok", "sample: made on this machine, nothing to reach")
+        return
+    from conversation_analytics.resources.connections import open_nocodb  # noqa: PLC0415 - budget
+
+    try:
+        source = open_nocodb(settings)
+        with contextlib.closing(source):
+            for probe in source.probe():
+                hint = "" if probe.ok else probe.hint
+                yield Finding(
+                    f"nocodb {probe.name}", "ok" if probe.ok else "fail", probe.detail, hint
+                )
+            yield clock_finding("nocodb clock", source.clock_ahead_s)
+    except AnalyticsError as error:
+        yield Finding("nocodb", "fail", str(error))
+
+
+def _lake(settings: Settings) -> Iterator[Finding]:
+    from conversation_analytics.core.tables import TABLES, period_of  # noqa: PLC0415 - budget
+    from conversation_analytics.resources.connections import open_lake  # noqa: PLC0415
+
+    try:
+        lake = open_lake(settings)
+        objects = lake.objects
+        objects.put(_PROBE_PATH, b"probe")
+        now = dt.datetime.now(dt.UTC)
+        written = objects.written_at(_PROBE_PATH)
+        objects.get(_PROBE_PATH)
+        objects.delete(_PROBE_PATH)
+        yield Finding("lake", "ok", f"{lake.describe()['root']}: written, read and deleted a probe")
+        yield clock_finding("lake clock", (written - now).total_seconds() if written else None)
+        outdated: list[str] = []
+        for schema in TABLES:
+            # The first and the last one tell: versions come one after the other.
+            keys = lake.keys(schema) if period_of(schema) else ()
+            for key in dict.fromkeys([*keys[:1], *keys[-1:]]):
+                try:
+                    lake.stat(schema, key)
+                except OutdatedPartitionError:
+                    outdated.append(f"{schema.name}/{key}")
+        if outdated:
+            yield Finding(
+                "lake version", "warn",
+                f"{len(outdated)} of the partitions looked at are of an earlier version, the first "
+                f"{outdated[0]}",
+                "`conversation-analytics repair` makes them again",
+            )  # fmt: skip
+        else:
+            yield Finding("lake version", "ok", "the partitions looked at are of this version")
+    except AnalyticsError as error:
+        yield Finding("lake", "fail", str(error))
+
+
+def _documents(settings: Settings) -> Iterator[Finding]:
+    from conversation_analytics.io_managers.document_io import MADE_FROM  # noqa: PLC0415 - budget
+    from conversation_analytics.resources import connections  # noqa: PLC0415
+
+    try:
+        with contextlib.closing(connections.open_documents(settings)) as store:
+            store.ping()
+            specs = connections.collection_specs(settings)
+            store.check_rights([*(spec.name for spec in specs), MADE_FROM])
+            where = " ".join(store.describe().values())
+            yield Finding("documents", "ok", f"{where}: answers and may be written")
+            theirs = store.server_time()
+            if theirs is not None:
+                ahead_s = (theirs - dt.datetime.now(dt.UTC)).total_seconds()
+                yield clock_finding("documents clock", ahead_s)
+    except AnalyticsError as error:
+        yield Finding("documents", "fail", str(error))
+
+
+def _translator(settings: Settings) -> str:
+    from conversation_analytics.resources.connections import (  # noqa: PLC0415 - import budget
+        probe_translator,
+    )
+
+    return probe_translator(settings)
+
+
+def _cluster(settings: Settings) -> str:
+    from conversation_analytics.cluster.probe import probe_cluster  # noqa: PLC0415 - import budget
+
+    return probe_cluster(settings)
+
+
+def _tables_of_people(settings: Settings) -> Iterator[Finding]:
+    """Yield what is found of the tables of NocoDB that people share with the platform."""
+    from conversation_analytics.core.corrections import refused_told, rows_of  # noqa: PLC0415
+    from conversation_analytics.language.taxonomy_files import refused_rows  # noqa: PLC0415
+    from conversation_analytics.resources import connections  # noqa: PLC0415
+
+    def corrections() -> str:
+        rows = rows_of(connections.corrections_at_source(settings))
+        refused = refused_rows(settings.taxonomy_file, settings.taxonomy_corrections_file, rows)
+        told = f"; left out: {refused_told(refused)}" if refused else ""
+        return f"{len(rows) - len(refused)} of {len(rows)} rows can be used{told}"
+
+    def results() -> str:
+        with connections.open_results_table(settings) as table:
+            return f"table {table.title!r} has its columns; nothing was written to it"
+
+    if settings.nocodb_corrections_table:
+        yield from _tried("corrections", corrections)
+    if settings.nocodb_results_table:
+        yield from _tried("results", results)
+
+
+def _home() -> Path:
+    return Path(os.environ.get("DAGSTER_HOME") or "data/dagster").expanduser().absolute()
+
+
+def _disks(settings: Settings) -> Iterator[Finding]:
+    """Yield how much room there is, once a disk."""
+    places = {
+        **({} if settings.s3_enabled else {"lake": settings.parquet_base_dir}),
+        **({} if settings.mongodb_uri else {"documents": settings.sqlite_path.parent}),
+        "Dagster's records": _home(),
+        "temporary files": Path(tempfile.gettempdir()),
+    }
+    on_disk: dict[int, tuple[Path, list[str]]] = {}
+    for what, path in places.items():
+        folder = next(one for one in (path.absolute(), *path.absolute().parents) if one.exists())
+        on_disk.setdefault(folder.stat().st_dev, (folder, []))[1].append(what)
+    for folder, things in on_disk.values():
+        free = shutil.disk_usage(folder).free
+        yield disk_finding(f"disk of {', '.join(things)}", str(folder), free)
+
+
+def _daemon() -> Iterator[Finding]:
+    """Yield whether Dagster's records can be used, and whether its daemon lives."""
+    home = _home()
+    if not (home / "dagster.yaml").is_file():
+        yield Finding("dagster", "ok", f"{home}: not there yet, the first run makes it")
+        return
+    if not os.access(home, os.W_OK | os.X_OK):
+        yield Finding(
+            "dagster", "fail", f"{home}: this user may not write there",
+            "set DAGSTER_HOME to a folder of this user, or correct the rights",
+        )  # fmt: skip
+        return
+    import dagster as dg  # noqa: PLC0415 - import budget
+    import sqlalchemy.exc  # noqa: PLC0415
+
+    try:
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            beats = instance.get_daemon_heartbeats()
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        yield Finding(
+            "dagster", "fail", f"{home}: its records cannot be read ({type(error).__name__})",
+            "is the database of dagster.yaml up, and its disk not full?",
+        )  # fmt: skip
+        return
+    yield Finding("dagster", "ok", f"{home}: its records can be read")
+    if not beats:
+        yield Finding(
+            "daemon", "ok", "has not run here; schedules and sensors need it (`make dev`)"
+        )
+        return
+    last = dt.datetime.fromtimestamp(max(one.timestamp for one in beats.values()), dt.UTC)
+    since = dt.datetime.now(dt.UTC) - last
+    if since <= _SILENT:
+        yield Finding("daemon", "ok", f"lives, last heard of {since.total_seconds():.0f} s ago")
+    else:
+        yield Finding(
+            "daemon", "warn", f"last heard of at {last:%Y-%m-%d %H:%M:%S} UTC",
+            "sensors and schedules stand still: start it (`make dev`, or its service)",
+        )  # fmt: skip
