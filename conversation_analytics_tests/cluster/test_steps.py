@@ -107,7 +107,7 @@ def test_every_step_on_a_cluster_leaves_the_same_bytes(
     with dg.execute_job(
         dg.reconstructable(daily_job), instance, run_config=QUIET, tags=RANGE
     ) as result:
-        failed = [one.message for one in result.all_events if one.is_failure]
+        failed = [one.step_failure_data.error for one in result.get_step_failure_events()]
         assert failed == []
         assert result.success
     assert hashes(tmp_path / "dask_steps" / "lake") == hashes(tmp_path / "in_process" / "lake")
