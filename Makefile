@@ -119,7 +119,7 @@ docs: setup-dev ## the generated pages and .env.example, then the site in build/
 lock: setup-dev ## the lock files, with hashes and without addresses
 	@$(LOCK) -o requirements.txt
 	@$(LOCK) --extra deploy --constraint requirements.txt -o deploy/requirements.txt
-	@$(LOCK) --extra deploy --extra stack --extra dev --constraint deploy/requirements.txt -o requirements-dev.txt
+	@$(LOCK) --extra deploy --extra stack --extra dask --extra dev --constraint deploy/requirements.txt -o requirements-dev.txt
 	@$(LOCK_ALONE) requirements-polars-next.in -o requirements-polars-next.txt
 	@$(LOCK_ALONE) requirements-gpu.in --constraint requirements.txt -o requirements-gpu.txt
 	@$(LOCK_ALONE) deploy/check.in -o deploy/check.txt

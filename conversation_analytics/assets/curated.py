@@ -70,9 +70,7 @@ def _daily(chain: DailyChain, zones: Zones, contract: TableContract) -> dg.Asset
         outs={schema.name: _out(schema), dead.name: _out(dead)},
         **chain.asset,
     )
-    def type_days(
-        context: dg.AssetExecutionContext, raw: Partitioned[pl.DataFrame]
-    ) -> Iterator[dg.Output[Any]]:
+    def type_days(raw: Partitioned[pl.DataFrame]) -> Iterator[dg.Output[Any]]:
         # Dead letters are few: kept from the first output for the second.
         dead_letters: dict[str, pl.DataFrame] = {}
 
@@ -82,10 +80,6 @@ def _daily(chain: DailyChain, zones: Zones, contract: TableContract) -> dg.Asset
             return Described(rows.frame, _facts(rows))
 
         yield dg.Output(raw.map(typed), schema.name)
-        context.log.info(
-            "typed %s: days=%d dead_letters=%d",
-            schema.name, len(dead_letters), sum(d.height for d in dead_letters.values()),
-        )  # fmt: skip
         yield dg.Output(dead_letters, dead.name)
 
     return type_days

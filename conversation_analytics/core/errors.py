@@ -104,6 +104,14 @@ class PlanNotTranslatedError(EngineError):
     """The GPU engine does not take the plan."""
 
 
+class ClusterUnavailableError(TransientError):
+    """The Dask cluster did not answer, has no workers, or lost those that had the work."""
+
+
+class WorkerMismatchError(PermanentError):
+    """A worker of the Dask cluster runs another version of this platform, or of a library."""
+
+
 class RecordsError(PermanentError):
     """The orchestrator's own records could not be written or read."""
 

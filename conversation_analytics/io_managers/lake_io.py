@@ -2,7 +2,7 @@
 
 import datetime as dt
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,6 +16,7 @@ from conversation_analytics.core.errors import ContractError
 from conversation_analytics.core.partitions import Described, Partitioned
 from conversation_analytics.core.schemas import TableSchema
 from conversation_analytics.core.tables import TABLES
+from conversation_analytics.io_managers.day_spread import DaySpread, RangeStep, WrittenDays
 from conversation_analytics.io_managers.partition_metadata import (
     add_partition_metadata,
     computed_by,
@@ -52,9 +53,21 @@ class LakeIOManager(dg.IOManager):
         reads: ReadLog,
         engine: Engine,
         on_partition: Callable[[str, str | None], None],
+        spread: DaySpread | None = None,
     ) -> None:
-        """Keep the lake, the days handled at once, what was read, what computes, and who hears."""
+        """Keep where and how days are computed, and who hears of progress.
+
+        Args:
+            lake: the lake.
+            threads: days handled at once in this process.
+            reads: what was read.
+            engine: what computes the plans.
+            on_partition: called with asset and partition key after each stored partition.
+            spread: computes days in other processes; None: all are computed in this one.
+        """
         self._lake = lake
+        self._spread = spread
+        self._written_elsewhere: dict[StepAttempt, WrittenDays] = {}
         self._threads = threads
         self._reads = reads
         self._engine = engine
@@ -69,23 +82,35 @@ class LakeIOManager(dg.IOManager):
         if not context.has_asset_partitions:
             since = begun.get((schema.name, None))
             compute = obj if callable(obj) else lambda: obj
-            written_whole = self._write(attempt, schema, None, compute, since)
+            written_whole = self.write(attempt, schema, None, compute, since)
             context.add_output_metadata(written_whole | _lineage(context))
             return
         keys = sorted(context.asset_partition_keys)
+        if self._spread is not None and self._spread.takes(context.op_def.name, len(keys)):
+            self._add(context, keys, self._elsewhere(context, self._spread, keys)[schema.name])
+            return
         values = _by_partition(obj, keys, schema)
         threads = int(context.definition_metadata.get("threads", self._threads))
         with ThreadPoolExecutor(max_workers=min(threads, len(keys))) as pool:
             written = pool.map(
-                lambda key: self._write(
+                lambda key: self.write(
                     attempt, schema, key, lambda: values[key], begun.get((schema.name, key))
                 ),
                 keys,
             )
-            for key, metadata in zip(keys, written, strict=True):
-                # The UI takes it from the newest materialization: once is enough.
-                lineage = _lineage(context) if key == keys[-1] else {}
-                add_partition_metadata(context, key, metadata | lineage)
+            self._add(context, keys, dict(zip(keys, written, strict=True)))
+
+    def _add(
+        self,
+        context: dg.OutputContext,
+        keys: Sequence[str],
+        written: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        """Attach the metadata of each partition of a range."""
+        for key in keys:
+            # The UI takes it from the newest materialization: once is enough.
+            lineage = _lineage(context) if key == keys[-1] else {}
+            add_partition_metadata(context, key, {**written[key], **lineage})
 
     @retry_if_transient()
     def load_input(self, context: dg.InputContext) -> Any:
@@ -96,7 +121,24 @@ class LakeIOManager(dg.IOManager):
         schema = _BY_NAME[context.asset_key.path[-1]]
         begin_outputs(context.step_context, self._lake, self._reads)
         attempt = attempt_of(context.step_context)
+        if not context.has_asset_partitions:
+            return self._reader(attempt, schema)(None).collect()
+        planned = PLANNED in (context.definition_metadata or {})
+        return self.days(attempt, schema, context.asset_partition_keys, planned=planned)
 
+    def days(
+        self, attempt: StepAttempt, schema: TableSchema, keys: Sequence[str], *, planned: bool
+    ) -> Partitioned[pl.LazyFrame] | Partitioned[pl.DataFrame]:
+        """Return a lazy mapping of partitions, of plans or of frames; see `load_input`."""
+        ordered, scan = tuple(sorted(keys)), self._reader(attempt, schema)
+        if planned:
+            return Partitioned(ordered, lambda key: taken_by(self._engine, scan(key)))
+        # It is decoded and nothing else: no engine serves there.
+        return Partitioned(ordered, lambda key: scan(key).collect())
+
+    def _reader(
+        self, attempt: StepAttempt, schema: TableSchema
+    ) -> Callable[[str | None], pl.LazyFrame]:
         # Assets compute lazily, or in their body: there, too, an outage repeats the step.
         @retry_if_transient()
         def scan(key: str | None) -> pl.LazyFrame:
@@ -104,19 +146,25 @@ class LakeIOManager(dg.IOManager):
             self._reads.add(attempt, key, schema.name, info.sha256)
             return rows
 
-        def read(key: str | None) -> pl.DataFrame:
-            return scan(key).collect()  # it is decoded and nothing else: no engine serves there
+        return scan
 
-        def plan(key: str | None) -> pl.LazyFrame:
-            return taken_by(self._engine, scan(key))
+    def _elsewhere(
+        self, context: dg.OutputContext, spread: DaySpread, keys: Sequence[str]
+    ) -> WrittenDays:
+        """Let the days be computed, all outputs of the step together, and return what came of it.
 
-        if not context.has_asset_partitions:
-            return read(None)
-        keys = tuple(sorted(context.asset_partition_keys))
-        planned = PLANNED in (context.definition_metadata or {})
-        return Partitioned(keys, plan) if planned else Partitioned(keys, read)
+        The value of the output is left alone: it would compute the days here.
+        """
+        attempt = attempt_of(context.step_context)
+        if attempt not in self._written_elsewhere:  # else another output of the step was the first
+            begun, told = self._reads.begun(attempt) or {}, context.log.info
+            step = RangeStep(
+                context.op_def.name, attempt, tuple(keys), begun, told, self._on_partition
+            )
+            self._written_elsewhere[attempt] = spread.compute(step)
+        return self._written_elsewhere[attempt]
 
-    def _write(
+    def write(
         self,
         attempt: StepAttempt,
         schema: TableSchema,
@@ -124,6 +172,15 @@ class LakeIOManager(dg.IOManager):
         compute: Callable[[], Any],
         since: Generation | None,
     ) -> dict[str, Any]:
+        """Compute and publish one partition; return the metadata of its materialization.
+
+        Args:
+            attempt: under which its inputs are noted as read.
+            schema: of its table.
+            key: of the partition; None for a table without partitions.
+            compute: gives its frame, or a `Described` one.
+            since: what was stored before its inputs were read; None begins here.
+        """
         started = time.perf_counter()
         since = since or self._lake.begin(schema, key)
         value = compute()

@@ -1,0 +1,213 @@
+"""Each step of a run on the Dask cluster, for those who want it so: `EXECUTOR=dask_steps`.
+
+dagster-dask's own executor goes on with the steps after a failed one, and repeats none. Here
+Dagster decides which step is next, as in its other executors.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+import sys
+from concurrent.futures import CancelledError
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Final
+
+import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._core.events import DagsterEvent, EngineEventData
+from dagster._core.execution.api import create_execution_plan, execute_plan
+from dagster._core.execution.plan.active import ActiveExecution
+from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
+from dagster._core.execution.retries import RetryMode
+from dagster._core.executor.base import Executor
+from dagster._utils.error import serializable_error_info_from_exc_info
+
+from conversation_analytics.cluster.scheduler import ClusterPlace, DaskCluster
+from conversation_analytics.cluster.versions import differences, versions_here
+from conversation_analytics.core.errors import (
+    AnalyticsError,
+    ClusterUnavailableError,
+    WorkerMismatchError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from dagster._core.definitions.reconstruct import ReconstructableJob
+    from dagster._core.execution.context.system import PlanOrchestrationContext
+    from dagster._core.execution.plan.plan import ExecutionPlan
+    from dagster._core.execution.plan.state import KnownExecutionState
+    from dagster._core.execution.plan.step import ExecutionStep
+    from dagster._core.instance.ref import InstanceRef
+    from distributed import Client, Future
+
+    from conversation_analytics.settings import Settings
+
+_LOOK_S: Final = 1.0
+_Running = dict["Future[Sequence[DagsterEvent]]", "ExecutionStep"]
+
+
+def dask_steps_executor(settings: Settings) -> dg.ExecutorDefinition:
+    """Return the executor that runs each step on a worker of the cluster.
+
+    Raises:
+        SettingsError: Dask is not installed.
+    """
+    DaskCluster.require_dask()
+    place = ClusterPlace(settings.dask_scheduler_address, settings.max_workers)
+
+    @dg.executor(name="dask_steps", requirements=dg.multiple_process_executor_requirements())
+    def dask_steps(_: dg.InitExecutorContext) -> DaskStepsExecutor:
+        return DaskStepsExecutor(place)
+
+    return dask_steps
+
+
+def run_step(
+    versions: Mapping[str, str],
+    job: ReconstructableJob,
+    run: dg.DagsterRun,
+    run_config: Mapping[str, object],
+    step: str,
+    instance: InstanceRef,
+    known: KnownExecutionState,
+) -> Sequence[DagsterEvent]:
+    """Run one step in this process; this is what a task of the cluster runs.
+
+    Raises:
+        WorkerMismatchError: this process is of another version than the one that asks.
+    """
+    if told := differences(versions_here(), versions):
+        raise WorkerMismatchError(
+            f"worker {socket.gethostname()}:{os.getpid()}: expected the versions of the run, got "
+            f"{'; '.join(told)}: install the same lock and the same code, and start it again"
+        )
+    with dg.DagsterInstance.from_ref(instance) as opened:
+        plan = create_execution_plan(
+            job, run_config=run_config, step_keys_to_execute=[step], known_state=known
+        )
+        return execute_plan(
+            plan, job, opened, run, run_config=run_config, retry_mode=RetryMode.DEFERRED
+        )
+
+
+class DaskStepsExecutor(Executor):
+    """Gives each step to the cluster as soon as those before it are done."""
+
+    def __init__(self, place: ClusterPlace) -> None:
+        """Keep which cluster is meant."""
+        self._place = place
+
+    @property
+    def retries(self) -> RetryMode:
+        """Steps are repeated as they ask for it."""
+        return RetryMode.ENABLED
+
+    def execute(
+        self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
+    ) -> Iterator[DagsterEvent]:
+        """Run the steps of a plan, and yield what happens.
+
+        Raises:
+            ClusterUnavailableError: the cluster does not answer, or has no workers.
+        """
+        with ExitStack() as stack:
+            cluster = DaskCluster(self._place)
+            stack.callback(cluster.close)
+            client = cluster.open()
+            told = {"dask_dashboard": dg.MetadataValue.url(cluster.dashboard)}
+            yield DagsterEvent.engine_event(
+                plan_context, f"Steps go to the Dask cluster {cluster.address}",
+                EngineEventData(metadata=told),
+            )  # fmt: skip
+            pools = stack.enter_context(
+                InstanceConcurrencyContext(plan_context.instance, plan_context.dagster_run)
+            )
+            active = stack.enter_context(
+                ActiveExecution(
+                    execution_plan, retry_mode=self.retries, instance_concurrency_context=pools
+                )
+            )
+            running: _Running = {}
+            while not active.is_complete or running:
+                if active.check_for_interrupts():
+                    active.mark_interrupted()
+                    client.cancel(list(running))
+                    raise DagsterExecutionInterruptedError
+                for step in active.get_steps_to_execute():
+                    running[self._give(client, plan_context, step, active)] = step
+                yield from active.concurrency_event_iterator(plan_context)
+                yield from self._ended(plan_context, active, running)
+                yield from active.plan_events_iterator(plan_context)
+
+    def _give(
+        self,
+        client: Client,
+        context: PlanOrchestrationContext,
+        step: ExecutionStep,
+        active: ActiveExecution,
+    ) -> Future[Sequence[DagsterEvent]]:
+        from dagster_dask.executor import get_dask_resource_requirements  # noqa: PLC0415 - 1.4 s
+
+        # As one thing: Dask looks into tuples and lists of arguments, and Dagster's refuse that.
+        task = functools.partial(
+            run_step, versions_here(), context.reconstructable_job, context.dagster_run,
+            context.run_config, step.key, context.instance.get_ref(), active.get_known_state(),
+        )  # fmt: skip
+        attempt = active.retry_state.get_attempt_count(step.key)
+        future: Future[Sequence[DagsterEvent]] = client.submit(
+            task, key=f"{step.key} {context.run_id} {attempt}", pure=False,
+            resources=get_dask_resource_requirements(step.tags),
+        )  # fmt: skip
+        return future
+
+    def _ended(
+        self, context: PlanOrchestrationContext, active: ActiveExecution, running: _Running
+    ) -> Iterator[DagsterEvent]:
+        """Wait a little, and yield the events of the steps that came to an end."""
+        import distributed  # noqa: PLC0415 - an extra
+
+        if not running:
+            active.sleep_til_ready()
+            return
+        try:
+            ended = distributed.wait(
+                list(running), timeout=_LOOK_S, return_when="FIRST_COMPLETED"
+            ).done
+        except distributed.TimeoutError:
+            return
+        except CancelledError:
+            ended = set(running)
+        for future in ended:
+            step = running.pop(future)
+            for event in self._events(future, context, step, active):
+                yield event
+                active.handle_event(event)
+            active.verify_complete(context, step.key)
+
+    def _events(
+        self,
+        future: Future[Sequence[DagsterEvent]],
+        context: PlanOrchestrationContext,
+        step: ExecutionStep,
+        active: ActiveExecution,
+    ) -> Sequence[DagsterEvent]:
+        """Return the events of a step, or its failure where there is no knowing them."""
+        import distributed  # noqa: PLC0415
+
+        try:
+            try:
+                return future.result()
+            except (distributed.KilledWorker, CancelledError) as error:
+                raise ClusterUnavailableError(
+                    f"Dask scheduler {self._place.name}: step {step.key}: expected its events, got "
+                    f"{type(error).__name__}: look at the logs of the scheduler and the workers"
+                ) from error
+        except (AnalyticsError, ImportError, dg.DagsterError):
+            told = serializable_error_info_from_exc_info(sys.exc_info())
+        failed: Any = self.log_failure_or_retry_event_after_error(
+            context.for_step(step), told, active.get_known_state()
+        )
+        return [failed]
