@@ -8,6 +8,7 @@ from functools import partial
 
 import dagster as dg
 
+from conversation_analytics.assets.erasing import pending
 from conversation_analytics.assets.lineage import files_inputs_path
 from conversation_analytics.assets.partitions import DailyChain
 from conversation_analytics.assets.result_days import (
@@ -21,6 +22,7 @@ from conversation_analytics.core.errors import OutdatedPartitionError
 from conversation_analytics.core.languages import MESSAGE_LANGUAGE
 from conversation_analytics.core.periods import Period
 from conversation_analytics.core.retention import first_day_kept
+from conversation_analytics.core.suppression import Suppressions
 from conversation_analytics.core.topic_tables import CONVERSATION_TOPICS, TOPICS
 from conversation_analytics.io_managers.read_log import ReadLog, attempt_of
 from conversation_analytics.io_managers.retries import retry_if_transient
@@ -64,6 +66,8 @@ def results_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         reads: dg.ResourceParam[ReadLog],
     ) -> None:
         attempt = attempt_of(context.get_step_execution_context())
+        # Read once: with an older list than it notes the look through would miss somebody.
+        listed = read_suppressions(lake, settings.pseudonym_key)
         held = LakeResultDays(
             lake,
             category_types(settings),
@@ -71,16 +75,16 @@ def results_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
                 settings.retention_curated_days,
                 dt.datetime.now(settings.analytics_timezone).date(),
             ),
-            erased=read_suppressions(lake, settings.pseudonym_key),
+            erased=listed,
         )
         with retry_if_transient(), open_results_table(settings) as table:
-            erased = _erased(lake, settings)
+            erased = _erased(lake, listed, settings)
             if erased and erased != _looked_through_for(lake):
                 table.look_through(held)
                 lake.put_report(_LOOKED_THROUGH, erased.encode())
-            for key in sorted(context.partition_keys):
+            for number, key in enumerate(sorted(context.partition_keys)):
                 rows = held.read(key, partial(reads.add, attempt, key))
-                sent = table.send_day(key, rows, held)
+                sent = table.send_day(key, rows, held, strays=number == 0)
                 reads.add_beside(attempt, key, sent_with(settings))
                 inputs = json.dumps(reads.inputs(attempt, key), sort_keys=True).encode()
                 lake.put_report(files_inputs_path(FOLDER, key), inputs)
@@ -158,12 +162,17 @@ def stale_results(lake: Lake, settings: Settings, days: Iterable[dt.date]) -> di
     return stale
 
 
-def _erased(lake: Lake, settings: Settings) -> str:
-    """Return a digest of who was erased and where results go; empty where nobody was."""
-    listed = read_suppressions(lake, settings.pseudonym_key)
+def _erased(lake: Lake, listed: Suppressions | None, settings: Settings) -> str:
+    """Return a digest of who was erased and where results go; empty where nobody was.
+
+    What is still pending is in it: somebody is on the list before their rows are out of the lake,
+    so that the table has to be looked through once more when the request is closed.
+    """
     if listed is None or not (listed.users or listed.conversations):
         return ""
-    told = [sorted(listed.users), sorted(listed.conversations), sent_with(settings)]
+    told = [
+        sorted(listed.users), sorted(listed.conversations), pending(lake), sent_with(settings),
+    ]  # fmt: skip
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 

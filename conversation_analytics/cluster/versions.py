@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from conversation_analytics.extensions import Kind, installed
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -23,14 +25,21 @@ _DIGITS: Final = 12
 
 @functools.cache
 def versions_here() -> Mapping[str, str]:
-    """Return the versions of Python, of the libraries that matter, and a digest of our code."""
+    """Return the versions of Python, of the libraries that matter, and a digest of our code.
+
+    Packages that bring metrics or taxonomies matter, too.
+    """
     found = {CODE: _code_digest(), "python": f"{sys.version_info.major}.{sys.version_info.minor}"}
     for name in _PACKAGES:
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             found[name] = "none"
-    return found
+    return found | {
+        one.distribution: one.version
+        for one in installed()
+        if one.kind in (Kind.METRICS, Kind.TAXONOMIES)
+    }
 
 
 def differences(theirs: Mapping[str, str], ours: Mapping[str, str]) -> list[str]:

@@ -101,7 +101,12 @@ class ResultsTable:
         return self._layout.title
 
     def send_day(
-        self, day: str, rows: Sequence[Mapping[str, Cell]], lake: ResultDays
+        self,
+        day: str,
+        rows: Sequence[Mapping[str, Cell]],
+        lake: ResultDays,
+        *,
+        strays: bool = True,
     ) -> SentResults:
         """Make the table hold the rows of a day; repeat it after any interruption.
 
@@ -114,6 +119,8 @@ class ResultsTable:
             day: partition key.
             rows: of `conversation_results`.
             lake: what it holds of other days.
+            strays: read rows of ours along whose day is none that the lake holds; once for several
+                days that are sent one after the other is enough.
 
         Raises:
             SourceUnavailableError: no usable answer, or others keep writing the same rows.
@@ -122,7 +129,8 @@ class ResultsTable:
         usable = [row for row in rows if _PLAIN_ID.fullmatch(str(row[CONVERSATION_ID]))]
 
         def look() -> ResultChanges:
-            return self._compared(usable, self._held(day, usable, lake.days()), lake)
+            days = lake.days() if strays else None
+            return self._compared(usable, self._held(day, usable, days), lake)
 
         sent = replace(self._settled(look, f"day {day}"), left_out=len(rows) - len(usable))
         logger.info(
@@ -199,6 +207,8 @@ class ResultsTable:
             lake: what it holds.
         """
         wanted = {str(row[CONVERSATION_ID]): row for row in rows}
+        # First of all: of a day that is stored from now on nobody has asked what it holds.
+        days = set(lake.days())
         trusted = _trusted((one for one in held if not _is_of(one, wanted)), lake)
         doubtful = {
             one.conversation_id
@@ -224,7 +234,6 @@ class ResultsTable:
             and one.conversation_id not in left
             and _claim(one) not in trusted
         }
-        days = set(lake.days())
         # Of a day that is held the lake knows that it has no such conversation. Of another one it
         # may have nothing yet: only what it knows to be gone goes, with the notes in it, and what
         # was never sent under such an id.
@@ -249,21 +258,31 @@ class ResultsTable:
             self._client.write_records(method, self._layout.id, some)
 
     def _held(
-        self, day: str, rows: Sequence[Mapping[str, Cell]], days: Collection[str]
+        self, day: str, rows: Sequence[Mapping[str, Cell]], days: Collection[str] | None
     ) -> list[HeldResult]:
         """Return the table's rows of ours of a day and of days not held, and of conversations.
 
         Args:
             day: partition key.
             rows: whose conversations are asked for, whatever the day and whoever made the row.
-            days: that the lake holds.
+            days: that the lake holds; None: rows of days not held are left alone.
         """
         held: dict[int | str, HeldResult] = {}
-        for where in self._filters(sorted({*days, day}), day):
+        every = self._filters(sorted({*days, day}), day) if days is not None else [self._of(day)]
+        for where in every:
             held |= {one.row_id: one for one in self._rows(where)}
         ids = [str(row[CONVERSATION_ID]) for row in rows]
         held |= {one.row_id: one for one in self._rows_of(ids)}
         return list(held.values())
+
+    def _of(self, day: str) -> str:
+        """Return the filter of our rows that say they are of `day`."""
+        if not _DAY.fullmatch(day):
+            raise ValueError(f"{day!r} is no partition key")
+        column = self._layout.columns[DAY]
+        exact = "exactDate," if column.uidt == "Date" else ""
+        ours = _OURS.format(self._layout.columns[CONTENT_HASH].reference)
+        return f"{ours}~and({column.reference},eq,{exact}{day})"
 
     def _filters(self, days: Sequence[str], day: str) -> Iterator[str]:
         """Yield filters of our rows that say they are of `day`, or of none of `days`.

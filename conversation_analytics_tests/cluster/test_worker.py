@@ -19,6 +19,7 @@ from conversation_analytics.core.schemas import MESSAGE_DEAD_LETTERS, MESSAGES, 
 from conversation_analytics.resources.connections import open_lake
 from conversation_analytics.settings import Settings, parse_settings
 from conversation_analytics_tests.lake.frames import message_rows
+from conversation_analytics_tests.made_up_packages import put_package
 from conversation_analytics_tests.platform import run_job
 
 if TYPE_CHECKING:
@@ -114,6 +115,20 @@ def test_versions_differ_by_name() -> None:
     assert differences({"a": "1", "b": "2"}, {"a": "1", "b": "3", "c": "4"}) == [
         "b: 2 there, 3 here", "c: none there, 4 here",
     ]  # fmt: skip
+
+
+def test_packages_that_decide_figures_are_among_the_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_package(tmp_path, "more-figures", "m = []\n", {"metrics:m": "m"}, "2.5")
+    put_package(tmp_path, "another-source", "s = 1\n", {"sources:s": "s"})
+    versions_here.cache_clear()
+    without = versions_here()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    versions_here.cache_clear()
+    found = versions_here()
+    versions_here.cache_clear()
+    assert {**without, "more-figures": "2.5"} == found
 
 
 def test_a_lake_that_is_not_shared_is_told(settings: Settings, lake: Lake, tmp_path: Path) -> None:

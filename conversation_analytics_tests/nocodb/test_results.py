@@ -434,6 +434,48 @@ def test_rows_of_days_that_a_new_lake_does_not_hold_yet_stay_with_the_notes_in_t
     assert {held(nocodb, table)[name]["note"] for name in ("d-0", "d-1")} == {"of d-0", "of d-1"}
 
 
+class FilledMeanwhile(Days):
+    """Holds a day from the fourth time on that somebody asks which days there are."""
+
+    asked = 0
+
+    def days(self) -> list[str]:
+        self.asked += 1
+        return [day for day in super().days() if day != DAY or self.asked > 3]
+
+
+def test_a_day_that_is_stored_while_another_is_sent_takes_no_row_out(nocodb: NocodbServer) -> None:
+    base, table = create_table(nocodb, NOTE)
+    other = [{**row, "conversation_id": f"d-{n}"} for n, row in enumerate(rows(2, day=LATER))]
+    whole = Days(*rows(3), *other)
+    with opened(nocodb, base) as results:
+        for day in whole.days():
+            whole.send(results, day)
+        there = held(nocodb, table)
+        lake = FilledMeanwhile(*rows(3), *other)
+        assert lake.send(results, LATER) == SentResults(unchanged=5)
+        assert lake.asked > 3
+    assert held(nocodb, table) == there
+
+
+def test_rows_of_days_not_held_are_left_alone_where_nobody_wants_them_looked_at(
+    nocodb: NocodbServer,
+) -> None:
+    base, table = create_table(nocodb)
+    lake = Days(*rows(1))
+    lake.erased = {"stray"}
+    insert_rows(
+        nocodb, table, [{"conversation_id": "stray", "day": "1999-01-01", "content_hash": "h"}]
+    )
+    session = Watched()
+    with opened(nocodb, base, session) as results:
+        day = list(lake.held[DAY].values())
+        assert results.send_day(DAY, day, lake, strays=False) == SentResults(inserted=1)
+        assert held(nocodb, table).keys() == {"c-0", "stray"}
+        assert results.send_day(DAY, day, lake) == SentResults(unchanged=1, deleted=1)
+    assert held(nocodb, table).keys() == {"c-0"}
+
+
 def test_days_that_are_missing_between_those_held_are_asked_for_in_parts(
     nocodb: NocodbServer,
 ) -> None:
@@ -522,6 +564,17 @@ def an_erasure_leaves_no_row(
     run_job(settings, "results", "2026-11-09")
     assert "ghost" in held(server, table)
     change_suppressions(lake, "", lambda erased: erased.with_user("somebody else"))
+    run_job(settings, "results", "2026-11-09")
+    assert "ghost" not in held(server, table)
+
+    # And once more when an erasure is done: its people are listed before their rows are gone.
+    note = "erasures/pending/somebody/request.json"
+    lake.objects.put(note, b"{}")
+    run_job(settings, "results", "2026-11-09")
+    insert_rows(server, table, [ghost])
+    run_job(settings, "results", "2026-11-09")
+    assert "ghost" in held(server, table)
+    lake.objects.delete(note)
     run_job(settings, "results", "2026-11-09")
     assert "ghost" not in held(server, table)
 
