@@ -252,7 +252,7 @@ def test_a_run_in_progress_ends_with_the_code_server_and_is_started_again(
             "code", places, scratch,
             NOCODB_BASE_URL=f"http://{LOOPBACK}:{source.getsockname()[1]}",
             NOCODB_API_TOKEN="x", NOCODB_PROJECT_ID="p", NOCODB_TIMEOUT="600",
-            NOCODB_FEEDBACKS_TABLE="f",
+            NOCODB_CONVERSATION_TABLE="c", NOCODB_MESSAGES_TABLE="m", NOCODB_FEEDBACKS_TABLE="f",
         )  # fmt: skip
         code = stack.enter_context(never)
         stack.enter_context(running("webserver", places, scratch))
