@@ -180,7 +180,7 @@ def test_each_has_its_own_rights_and_no_more(places: Places) -> None:
         with pytest.raises(OperationFailure, match="not authorized"):
             database["messages"].find_one()
     bucket, logs = variables["S3_BUCKET"], variables["COMPUTE_LOGS_BUCKET"]
-    assert objects(places, logs, "webserver") == {}
+    objects(places, logs, "webserver")  # raises where it may not; another test may have left some
     reader, writer = s3_client(places, "webserver"), s3_client(places, "code")
     for forbidden, what in (
         (reader.list_objects_v2, {"Bucket": bucket}),
