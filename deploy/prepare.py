@@ -180,6 +180,13 @@ def prepare_records() -> str:
 def main() -> None:
     """Prepare each server whose administrator's credentials are in the environment."""
     environment = os.environ
+    if misplaced := environment.get("MISPLACED_SETTINGS", "").split():
+        print(
+            f"{', '.join(misplaced)}: no effect in deploy/.env or the shell, where Compose took it "
+            "from. Move it to deploy/settings.env: see deploy/settings.env.example",
+            file=sys.stderr,
+        )
+        sys.exit(_REFUSED)
     for credential, part in (
         ("POSTGRES_PASSWORD", prepare_postgres),
         ("MONGODB_ROOT_PASSWORD", prepare_mongodb),

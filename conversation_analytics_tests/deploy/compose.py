@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 DEPLOY = ROOT / "deploy"
 TEXT = (DEPLOY / "compose.yaml").read_text("utf-8")
 EXAMPLE = (DEPLOY / ".env.example").read_text("utf-8")
+SETTINGS_EXAMPLE = (DEPLOY / "settings.env.example").read_text("utf-8")
+CODE_SERVER = "code-server"
+"""Name of the address that the code server listens on."""
 _VARIABLE = re.compile(
-    r"\$(?:(?P<dollar>\$)|\{(?P<name>[A-Z0-9_]+)(?P<how>:[-?])?(?P<word>[^}]*)\})"
+    r"\$(?:(?P<dollar>\$)|\{(?P<name>[A-Z0-9_]+)(?P<how>:[-?+])?(?P<word>[^}]*)\})"
 )
 SECRET = "0a" * 24
 
@@ -28,8 +31,22 @@ class MissingError(Exception):
 
 def example() -> dict[str, str]:
     """Return the variables of `.env.example` with their values."""
-    lines = re.findall(r"^([A-Z0-9_]+)=(.*)$", EXAMPLE, re.MULTILINE)
+    return _assignments(EXAMPLE)
+
+
+def settings_example() -> dict[str, str]:
+    """Return the variables of `settings.env.example` with their values."""
+    return _assignments(SETTINGS_EXAMPLE)
+
+
+def _assignments(text: str) -> dict[str, str]:
+    lines = re.findall(r"^([A-Z0-9_]+)=(.*)$", text, re.MULTILINE)
     return {str(name): str(value) for name, value in lines}
+
+
+def refused_names() -> set[str]:
+    """Return the settings that `prepare` refuses where they would have no effect."""
+    return set(re.findall(r"\$\{([A-Z0-9_]+):\+\1\}", TEXT))
 
 
 def secret_names() -> set[str]:
@@ -52,6 +69,8 @@ def _interpolated(text: str, variables: Mapping[str, str]) -> str:
         found = variables.get(match["name"], "")
         if not found and match["how"] == ":?":
             raise MissingError(match["name"])
+        if match["how"] == ":+":
+            return match["word"] if found else ""
         return found or (match["word"] if match["how"] == ":-" else "")
 
     return _VARIABLE.sub(value, text)

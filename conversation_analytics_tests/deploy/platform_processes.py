@@ -74,6 +74,7 @@ class Places:
             "/opt/dagster": os.fspath(folder),
             "/opt/deploy": os.fspath(compose.DEPLOY),
             "0.0.0.0": LOOPBACK,  # noqa: S104 - of the container, which publishes nothing
+            compose.CODE_SERVER: "localhost",  # a name, as there
             ":3000/": f":{self.webserver_port}/",
         }
         ports = {"3000": str(self.webserver_port), "4000": str(self.code_port)}

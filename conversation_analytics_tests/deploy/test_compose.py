@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -76,7 +78,7 @@ def test_the_health_checks_are_the_documented_ones() -> None:
     asked = {name: " ".join(SERVICES[name]["healthcheck"]["test"]) for name in DAGSTER}
     assert "/server_info" in asked["webserver"]
     assert asked["daemon"] == "CMD dagster-daemon liveness-check"
-    assert asked["code"] == "CMD dagster api grpc-health-check -p 4000"
+    assert asked["code"] == f"CMD dagster api grpc-health-check -h {compose.CODE_SERVER} -p 4000"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -97,15 +99,57 @@ def test_ports_are_published_on_loopback_alone() -> None:
 def test_servers_without_a_way_out_are_on_internal_networks() -> None:
     networks = compose.document()["networks"]
     outside = {name for name, how in networks.items() if not how.get("internal")}
-    assert outside == {"outside"}
-    on_it = {name for name in NAMES if "outside" in SERVICES[name].get("networks", [])}
-    assert on_it == {"webserver", "code", "nocodb"}
-    assert "network_mode" not in SERVICES["code"]
+    assert outside == {"source", "ui"}
+    assert on_network("source") == {"code", "nocodb"}
+    assert on_network("ui") == {"webserver"}
+    for name in NAMES:
+        assert "network_mode" not in SERVICES[name] or name == "nocodb-prepare"
+
+
+def on_network(network: str) -> set[str]:
+    return {name for name in NAMES if network in SERVICES[name].get("networks", [])}
+
+
+# What listens, and all containers that may connect to it.
+REACHED_BY = {
+    "code": {"webserver", "daemon"},
+    "webserver": {"daemon", "code", "prepare", "dagster-postgres", "s3"},
+    "nocodb": {"code", "nocodb-postgres"},
+    "dagster-postgres": {"webserver", "daemon", "code", "prepare", "s3"},
+    "s3": {"webserver", "daemon", "code", "prepare", "dagster-postgres"},
+    "mongodb": {"code", "prepare"},
+    "nocodb-postgres": {"nocodb"},
+}
+
+
+@pytest.mark.parametrize("name", REACHED_BY)
+def test_a_server_is_reached_by_these_and_nobody_else(name: str) -> None:
+    networks = SERVICES[name]["networks"]
+    heard_on = ["calls"] if name == "code" else networks
+    assert set().union(*map(on_network, heard_on)) - {name} == REACHED_BY[name]
+
+
+def test_the_code_server_listens_on_its_address_of_one_network() -> None:
+    code: dict[str, Any] = SERVICES["code"]
+    aliases = {network: (how or {}).get("aliases") for network, how in code["networks"].items()}
+    assert aliases == {
+        "records": None, "documents": None, "source": None, "calls": [compose.CODE_SERVER],
+    }  # fmt: skip
+    command: list[str] = code["command"]
+    assert command[command.index("-h") + 1] == compose.CODE_SERVER
+    assert compose.CODE_SERVER not in SERVICES, "a service's name is an address on each network"
+    for name in DAGSTER:
+        assert SERVICES[name]["environment"]["CODE_SERVER_HOST"] == compose.CODE_SERVER
+
+
+def test_every_server_is_among_those_of_whom_it_is_told() -> None:
+    assert set(NAMES) - ENDING - {"daemon"} == set(REACHED_BY)
 
 
 def test_every_variable_is_in_the_example_and_none_there_is_idle() -> None:
     used = set(re.findall(r"(?<!\$)\$\{([A-Z0-9_]+)", compose.TEXT))
-    assert used == set(compose.example())
+    assert used - compose.refused_names() == set(compose.example())
+    assert not compose.refused_names() & set(compose.example())
 
 
 def test_every_name_of_the_example_is_a_setting_or_a_documented_one() -> None:
@@ -121,8 +165,54 @@ def test_the_environment_of_the_code_is_made_of_settings_and_they_are_valid() ->
     settings = parse_settings({k: v for k, v in environment.items() if k in SETTING_NAMES})
     assert settings.s3_enabled
     assert settings.s3_endpoint_url == "http://s3:8333"
-    assert settings.source_kind == "sample"
     assert settings.mongodb_uri.startswith("mongodb://platform:")
+
+
+def test_what_settings_env_may_hold_is_replaced_by_no_default() -> None:
+    secrets_alone = dict.fromkeys(compose.secret_names(), "0a" * 24)
+    code = compose.services(secrets_alone)["code"]
+    assert "" not in code["environment"].values()
+    # Of the servers in the file, and no others: docs/deploy.md.
+    page = (ROOT / "docs" / "deploy.md").read_text("utf-8")
+    [sentence] = re.findall(r"compose\.yaml itself sets ([^.]*) and wins", page)
+    assert set(code["environment"]) & SETTING_NAMES == set(re.findall("`([A-Z0-9_]+)`", sentence))
+    [file] = code["env_file"]
+    # `raw`: a `$` in a key is a `$`. Without the file Compose refuses.
+    assert file == {"path": "settings.env", "required": True, "format": "raw"}
+
+
+def test_the_example_of_the_settings_is_of_valid_settings_that_have_an_effect() -> None:
+    example = compose.settings_example()
+    assert set(example) <= SETTING_NAMES
+    assert not set(example) & set(SERVICES["code"]["environment"])
+    assert parse_settings(example).source_kind == "sample"
+    assert {"PSEUDONYM_KEY", "NOCODB_BASE_URL", "NOCODB_API_TOKEN"} <= set(example)
+    key = "q7$Wz!2#Lm9@Rt5%Yb8&Nc3*Vd6^Hj4("
+    filled = {
+        **example, "PSEUDONYM_KEY": key, "NOCODB_BASE_URL": "https://nocodb.example.org",
+        "NOCODB_API_TOKEN": "t", "NOCODB_PROJECT_ID": "p",
+    }  # fmt: skip
+    given = {**filled, **SERVICES["code"]["environment"]}  # as Compose merges them
+    settings = parse_settings({k: v for k, v in given.items() if k in SETTING_NAMES})
+    assert settings.source_kind == "nocodb"
+    assert settings.pseudonym_key == key
+
+
+@pytest.mark.parametrize("name", sorted(compose.settings_example()))
+def test_a_setting_among_the_secrets_of_the_servers_is_refused(name: str) -> None:
+    prepare = compose.services({**compose.filled_in(), name: "of-a-user"})["prepare"]
+    assert "of-a-user" not in json.dumps(prepare), "the name alone"
+    # Without a server: it is refused before any is asked.
+    refused = subprocess.run(
+        [sys.executable, compose.DEPLOY / "prepare.py"],
+        env={"MISPLACED_SETTINGS": prepare["environment"]["MISPLACED_SETTINGS"]},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(f"{name}: no effect in deploy/.env")
+    for service in DAGSTER:  # nothing starts then
+        assert "prepare" in SERVICES[service]["depends_on"]
+    assert SERVICES["prepare"]["environment"]["MISPLACED_SETTINGS"].split() == []
 
 
 def test_no_secret_has_a_value_and_without_each_compose_refuses() -> None:

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 FOLDER = compose.DEPLOY / "kubernetes"
 VALUES: dict[str, Any] = yaml.safe_load((FOLDER / "values.yaml").read_text("utf-8"))
+POLICIES: dict[str, dict[str, Any]] = {
+    policy["metadata"]["name"].removeprefix("conversation-analytics-"): policy
+    for policy in yaml.safe_load_all((FOLDER / "network-policy.yaml").read_text("utf-8"))
+}
 GPU: dict[str, Any] = yaml.safe_load((FOLDER / "gpu.yaml").read_text("utf-8"))
 [CODE] = VALUES["dagster-user-deployments"]["deployments"]
 DEPLOYMENTS = {
@@ -104,7 +108,9 @@ def run_job(values: dict[str, Any]) -> client.V1Job:
         volume_mounts=[snake(one) for one in CODE["volumeMounts"]],
         env_secrets=[secret["name"] for secret in CODE["envSecrets"]],
     )
-    return construct_dagster_k8s_job(config, ["dagster", "api", "execute_run"], "run", made)
+    return construct_dagster_k8s_job(
+        config, ["dagster", "api", "execute_run"], "run", made, component="run_worker"
+    )
 
 
 def snake_top(config: dict[str, Any]) -> dict[str, Any]:
@@ -219,6 +225,59 @@ def test_the_values_have_no_secret_and_no_key_that_the_chart_does_not_know() -> 
     text = (FOLDER / "values.yaml").read_text("utf-8")
     assert not re.search(r"(?i)(password|secret_?key|token): *\S", text)
     assert VALUES["postgresql"]["enabled"] is False
+
+
+# The labels that the chart (of `helm upgrade --install analytics`) and the run launcher give pods.
+LABELS: dict[str, dict[str, str]] = {
+    **{
+        pod: {"app.kubernetes.io/instance": "analytics", "component": component}
+        for pod, component in (
+            ("webserver", "dagster-webserver"),
+            ("daemon", "dagster-daemon"),
+            ("code", "user-deployments"),
+        )
+    },
+    "runs": dict(run_job(VALUES).spec.template.metadata.labels),
+    "another's": {"app.kubernetes.io/instance": "another", "component": "dagster-webserver"},
+}
+
+
+def chosen(selector: dict[str, Any]) -> set[str]:
+    """Return the pods that a selector means."""
+    assert set(selector) == {"matchLabels"}
+    wanted = selector["matchLabels"].items()
+    return {pod for pod, labels in LABELS.items() if wanted <= labels.items()}
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_policy_is_one_that_kubernetes_knows(name: str) -> None:
+    policy = POLICIES[name]
+    assert (policy["apiVersion"], policy["kind"]) == ("networking.k8s.io/v1", "NetworkPolicy")
+    spec = k8s_model_from_dict(  # unknown keys are errors
+        client.V1NetworkPolicySpec, k8s_snake_case_dict(client.V1NetworkPolicySpec, policy["spec"])
+    )
+    assert spec.policy_types == ["Ingress"]
+
+
+def test_a_policy_is_for_each_pod_and_lets_in_who_has_to() -> None:
+    page = (ROOT / "docs" / "deploy.md").read_text("utf-8")
+    assert "helm upgrade --install analytics " in page
+    assert "kubectl apply -f deploy/kubernetes/network-policy.yaml" in page
+    assert set(POLICIES) == {"code", "webserver", "daemon", "runs"}
+    for name, policy in POLICIES.items():
+        assert chosen(policy["spec"]["podSelector"]) == {name}
+    assert POLICIES["daemon"]["spec"]["ingress"] == POLICIES["runs"]["spec"]["ingress"] == []
+    [to_code] = POLICIES["code"]["spec"]["ingress"]
+    assert to_code["ports"] == [{"protocol": "TCP", "port": CODE["port"]}]
+    # No namespaceSelector: of this namespace.
+    assert all(set(one) == {"podSelector"} for one in to_code["from"])
+    assert [chosen(one["podSelector"]) for one in to_code["from"]] == [{"webserver"}, {"daemon"}]
+    [to_webserver] = POLICIES["webserver"]["spec"]["ingress"]
+    port = VALUES["dagsterWebserver"]["service"]["port"]
+    assert to_webserver["ports"] == [{"protocol": "TCP", "port": port}]
+    [proxy] = to_webserver["from"]
+    assert chosen(proxy["podSelector"]) == set()  # none of the platform's
+    assert all(proxy[one]["matchLabels"] for one in ("namespaceSelector", "podSelector"))
 
 
 def test_the_versions_are_the_projects() -> None:

@@ -16,6 +16,7 @@ from conversation_analytics_tests.deploy import compose
 FOLDER = compose.DEPLOY / "systemd"
 SERVICES = ("code", "webserver", "daemon", "health")
 ANALYZE = shutil.which("systemd-analyze")
+SYSUSERS = shutil.which("systemd-sysusers")
 BIN = "/opt/platform/bin/"
 
 
@@ -34,17 +35,23 @@ def service(name: str) -> dict[str, list[str]]:
     return unit(f"conversation-analytics-{name}.service")
 
 
+def user(name: str) -> str:
+    return "conversation-analytics" if name == "code" else "conversation-analytics-ui"
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_unit_runs_as_nobody_special_and_writes_nowhere(name: str) -> None:
     found = service(name)
-    assert found["User"] == ["conversation-analytics"]
+    assert found["User"] == found["Group"] == [user(name)]
     for key in (
         "NoNewPrivileges", "ProtectHome", "PrivateTmp", "ProtectKernelTunables",
         "ProtectControlGroups", "RestrictNamespaces", "RestrictSUIDSGID", "LockPersonality",
     ):  # fmt: skip
         assert found[key] == ["yes"], key
     assert found["ProtectSystem"] == ["strict"]
-    assert found["ReadWritePaths"] == ["/var/lib/conversation-analytics"]
+    assert found["StateDirectory"] == [user(name)]
+    assert found["StateDirectoryMode"] == ["0750"]
+    assert found["ReadWritePaths"] == found["WorkingDirectory"] == [f"/var/lib/{user(name)}"]
     assert found["CapabilityBoundingSet"] == [""]
     environment = " ".join(found["Environment"])
     assert "SCRATCH_DIR=/tmp" in environment
@@ -53,12 +60,52 @@ def test_a_unit_runs_as_nobody_special_and_writes_nowhere(name: str) -> None:
     assert ("/etc/conversation-analytics/settings.env" in files) == (name == "code")
 
 
+@pytest.mark.parametrize("name", ["webserver", "daemon", "health"])
+def test_a_unit_sees_nothing_of_the_code_server(name: str) -> None:
+    code, found = service("code"), service(name)
+    assert not set(found["User"] + found["Group"]) & set(code["User"] + code["Group"])
+    assert "SupplementaryGroups" not in found
+    assert not set(found["StateDirectory"]) & set(code["StateDirectory"])
+    [hidden] = found["InaccessiblePaths"]
+    of_code_alone = set(code["EnvironmentFile"]) - set(found["EnvironmentFile"])
+    assert of_code_alone == {"/etc/conversation-analytics/settings.env"}
+    assert set(hidden.split()) == {f"-{one}" for one in {*of_code_alone, *code["ReadWritePaths"]}}
+    assert found["ProtectProc"] == ["invisible"]  # /proc/<pid>/environ of another user's process
+
+
+def test_both_users_are_made_each_with_its_own_group(tmp_path: Path) -> None:
+    made = FOLDER / "conversation-analytics.sysusers.conf"
+    lines = [one.split() for one in made.read_text("utf-8").splitlines() if not one.startswith("#")]
+    assert [one[0] for one in lines] == ["u", "u"]  # a group of the same name, no other
+    homes = {one[1]: one[-2] for one in lines}
+    assert homes == {
+        service(name)["User"][0]: service(name)["WorkingDirectory"][0] for name in SERVICES
+    }
+    if SYSUSERS is None or os.geteuid() != 0:
+        pytest.skip("systemd-sysusers is not installed, or not for this user")
+    (tmp_path / "etc").mkdir()
+    subprocess.run([SYSUSERS, f"--root={tmp_path}", made.resolve()], check=True, timeout=60)
+    users = [one.split(":") for one in (tmp_path / "etc/passwd").read_text().splitlines()]
+    assert {one[0]: one[5] for one in users} == homes
+    assert len({one[2] for one in users}) == len({one[3] for one in users}) == 2
+
+
+def test_the_files_of_secrets_are_roots_alone() -> None:
+    page = (compose.DEPLOY.parent / "docs" / "deploy.md").read_text("utf-8")
+    [command] = re.findall(r"^    install -m 0600 -o root -g root (.*)$", page, re.MULTILINE)
+    *names, folder = command.split()
+    needed = {one for name in SERVICES for one in service(name)["EnvironmentFile"]}
+    assert {f"{folder}/{name}" for name in names} == needed
+    assert "0640" not in page
+
+
 @pytest.mark.parametrize("name", ["code", "webserver", "daemon"])
 def test_a_unit_runs_the_command_of_the_container_on_loopback(name: str) -> None:
     there = compose.services(compose.filled_in())[name]
     words = [word for word in there["command"] if word != "python"]
     words = [word for word in words if not word.startswith("/opt/deploy")]
     expected = " ".join(words).replace("0.0.0.0", "127.0.0.1")  # noqa: S104
+    expected = expected.replace(compose.CODE_SERVER, "127.0.0.1")
     expected = expected.replace("/opt/dagster/", "/etc/conversation-analytics/")
     found = service(name)
     assert found["ExecStart"] == [BIN + expected]
@@ -73,7 +120,8 @@ def test_the_health_unit_asks_what_the_containers_are_asked() -> None:
     services = compose.services(compose.filled_in())
     asked = service("health")["ExecStart"]
     for name in ("code", "daemon"):
-        assert BIN + " ".join(services[name]["healthcheck"]["test"][1:]) in asked
+        words = " ".join(services[name]["healthcheck"]["test"][1:])
+        assert BIN + words.replace(f" -h {compose.CODE_SERVER}", "") in asked  # else it is loopback
     [url] = re.findall(r"'(http[^']*)'", services["webserver"]["healthcheck"]["test"][-1])
     assert any(url in command for command in asked)
 
