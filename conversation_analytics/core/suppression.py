@@ -240,26 +240,31 @@ class Suppressions:
         """
         if not self.users or rows.is_empty():
             return pl.Series([None] * rows.height, dtype=pl.String)
+        return self.left_out_of(row_owners(rows, names), names.table)
+
+    def left_out_of(self, owners: pl.DataFrame, table: SourceTable) -> pl.Series:
+        """Return for whom rows are left out whose owners are known; else as `left_out_for`.
+
+        Args:
+            owners: of the rows, as `row_owners` gives them.
+            table: of the source.
+        """
         users: dict[str, str | None] = {}
         conversations: dict[str, str | None] = {}
-        erased_rows = self.rows.get(names.table, _NOTHING)
+        erased_rows = self.rows.get(table, _NOTHING)
         told: list[str | None] = []
-        for row_id, of_users, conversation in row_owners(rows, names).iter_rows():
+        for row_id, of_users, conversation in owners.iter_rows():
             for one in of_users:
                 if one not in users:
                     users[one] = _among(self.user(one), self.users)
             owner = next((users[one] for one in of_users if users[one] is not None), None)
-            if (
-                owner is None
-                and conversation
-                and (not of_users or names.table is SourceTable.FEEDBACKS)
-            ):
+            if owner is None and conversation and (not of_users or table is SourceTable.FEEDBACKS):
                 if conversation not in conversations:
                     digest = self.conversation(conversation)
                     conversations[conversation] = _among(digest, self.conversations)
                 owner = conversations[conversation]
             if owner is None and not of_users:
-                digest = self.row(names.table, row_id)
+                digest = self.row(table, row_id)
                 owner = self.owners.get(digest, digest) if digest in erased_rows else None
             told.append(owner)
         return pl.Series(told, dtype=pl.String)
