@@ -360,8 +360,8 @@ def _rewrite_day(work: Erasing, name: str, found: Found, key: str | None) -> tup
         )
         step = note_step(
             work, name, entry_of(key), day.tables.values(), key,
-            lambda one, follow, day=day: recorded(  # type: ignore[misc]
-                one, follow, work.settings, day
+            lambda one, follow, newest, day=day: recorded(  # type: ignore[misc]
+                one, follow, newest, work.settings, day
             ),
             documents_of(work.documents, work.settings, day),
             kept=day.kept,

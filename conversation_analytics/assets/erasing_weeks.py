@@ -70,7 +70,9 @@ def erase_topics(
         week = _look_at_week(lake, key, theirs, gone)
         documents = _TopicDocuments.of(work, key, theirs, week.tables[0].after)
 
-        def inputs_of(one: Rewritten, follow: Follow, key: str = key) -> Mapping[str, str]:
+        def inputs_of(
+            one: Rewritten, follow: Follow, _: object, key: str = key
+        ) -> Mapping[str, str]:
             own = {input_name(TOPICS, key): follow.get(TOPICS.name, {})}
             return followed(one.inputs, {**of_days, **weeks, **own})
 
@@ -196,7 +198,7 @@ def erase_corrections(work: Erasing, name: str, theirs: frozenset[str]) -> None:
     of_theirs = pl.col("conversation_id").is_in(_values(theirs)).fill_null(value=False)
     one = Rewritten(CORRECTIONS, since, rows, rows.filter(~of_theirs), info.sha256, info.inputs)
     write_step(
-        work, note_step(work, name, CORRECTIONS.name, [one], None, lambda o, _: o.inputs, {})
+        work, note_step(work, name, CORRECTIONS.name, [one], None, lambda o, *_: o.inputs, {})
     )
 
 
@@ -222,7 +224,7 @@ def follow_periods(work: Erasing, name: str, days: Mapping[str, Mapping[str, Any
             one = Rewritten(schema, since, frame, frame, info.sha256, info.inputs)
             step = note_step(
                 work, name, f"{schema.name}-{key}", [one], key,
-                lambda one, _: followed(one.inputs, follow), {},
+                lambda one, *_: followed(one.inputs, follow), {},
             )  # fmt: skip
             write_step(work, step)
             path = files_inputs_path(NAMES[period], key)
@@ -265,7 +267,7 @@ def erase_users(work: Erasing, name: str, user: str, users_were: str) -> None:
     ids = [one["_id"] for one in store.find(collection, {"user_id": user})]
     step = note_step(
         work, name, "users", tables, None,
-        lambda one, follow: followed(one.inputs, {**of_days, **follow}), {collection: ids},
+        lambda one, follow, _: followed(one.inputs, {**of_days, **follow}), {collection: ids},
     )  # fmt: skip
     write_step(work, step)
     follow = {**of_days, **step.follow}
