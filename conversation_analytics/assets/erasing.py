@@ -55,7 +55,7 @@ from conversation_analytics.assets.erasing_weeks import (
 )
 from conversation_analytics.assets.finding_rows import Found, find_rows, index_places
 from conversation_analytics.assets.lineage import files_inputs_path
-from conversation_analytics.assets.users import days_digest
+from conversation_analytics.assets.users import partials_held
 from conversation_analytics.core.errors import AnalyticsError, LakeError
 from conversation_analytics.core.id_search import SoughtIds
 from conversation_analytics.core.partitions import PartitionReplacedError
@@ -215,7 +215,7 @@ def carry_out(
     request["attempts"] += 1
     request["found_after"] = 0
     # Not when it was asked for: another erasure may have changed days since.
-    request["users_were"] = request["users_were"] or days_digest(lake)
+    request["users_were"] = request["users_were"] or partials_held(lake)
     proof, tally = _erase_and_prove(work, name, request, plain)
     if proof["search"]["found"] and _index_again(work, request, proof["search"]):
         proof, tally = _erase_and_prove(work, name, request, plain)
@@ -263,7 +263,7 @@ def _erase_and_prove(
     erase_topics(work, name, theirs, days)
     erase_corrections(work, name, theirs)
     follow_periods(work, name, days)
-    erase_users(work, name, user, str(request["users_were"]))
+    erase_users(work, name, user, request["users_were"], days)
     work.documents.wipe()
     subject = find_rows(lake, work.settings, user, theirs).subject
     tally = counted(journal(lake, name))

@@ -22,7 +22,7 @@ from conversation_analytics.assets.erasing_notes import (
     write_step,
 )
 from conversation_analytics.assets.lineage import FILES, USER_FILES, USERS_PAGE, files_inputs_path
-from conversation_analytics.assets.users import USERS, days_digest
+from conversation_analytics.assets.users import USERS, digest_of_days, partials_held
 from conversation_analytics.core.cohorts import USER_COHORTS, USER_GROWTH
 from conversation_analytics.core.corrections import CORRECTIONS
 from conversation_analytics.core.documents import Document
@@ -241,17 +241,25 @@ def _is_old(lake: Lake, schema: TableSchema, key: str | None) -> bool:
     return False
 
 
-def erase_users(work: Erasing, name: str, user: str, users_were: str) -> None:
+def erase_users(
+    work: Erasing,
+    name: str,
+    user: str,
+    users_were: Mapping[str, str] | str,
+    days: Mapping[str, Mapping[str, Any]],
+) -> None:
     """Take the person out of the table of users, and let growth and cohorts follow.
 
     Args:
         work: where.
         name: of the request.
         user: as the lake has it.
-        users_were: `days_digest` before the first day was touched.
+        users_were: `partials_held` before the first day was touched; a request of an earlier
+            version has the digest of all, of which nobody can say what else changed since.
+        days: what the request has noted of each day.
     """
     lake, store = work.lake, work.documents
-    of_days = {DAILY_PARTIALS.name: {users_were: days_digest(lake)}}
+    of_days = {} if isinstance(users_were, str) else _of_days(lake, users_were, days)
     tables = []
     for schema in (USER_ANALYTICS, USER_GROWTH, USER_COHORTS):
         since = lake.begin(schema, None)
@@ -278,6 +286,23 @@ def erase_users(work: Erasing, name: str, user: str, users_were: str) -> None:
         store.discard(collection, ids)
     follow_documents(store, "user_analytics_documents", USERS, follow)
     work.on_step("users")
+
+
+def _of_days(
+    lake: Lake, were: Mapping[str, str], days: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, str]]:
+    """Return what users record of days before and after, if the erasure alone changed these.
+
+    Else nothing follows: what another run stored meanwhile is not in the table of users.
+    """
+    follow = {
+        day: digests_by_input(noted["tables"]).get(DAILY_PARTIALS.name, {})
+        for day, noted in days.items()
+    }
+    held = partials_held(lake)
+    if held != {day: follow.get(day, {}).get(one, one) for day, one in were.items()}:
+        return {}
+    return {DAILY_PARTIALS.name: {digest_of_days(were): digest_of_days(held)}}
 
 
 def _values(ids: Iterable[str]) -> pl.Series:

@@ -27,7 +27,7 @@ from conversation_analytics.core.corrections import CORRECTIONS
 from conversation_analytics.core.topic_tables import CONVERSATION_TOPICS, TOPICS
 from conversation_analytics.definitions import daily_graph
 from conversation_analytics.lake.suppressions import change_suppressions
-from conversation_analytics.materialize import look_for_stale_periods
+from conversation_analytics.materialize import look_for_stale_periods, look_for_stale_users
 from conversation_analytics.resources.connections import open_documents, open_lake
 from conversation_analytics_tests.erased import DAYS, WEEK, busiest_user, settings_in
 from conversation_analytics_tests.faults.processes import warm_context
@@ -436,6 +436,27 @@ def test_weeks_are_merged_again_only_where_another_run_counts_a_day_before_the_r
     assert pending(place.lake()) == []
     reports = {"weekly_report", "monthly_report"}
     assert reports & stale_periods(place) == (reports if another_run else set())
+
+
+@pytest.mark.parametrize("day", [DAYS[1], "2026-11-12"])
+def test_users_are_made_again_where_another_run_stores_a_day_before_the_resume(
+    prepared: Place, day: str
+) -> None:
+    place = killed_once_noted(prepared, DAYS[1])
+    lake = place.lake()
+    if day in DAYS:
+        stored_by_another(place, schemas.DAILY_PARTIALS, day)
+    else:
+        lake.write(schemas.DAILY_PARTIALS, day, schemas.DAILY_PARTIALS.empty())
+    place.run()
+    assert pending(lake) == []
+    assert {one.asset for one in look_for_stale_users(place.settings)} >= {"user_analytics"}
+
+
+def test_users_stay_as_up_to_date_as_they_were_though_it_was_killed(prepared: Place) -> None:
+    place = killed_once_noted(prepared, DAYS[1])
+    place.run()
+    assert look_for_stale_users(place.settings) == ()
 
 
 def test_a_note_of_an_earlier_version_is_read() -> None:
