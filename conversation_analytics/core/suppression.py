@@ -216,8 +216,12 @@ class Suppressions:
 
     @property
     def ownerless(self) -> int:
-        """Conversations and rows of which the list does not say for whom they are left out."""
-        return len(self.conversations.union(*self.rows.values()) - self.owners.keys())
+        """Conversations and rows of which the list does not say for whom they are left out.
+
+        A row that is its own owner is one: it was read again, and left out for being listed.
+        """
+        told = {one for one, owner in self.owners.items() if owner != one}
+        return len(self.conversations.union(*self.rows.values()) - told)
 
     def suppressed(self, rows: pl.DataFrame, names: RowNames) -> pl.Series:
         """Say which raw rows are left out.
@@ -238,7 +242,7 @@ class Suppressions:
         Returns:
             The digest of a user or conversation; null for a row that is not left out.
         """
-        if not self.users or rows.is_empty():
+        if not self._lists_anybody or rows.is_empty():
             return pl.Series([None] * rows.height, dtype=pl.String)
         return self.left_out_of(row_owners(rows, names), names.table)
 
@@ -268,6 +272,11 @@ class Suppressions:
                 owner = self.owners.get(digest, digest) if digest in erased_rows else None
             told.append(owner)
         return pl.Series(told, dtype=pl.String)
+
+    @property
+    def _lists_anybody(self) -> bool:
+        # Also without users: what an earlier version listed stays when the last person leaves.
+        return bool(self.users or self.conversations or any(self.rows.values()))
 
     def left_out(self, table: SourceTable, ids: Iterable[str]) -> pl.Series:
         """Say which ids are of rows that were erased or left out before."""
