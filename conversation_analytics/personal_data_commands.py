@@ -177,8 +177,9 @@ def _tell(work: Erasing, proof: dict[str, Any]) -> None:
 def unsuppress_user(user_id: str | None, *, dry_run: bool) -> None:
     """Take a person off the suppression list: one who was erased and consents again.
 
-    ID as of erase-user. Nothing that was erased comes back by itself: rows of theirs that are read
-    from then on come in. A note of it is stored in the lake's erasures/readmissions/.
+    ID as of erase-user. Rows of theirs that are read from then on come in: also those that were
+    erased, if the source still has them and their day is read again. A note of it is stored in the
+    lake's erasures/readmissions/.
 
     Example: conversation-analytics unsuppress-user < id.txt
     """

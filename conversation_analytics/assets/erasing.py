@@ -53,20 +53,26 @@ from conversation_analytics.assets.erasing_weeks import (
     erase_users,
     follow_periods,
 )
-from conversation_analytics.assets.finding_rows import Found, find_rows
+from conversation_analytics.assets.finding_rows import Found, find_rows, index_places
 from conversation_analytics.assets.lineage import files_inputs_path
-from conversation_analytics.assets.users import days_digest
+from conversation_analytics.assets.users import partials_held
 from conversation_analytics.core.errors import AnalyticsError, LakeError
 from conversation_analytics.core.id_search import SoughtIds
 from conversation_analytics.core.partitions import PartitionReplacedError
 from conversation_analytics.core.pseudonyms import USER_COLUMNS
+from conversation_analytics.core.schemas import DAILY_PARTIALS
 from conversation_analytics.core.source import SourceTable
 from conversation_analytics.core.suppression import Suppressions
-from conversation_analytics.core.zones import DAILY, UNDATED
+from conversation_analytics.core.zones import DAILY, UNDATED, Zones
 from conversation_analytics.lake.search import search_lake
 from conversation_analytics.lake.store import Lake
 from conversation_analytics.lake.suppressions import change_suppressions
-from conversation_analytics.lake.user_index import conversation_mark, take_from_index, user_mark
+from conversation_analytics.lake.user_index import (
+    conversation_mark,
+    holding_places,
+    take_from_index,
+    user_mark,
+)
 from conversation_analytics.resources.connections import pseudonyms_of
 from conversation_analytics.settings import Settings
 
@@ -209,30 +215,11 @@ def carry_out(
     request["attempts"] += 1
     request["found_after"] = 0
     # Not when it was asked for: another erasure may have changed days since.
-    request["users_were"] = request["users_were"] or days_digest(lake)
-    user = request["user"]
-    found = find_rows(lake, work.settings, user, request["conversations"])
-    for _ in range(_ROUNDS):
-        request["conversations"] = sorted({*request["conversations"], *found.conversations})
-        write_note(lake, name, REQUEST, request)
-        change_suppressions(lake, work.settings.pseudonym_key, lambda one: one.with_user(user))
-        _suppress(work, found)
-        for key in sorted(found.days.keys() | found.keys, key=lambda one: one or ""):
-            _erase_day(work, name, found, key)
-        # A read that was under way when the erasure began may have stored rows since.
-        found = find_rows(lake, work.settings, user, request["conversations"])
-        if not found.days:
-            break
-    theirs, days = frozenset(request["conversations"]), days_in(journal(lake, name))
-    days.pop(entry_of(None), None)
-    erase_topics(work, name, theirs, days)
-    erase_corrections(work, name, theirs)
-    follow_periods(work, name, days)
-    erase_users(work, name, user, str(request["users_were"]))
-    work.documents.wipe()
-    subject = find_rows(lake, work.settings, user, theirs).subject
-    tally = counted(journal(lake, name))
-    proof = _proof(work, name, subject, plain, tally) | {
+    request["users_were"] = request["users_were"] or partials_held(lake)
+    proof, tally = _erase_and_prove(work, name, request, plain)
+    if proof["search"]["found"] and _index_again(work, request, proof["search"]):
+        proof, tally = _erase_and_prove(work, name, request, plain)
+    proof |= {
         "attempts": request["attempts"],
         "begun": begun.isoformat(timespec="seconds"),
         "finished": now().isoformat(timespec="seconds"),
@@ -252,6 +239,44 @@ def carry_out(
         proof["search"]["found"],
     )  # fmt: skip
     return proof
+
+
+def _erase_and_prove(
+    work: Erasing, name: str, request: dict[str, Any], plain: str | None
+) -> tuple[dict[str, Any], Tally]:
+    """Take out what is found of the person; return what a search finds then, and the counts."""
+    lake, user = work.lake, request["user"]
+    found = find_rows(lake, work.settings, user, request["conversations"])
+    for _ in range(_ROUNDS):
+        request["conversations"] = sorted({*request["conversations"], *found.conversations})
+        write_note(lake, name, REQUEST, request)
+        change_suppressions(lake, work.settings.pseudonym_key, lambda one: one.with_user(user))
+        _suppress(work, found)
+        for key in sorted(found.days.keys() | found.keys, key=lambda one: one or ""):
+            _erase_day(work, name, found, key)
+        # A read that was under way when the erasure began may have stored rows since.
+        found = find_rows(lake, work.settings, user, request["conversations"])
+        if not found.days:
+            break
+    theirs, days = frozenset(request["conversations"]), days_in(journal(lake, name))
+    days.pop(entry_of(None), None)
+    erase_topics(work, name, theirs, days)
+    erase_corrections(work, name, theirs)
+    follow_periods(work, name, days)
+    erase_users(work, name, user, request["users_were"], days)
+    work.documents.wipe()
+    subject = find_rows(lake, work.settings, user, theirs).subject
+    tally = counted(journal(lake, name))
+    return _proof(work, name, subject, plain, tally), tally
+
+
+def _index_again(work: Erasing, request: Mapping[str, Any], search: Mapping[str, Any]) -> bool:
+    """Index the raw partitions that the search names; say whether rows of the person are in them.
+
+    The index did not name them: their writer's note there was lost.
+    """
+    index_places(work.lake, work.settings, holding_places(work.lake, search["objects_holding"]))
+    return bool(find_rows(work.lake, work.settings, request["user"], request["conversations"]).days)
 
 
 def _close(lake: Lake, name: str) -> None:
@@ -300,9 +325,25 @@ def _erase_day(work: Erasing, name: str, found: Found, key: str | None) -> None:
     if key is not None and has_files(lake, key):
         _write_files(work, key, follow)
     gone = [user_mark(found.subject.user), *map(conversation_mark, found.subject.conversations)]
+    noted = (read_note(lake, name, entry_of(key)) or {})["tables"]
     for zone in zones:
-        take_from_index(lake, zone.raw, key, gone)
+        if _nobody_is_at(lake, zone, key, noted):
+            take_from_index(lake, zone.raw, key, gone)
     work.on_step(f"index {entry_of(key)}")
+
+
+def _nobody_is_at(
+    lake: Lake, zone: Zones, key: str | None, noted: Mapping[str, Mapping[str, Any]]
+) -> bool:
+    """Say whether no read that began before the erasure can still store rows of the person.
+
+    It cannot where the erasure has replaced the partition, nor where the partition went by age.
+    Else the index keeps what it has: a read notes there first whose rows it is about to store.
+    """
+    if lake.exists(zone.raw, key):
+        return bool(noted.get(zone.raw.name, {}).get("rows"))
+    made_of_it = [zone.curated] if key is None else [zone.curated, DAILY_PARTIALS]
+    return any(lake.exists(schema, key) for schema in made_of_it)
 
 
 def _rewrite_day(work: Erasing, name: str, found: Found, key: str | None) -> tuple[DayWork, Follow]:
@@ -319,8 +360,8 @@ def _rewrite_day(work: Erasing, name: str, found: Found, key: str | None) -> tup
         )
         step = note_step(
             work, name, entry_of(key), day.tables.values(), key,
-            lambda one, follow, day=day: recorded(  # type: ignore[misc]
-                one, follow, work.settings, day
+            lambda one, follow, newest, day=day: recorded(  # type: ignore[misc]
+                one, follow, newest, work.settings, day
             ),
             documents_of(work.documents, work.settings, day),
             kept=day.kept,

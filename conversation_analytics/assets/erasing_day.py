@@ -185,13 +185,18 @@ def outdated(lake: Lake, key: str | None) -> list[TableSchema]:
 
 
 def recorded(
-    one: Rewritten, follow: Mapping[str, Mapping[str, str]], settings: Settings, work: DayWork
+    one: Rewritten,
+    follow: Mapping[str, Mapping[str, str]],
+    newest: Mapping[str, str],
+    settings: Settings,
+    work: DayWork,
 ) -> dict[str, str]:
     """Return what a partition records of its inputs after the erasure.
 
     Args:
         one: the partition.
         follow: by input, the digest it has now by each that it had before.
+        newest: by input, the digest of what is stored of it, or is about to be.
         settings: of this process.
         work: of the day.
     """
@@ -202,9 +207,8 @@ def recorded(
         return dict(one.inputs)  # what others said there is to be categorised again
     inputs = {}
     for name, sha256 in one.inputs.items():
-        known = follow.get(name, {})
-        newest = next(iter(known.values()), sha256)
-        inputs[name] = newest if computed else known.get(sha256, sha256)
+        followed = follow.get(name, {}).get(sha256, sha256)
+        inputs[name] = newest.get(name, sha256) if computed else followed
     if computed and one.schema.name == DAILY_PARTIALS.name and _computable(work.tables):
         inputs |= computed_with(partial_options(settings))
     return inputs

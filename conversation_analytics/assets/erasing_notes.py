@@ -26,7 +26,9 @@ PROOF: Final = "proof"
 
 Follow = Mapping[str, Mapping[str, str]]
 """By input, the digest it has now by each that it had before."""
-_NOT_NOTED: Final[Mapping[str, Any]] = {"was": (), "rows": 0, "bytes": None}
+Newest = Mapping[str, str]
+"""By table, the digest of what is stored of it, or is about to be."""
+_NOT_NOTED: Final[Mapping[str, Any]] = {"was": {}, "rows": 0, "bytes": None}
 
 
 @dataclass(slots=True)
@@ -90,7 +92,7 @@ def note_step(
     entry: str,
     tables: Iterable[Rewritten],
     key: str | None,
-    inputs_of: Callable[[Rewritten, Follow], Mapping[str, str]],
+    inputs_of: Callable[[Rewritten, Follow, Newest], Mapping[str, str]],
     documents: Mapping[str, Iterable[str]],
     **told: Any,
 ) -> Step:
@@ -102,7 +104,8 @@ def note_step(
         entry: of the note.
         tables: what is stored, with and without the person, upstream first.
         key: of all these partitions.
-        inputs_of: what one of them is to record of its inputs, given what of `tables` it follows.
+        inputs_of: what one of them is to record of its inputs, given what of `tables` it follows,
+            and what these are from now on.
         documents: ids of the person's that are about to be removed or rewritten, by collection.
         told: what else the note holds.
 
@@ -114,27 +117,29 @@ def note_step(
     before = read_note(lake, name, entry) or {}
     held: Mapping[str, Mapping[str, Any]] = before.get("tables", {})  # an older note has none
     noted, planned, follow = {**held}, [], digests_by_input(held)
+    newest = {table: str(told["now"]) for table, told in held.items()}
     for one in tables:
         table = one.schema.name
         known = {**_NOT_NOTED, **held.get(table, {})}
-        inputs, encoded = inputs_of(one, follow), None
+        inputs, encoded = inputs_of(one, follow, newest), None
         sha256, size_bytes = one.sha256, known["bytes"]
         if not one.after.equals(one.before) or inputs != dict(one.inputs):
             encoded = lake.encode(one.schema, key, one.after, inputs)
             # Another size than noted is a dead writer's, which left objects of what it began.
             touched = (
                 size_bytes[0]
-                if size_bytes and sha256 in known["was"]
+                if size_bytes and sha256 in follow.get(table, {})
                 else lake.size_bytes(one.schema, key)
             )
             sha256, size_bytes = encoded.sha256, [touched, encoded.size_bytes]
+        follow[table] = _followed_on(follow.get(table, {}), one.sha256, sha256)
+        newest[table] = sha256
         noted[table] = {
-            "was": sorted({*known["was"], one.sha256}),
+            "was": follow[table],
             "now": sha256,
             "rows": max(known["rows"], one.gone),
             "bytes": size_bytes,
         }
-        follow[table] = dict.fromkeys(noted[table]["was"], sha256)
         planned.append((one, encoded))
     ids = {collection: set(known) for collection, known in before.get("documents", {}).items()}
     for collection, more in documents.items():
@@ -143,6 +148,16 @@ def note_step(
     write_note(lake, name, entry, {**told, "tables": noted, "documents": of_documents})
     work.on_step(f"journal {entry}")
     return Step(key, tuple(planned), digests_by_input(noted))
+
+
+def _followed_on(known: Mapping[str, str], held: str, now: str) -> dict[str, str]:
+    """Return what becomes of each digest of a table, now that `held` becomes `now`.
+
+    What led to `held`, or to what an attempt before meant to make of it, leads on. Where another
+    run stored `held` meanwhile, nothing led to it: what was made of older rows stays stale.
+    """
+    leading = {held, known.get(held, held)}
+    return {was: now if then in leading else then for was, then in known.items()} | {held: now}
 
 
 def write_step(work: Erasing, step: Step) -> None:
@@ -203,7 +218,12 @@ def _add(of: dict[str, int], name: str, count: int) -> None:
 
 def digests_by_input(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
     """Return, by table, the digest it has now by each that it had before."""
-    return {table: {one: str(told["now"]) for one in told["was"]} for table, told in tables.items()}
+    found = {}
+    for table, told in tables.items():
+        was = told["was"]
+        # An earlier version noted what there was, and that all of it became what is now.
+        found[table] = dict(was if isinstance(was, dict) else dict.fromkeys(was, told["now"]))
+    return found
 
 
 def follow_file(lake: Lake, path: str, follow: Follow) -> None:

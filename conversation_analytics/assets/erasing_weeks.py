@@ -22,7 +22,7 @@ from conversation_analytics.assets.erasing_notes import (
     write_step,
 )
 from conversation_analytics.assets.lineage import FILES, USER_FILES, USERS_PAGE, files_inputs_path
-from conversation_analytics.assets.users import USERS, days_digest
+from conversation_analytics.assets.users import USERS, digest_of_days, partials_held
 from conversation_analytics.core.cohorts import USER_COHORTS, USER_GROWTH
 from conversation_analytics.core.corrections import CORRECTIONS
 from conversation_analytics.core.documents import Document
@@ -70,7 +70,9 @@ def erase_topics(
         week = _look_at_week(lake, key, theirs, gone)
         documents = _TopicDocuments.of(work, key, theirs, week.tables[0].after)
 
-        def inputs_of(one: Rewritten, follow: Follow, key: str = key) -> Mapping[str, str]:
+        def inputs_of(
+            one: Rewritten, follow: Follow, _: object, key: str = key
+        ) -> Mapping[str, str]:
             own = {input_name(TOPICS, key): follow.get(TOPICS.name, {})}
             return followed(one.inputs, {**of_days, **weeks, **own})
 
@@ -196,7 +198,7 @@ def erase_corrections(work: Erasing, name: str, theirs: frozenset[str]) -> None:
     of_theirs = pl.col("conversation_id").is_in(_values(theirs)).fill_null(value=False)
     one = Rewritten(CORRECTIONS, since, rows, rows.filter(~of_theirs), info.sha256, info.inputs)
     write_step(
-        work, note_step(work, name, CORRECTIONS.name, [one], None, lambda o, _: o.inputs, {})
+        work, note_step(work, name, CORRECTIONS.name, [one], None, lambda o, *_: o.inputs, {})
     )
 
 
@@ -222,7 +224,7 @@ def follow_periods(work: Erasing, name: str, days: Mapping[str, Mapping[str, Any
             one = Rewritten(schema, since, frame, frame, info.sha256, info.inputs)
             step = note_step(
                 work, name, f"{schema.name}-{key}", [one], key,
-                lambda one, _: followed(one.inputs, follow), {},
+                lambda one, *_: followed(one.inputs, follow), {},
             )  # fmt: skip
             write_step(work, step)
             path = files_inputs_path(NAMES[period], key)
@@ -239,17 +241,25 @@ def _is_old(lake: Lake, schema: TableSchema, key: str | None) -> bool:
     return False
 
 
-def erase_users(work: Erasing, name: str, user: str, users_were: str) -> None:
+def erase_users(
+    work: Erasing,
+    name: str,
+    user: str,
+    users_were: Mapping[str, str] | str,
+    days: Mapping[str, Mapping[str, Any]],
+) -> None:
     """Take the person out of the table of users, and let growth and cohorts follow.
 
     Args:
         work: where.
         name: of the request.
         user: as the lake has it.
-        users_were: `days_digest` before the first day was touched.
+        users_were: `partials_held` before the first day was touched; a request of an earlier
+            version has the digest of all, of which nobody can say what else changed since.
+        days: what the request has noted of each day.
     """
     lake, store = work.lake, work.documents
-    of_days = {DAILY_PARTIALS.name: {users_were: days_digest(lake)}}
+    of_days = {} if isinstance(users_were, str) else _of_days(lake, users_were, days)
     tables = []
     for schema in (USER_ANALYTICS, USER_GROWTH, USER_COHORTS):
         since = lake.begin(schema, None)
@@ -265,7 +275,7 @@ def erase_users(work: Erasing, name: str, user: str, users_were: str) -> None:
     ids = [one["_id"] for one in store.find(collection, {"user_id": user})]
     step = note_step(
         work, name, "users", tables, None,
-        lambda one, follow: followed(one.inputs, {**of_days, **follow}), {collection: ids},
+        lambda one, follow, _: followed(one.inputs, {**of_days, **follow}), {collection: ids},
     )  # fmt: skip
     write_step(work, step)
     follow = {**of_days, **step.follow}
@@ -276,6 +286,23 @@ def erase_users(work: Erasing, name: str, user: str, users_were: str) -> None:
         store.discard(collection, ids)
     follow_documents(store, "user_analytics_documents", USERS, follow)
     work.on_step("users")
+
+
+def _of_days(
+    lake: Lake, were: Mapping[str, str], days: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, str]]:
+    """Return what users record of days before and after, if the erasure alone changed these.
+
+    Else nothing follows: what another run stored meanwhile is not in the table of users.
+    """
+    follow = {
+        day: digests_by_input(noted["tables"]).get(DAILY_PARTIALS.name, {})
+        for day, noted in days.items()
+    }
+    held = partials_held(lake)
+    if held != {day: follow.get(day, {}).get(one, one) for day, one in were.items()}:
+        return {}
+    return {DAILY_PARTIALS.name: {digest_of_days(were): digest_of_days(held)}}
 
 
 def _values(ids: Iterable[str]) -> pl.Series:

@@ -65,7 +65,11 @@ class _Reader:
 
     def index_all(self) -> None:
         """Make the index of partitions that were written before there was one."""
-        for schema, key in not_indexed(self._lake):
+        self.index(not_indexed(self._lake))
+
+    def index(self, places: Iterable[Place]) -> None:
+        """Note in the index whose rows partitions have."""
+        for schema, key in places:
             add_to_index(self._lake, schema, key, self._owners((schema, key), None))
 
     def look(
@@ -140,6 +144,20 @@ def _listed(column: str) -> pl.Expr:
 
 def _spellings(text: str) -> tuple[str, str]:
     return json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]
+
+
+def index_places(lake: Lake, settings: Settings, places: Iterable[Place]) -> None:
+    """Note in the index whose rows raw partitions have.
+
+    Args:
+        lake: the lake.
+        settings: of this process.
+        places: the partitions.
+
+    Raises:
+        AnalyticsError: a storage refuses or does not answer.
+    """
+    _Reader(lake, settings).index(places)
 
 
 def find_rows(lake: Lake, settings: Settings, user: str, known: Iterable[str] = ()) -> Found:

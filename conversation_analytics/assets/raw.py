@@ -3,6 +3,7 @@
 import contextlib
 import datetime as dt
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from zoneinfo import ZoneInfo
 
@@ -11,14 +12,20 @@ import polars as pl
 
 from conversation_analytics.assets.partitions import UNDATED_GROUP, DailyChain, origin
 from conversation_analytics.core.landing import GonePolicy, land
-from conversation_analytics.core.partitions import Described, Partitioned
+from conversation_analytics.core.partitions import (
+    Described,
+    Partitioned,
+    PartitionReplacedError,
+)
+from conversation_analytics.core.schemas import TableSchema
 from conversation_analytics.core.source import Source, SourceTable
-from conversation_analytics.core.suppression import row_names, row_owners
+from conversation_analytics.core.suppression import Suppressions, row_names, row_owners
 from conversation_analytics.core.windows import day_window, local_day
 from conversation_analytics.core.zones import DAILY, UNDATED
 from conversation_analytics.io_managers.lake_io import column_schema
 from conversation_analytics.io_managers.retries import retry_if_transient
 from conversation_analytics.lake.store import Lake
+from conversation_analytics.lake.suppressions import read_suppressions
 from conversation_analytics.lake.user_index import add_to_index
 from conversation_analytics.resources.connections import column_contract, pseudonyms_of
 from conversation_analytics.resources.pseudonym_marker import require_one_key
@@ -69,8 +76,10 @@ def _daily(chain: DailyChain, table: SourceTable) -> dg.AssetsDefinition:
                 find=partial(source.read_ids, table),
                 held_elsewhere=partial(_held_elsewhere, lake, table, zone),
             )
-            _index(chain, lake, table, key, landing.frame)
-            return Described(landing.frame, landing.facts(), origin(chain.settings, key))
+            admitted = _Admission.of(chain, lake, table, key, landing.frame)
+            return Described(
+                admitted.frame, landing.facts(), origin(chain.settings, key), admitted.look_again
+            )
 
         return Partitioned(tuple(sorted(context.partition_keys)), read)
 
@@ -106,8 +115,8 @@ def _undated(chain: DailyChain, table: SourceTable) -> dg.AssetsDefinition:
                     _held_elsewhere, lake, table, chain.settings.analytics_timezone
                 ),
             )
-            _index(chain, lake, table, None, landing.frame)
-            return Described(landing.frame, landing.facts())
+            admitted = _Admission.of(chain, lake, table, None, landing.frame)
+            return Described(admitted.frame, landing.facts(), on_stored=admitted.look_again)
 
         # The IO manager calls it, once it has noted what it is to replace.
         return read
@@ -120,15 +129,73 @@ def _require_one_key(chain: DailyChain, lake: Lake) -> None:
         require_one_key(lake, pseudonyms_of(chain.settings))
 
 
-def _index(
-    chain: DailyChain, lake: Lake, table: SourceTable, key: str | None, rows: pl.DataFrame
-) -> None:
-    """Note whose rows the partition will hold, so that an erasure need not look for them."""
-    settings = chain.settings
-    names = row_names(column_contract(settings), table, settings.pseudonym_columns)
-    schema = (UNDATED if key is None else DAILY)[table].raw
-    with retry_if_transient():
-        add_to_index(lake, schema, key, row_owners(rows, names))
+@dataclass(frozen=True)
+class _Admission:
+    """Rows about to be stored, without those of people who were erased since they were read.
+
+    First the index, then the list, then the write: an erasure either finds the partition by the
+    index, or has put the person on the list before that is looked at. One that lists a person
+    after that, and is done before the partition is there, is met by the look after the write.
+
+    Attributes:
+        lake: whose list counts.
+        pseudonym_key: of the settings, or ''.
+        schema: the raw table.
+        key: of the partition.
+        table: of the source.
+        frame: the rows that are stored.
+        owners: of them, as `row_owners` gives them.
+        listed: the list as it was when the rows were looked up; None: there was none.
+    """
+
+    lake: Lake
+    pseudonym_key: str
+    schema: TableSchema
+    key: str | None
+    table: SourceTable
+    frame: pl.DataFrame
+    owners: pl.DataFrame
+    listed: Suppressions | None
+
+    @classmethod
+    def of(
+        cls, chain: DailyChain, lake: Lake, table: SourceTable, key: str | None, rows: pl.DataFrame
+    ) -> "_Admission":
+        """Note whose rows the partition will hold, and leave out who is on the list.
+
+        Rows that are held are looked up, too: of an erased person none stays by being gone at
+        the source.
+        """
+        settings = chain.settings
+        names = row_names(column_contract(settings), table, settings.pseudonym_columns)
+        schema = (UNDATED if key is None else DAILY)[table].raw
+        owners = row_owners(rows, names)
+        with retry_if_transient():
+            add_to_index(lake, schema, key, owners)
+            listed = read_suppressions(lake, settings.pseudonym_key)
+        if listed is not None:
+            staying = listed.left_out_of(owners, table).is_null()
+            rows, owners = rows.filter(staying), owners.filter(staying)
+        return cls(lake, settings.pseudonym_key, schema, key, table, rows, owners, listed)
+
+    def look_again(self) -> None:
+        """Look at the list once more: the rows are stored now.
+
+        Raises:
+            PartitionReplacedError: somebody was put on it meanwhile whose rows are among them.
+            LakeError: the list cannot be read.
+            LakeUnavailableError: the storage does not answer.
+        """
+        listed = read_suppressions(self.lake, self.pseudonym_key)
+        if listed is None or listed == self.listed:
+            return
+        left_out = listed.left_out_of(self.owners, self.table).is_not_null().sum()
+        if left_out:
+            raise PartitionReplacedError(
+                f"{self.schema.name} of {self.key or 'no day'}: expected no row of an erased "
+                f"person, got {left_out} of somebody who was erased while they were stored: run "
+                "this partition again, which takes them out"
+            )
 
 
 def _policy(chain: DailyChain, table: SourceTable) -> GonePolicy:

@@ -4,7 +4,7 @@ import datetime as dt
 import functools
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import dagster as dg
 import polars as pl
@@ -162,18 +162,27 @@ def _kept_for(settings: Settings) -> dict[str, str]:
     return {"keep_days": str(days)} if days else {}
 
 
-def days_digest(lake: Lake) -> str:
-    """Return what users record of the partials of all days, as these are held now.
+def partials_held(lake: Lake) -> dict[str, str]:
+    """Return the digest of the partials of each day, as these are held now.
 
     Raises:
         LakeError: partials cannot be read, or are of another version.
         LakeUnavailableError: the storage does not answer.
     """
-    return _digest_of_held(lake, lake.keys(DAILY_PARTIALS))
+    return _partials_of(lake, lake.keys(DAILY_PARTIALS))
+
+
+def digest_of_days(partials: Mapping[str, str]) -> str:
+    """Return what users record of partials, given the digest of each day's."""
+    return _digest(sorted(partials.items()))
 
 
 def _digest_of_held(lake: Lake, keys: Sequence[str]) -> str:
-    return _digest([(key, lake.stat(DAILY_PARTIALS, key).sha256) for key in keys])
+    return _digest(list(_partials_of(lake, keys).items()))
+
+
+def _partials_of(lake: Lake, keys: Sequence[str]) -> dict[str, str]:
+    return {key: lake.stat(DAILY_PARTIALS, key).sha256 for key in keys}
 
 
 def _described(table: pl.DataFrame) -> Described[pl.DataFrame]:

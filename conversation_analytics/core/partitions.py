@@ -67,8 +67,10 @@ class Described(Generic[T]):
         value: the value itself.
         facts: counts and names for the UI; no message text, no user ids.
         origin: what the value was made of beside other partitions, by name.
+        on_stored: called once the value is stored; what it raises counts as the write's.
     """
 
     value: T
     facts: Mapping[str, str | int]
     origin: Mapping[str, str] = field(default_factory=dict)
+    on_stored: Callable[[], None] = lambda: None

@@ -216,8 +216,12 @@ class Suppressions:
 
     @property
     def ownerless(self) -> int:
-        """Conversations and rows of which the list does not say for whom they are left out."""
-        return len(self.conversations.union(*self.rows.values()) - self.owners.keys())
+        """Conversations and rows of which the list does not say for whom they are left out.
+
+        A row that is its own owner is one: it was read again, and left out for being listed.
+        """
+        told = {one for one, owner in self.owners.items() if owner != one}
+        return len(self.conversations.union(*self.rows.values()) - told)
 
     def suppressed(self, rows: pl.DataFrame, names: RowNames) -> pl.Series:
         """Say which raw rows are left out.
@@ -238,31 +242,41 @@ class Suppressions:
         Returns:
             The digest of a user or conversation; null for a row that is not left out.
         """
-        if not self.users or rows.is_empty():
+        if not self._lists_anybody or rows.is_empty():
             return pl.Series([None] * rows.height, dtype=pl.String)
+        return self.left_out_of(row_owners(rows, names), names.table)
+
+    def left_out_of(self, owners: pl.DataFrame, table: SourceTable) -> pl.Series:
+        """Return for whom rows are left out whose owners are known; else as `left_out_for`.
+
+        Args:
+            owners: of the rows, as `row_owners` gives them.
+            table: of the source.
+        """
         users: dict[str, str | None] = {}
         conversations: dict[str, str | None] = {}
-        erased_rows = self.rows.get(names.table, _NOTHING)
+        erased_rows = self.rows.get(table, _NOTHING)
         told: list[str | None] = []
-        for row_id, of_users, conversation in row_owners(rows, names).iter_rows():
+        for row_id, of_users, conversation in owners.iter_rows():
             for one in of_users:
                 if one not in users:
                     users[one] = _among(self.user(one), self.users)
             owner = next((users[one] for one in of_users if users[one] is not None), None)
-            if (
-                owner is None
-                and conversation
-                and (not of_users or names.table is SourceTable.FEEDBACKS)
-            ):
+            if owner is None and conversation and (not of_users or table is SourceTable.FEEDBACKS):
                 if conversation not in conversations:
                     digest = self.conversation(conversation)
                     conversations[conversation] = _among(digest, self.conversations)
                 owner = conversations[conversation]
             if owner is None and not of_users:
-                digest = self.row(names.table, row_id)
+                digest = self.row(table, row_id)
                 owner = self.owners.get(digest, digest) if digest in erased_rows else None
             told.append(owner)
         return pl.Series(told, dtype=pl.String)
+
+    @property
+    def _lists_anybody(self) -> bool:
+        # Also without users: what an earlier version listed stays when the last person leaves.
+        return bool(self.users or self.conversations or any(self.rows.values()))
 
     def left_out(self, table: SourceTable, ids: Iterable[str]) -> pl.Series:
         """Say which ids are of rows that were erased or left out before."""

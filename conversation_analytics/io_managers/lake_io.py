@@ -184,13 +184,11 @@ class LakeIOManager(dg.IOManager):
         started = time.perf_counter()
         since = since or self._lake.begin(schema, key)
         value = compute()
-        facts: Mapping[str, str | int] = {}
         inputs = self._reads.inputs(attempt, key)
-        if isinstance(value, Described):
-            value, facts, origin = value.value, value.facts, value.origin
-            inputs |= origin
-        frame = schema.conform(value)
-        written = self._lake.write(schema, key, frame, since, inputs)
+        told = value if isinstance(value, Described) else Described(value, {})
+        frame = schema.conform(told.value)
+        written = self._lake.write(schema, key, frame, since, {**inputs, **told.origin})
+        told.on_stored()
         self._on_partition(schema.name, key)
         return {
             "dagster/row_count": written.rows,
@@ -201,7 +199,7 @@ class LakeIOManager(dg.IOManager):
             "changed": written.changed,
             "preview": _preview(frame),
             **computed_by(self._engine),
-            **facts,
+            **told.facts,
         }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import struct
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -75,8 +76,12 @@ def _hidden(lake: Lake) -> list[tuple[str, bytes]]:
     if not isinstance(lake.objects, LocalObjects):
         return []
     root = lake.objects.root
-    found = (path for path in sorted(root.rglob(".*")) if path.is_file())
-    return [(str(path.relative_to(root)), path.read_bytes()) for path in found]
+    found = []
+    for path in sorted(root.rglob(".*")):
+        if path.is_file():
+            with suppress(FileNotFoundError):  # a live writer's, which is done with it
+                found.append((str(path.relative_to(root)), path.read_bytes()))
+    return found
 
 
 def _holds(data: bytes, sought: SoughtIds) -> bool:

@@ -347,7 +347,7 @@ class Lake:
             LakeError: the table has partitions in the other folder layout as well, which
                 any reader of the plain files would count twice.
         """
-        return sorted(key for key in self._parts(schema) if key is not None)
+        return sorted(key for key in self.parts(schema) if key is not None)
 
     def scan_paths(
         self, schema: TableSchema, keys: Iterable[str | None] | None = None
@@ -364,7 +364,7 @@ class Lake:
         Raises:
             LakeError: a partition asked for is missing or lacks a part.
         """
-        present = self._parts(schema)
+        present = self.parts(schema)
         if keys is None:
             keys = sorted(present, key=lambda key: key or "")
         paths: list[str] = []
@@ -508,8 +508,13 @@ class Lake:
                 f"{found[1]}: the object was copied here; materialise the partition again"
             )
 
-    def _parts(self, schema: TableSchema) -> dict[str | None, set[str]]:
-        """Return the objects of each partition that has its first part."""
+    def parts(self, schema: TableSchema) -> dict[str | None, set[str]]:
+        """Return the objects of each partition that has its first part.
+
+        Raises:
+            LakeError: the table has partitions in the other folder layout as well.
+            LakeUnavailableError: the storage does not answer.
+        """
         _require_table(schema)
         found: dict[str | None, set[str]] = {}
         for info in self.objects.list(schema.name):

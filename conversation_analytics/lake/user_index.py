@@ -113,6 +113,27 @@ def not_indexed(lake: Lake) -> list[Place]:
     return [place for place in places if _path(*place) not in indexed]
 
 
+def holding_places(lake: Lake, paths: Iterable[str]) -> list[Place]:
+    """Return the raw partitions to which objects of the lake belong, each once.
+
+    Args:
+        lake: the lake.
+        paths: of objects, below the lake's root; of other tables, too.
+
+    Raises:
+        LakeError: a raw table has partitions in the other folder layout.
+        LakeUnavailableError: the storage does not answer.
+    """
+    wanted = frozenset(paths)
+    return [
+        (schema, key)
+        for name, schema in _BY_NAME.items()
+        if any(path.startswith(f"{name}/") for path in wanted)
+        for key, parts in lake.parts(schema).items()
+        if parts & wanted
+    ]
+
+
 def _swap(
     lake: Lake,
     path: str,

@@ -20,11 +20,14 @@ import pytest
 
 from conversation_analytics.assets.day_partials import input_name
 from conversation_analytics.assets.erasing import carry_out, pending, request_erasure
-from conversation_analytics.assets.erasing_notes import PENDING, Erasing
+from conversation_analytics.assets.erasing_notes import PENDING, Erasing, digests_by_input
+from conversation_analytics.assets.lineage import stale_days
 from conversation_analytics.core import schemas
 from conversation_analytics.core.corrections import CORRECTIONS
 from conversation_analytics.core.topic_tables import CONVERSATION_TOPICS, TOPICS
+from conversation_analytics.definitions import daily_graph
 from conversation_analytics.lake.suppressions import change_suppressions
+from conversation_analytics.materialize import look_for_stale_periods, look_for_stale_users
 from conversation_analytics.resources.connections import open_documents, open_lake
 from conversation_analytics_tests.erased import DAYS, WEEK, busiest_user, settings_in
 from conversation_analytics_tests.faults.processes import warm_context
@@ -136,6 +139,7 @@ class Place:
         user: who is erased.
         rows_per_object: of partitions, at most; None: as many as there are.
         before: name of the folder that is copied.
+        least_others: `ERASURE_MIN_USERS`.
         writes: of an undisturbed erasure.
         wanted: what it leaves.
     """
@@ -144,6 +148,7 @@ class Place:
     user: str
     rows_per_object: int | None = None
     before: str = "before"
+    least_others: str = "5"
     writes: list[str] = field(default_factory=list)
     wanted: dict[str, object] = field(default_factory=dict)
 
@@ -166,7 +171,7 @@ class Place:
 
     @property
     def settings(self) -> Settings:
-        return settings_in(self.copy, ERASURE_MIN_USERS="5")
+        return settings_in(self.copy, ERASURE_MIN_USERS=self.least_others)
 
     def fresh(self) -> None:
         shutil.rmtree(self.copy, ignore_errors=True)
@@ -366,6 +371,97 @@ def test_rows_that_come_after_the_proof_of_a_killed_erasure_are_erased_again(
     again, first = sorted(map(as_proof, proofs), key=lambda one: int(one["days"]))
     assert (first["days"], again["days"]) == (3, 1)
     assert again["rows"]["raw_messages"]["before"] > 0 == again["search"]["found"]
+
+
+def killed_once_noted(prepared: Place, day: str) -> Place:
+    """Erase up to the note of a day, which keeps its aggregates: none of it is written yet."""
+    place = replace(prepared, least_others="0")
+    place.fresh()
+
+    class Killed(Writes):
+        def count(self, name: str, target: object) -> None:
+            if self.done and fnmatchcase(self.done[-1], f"put erasures/pending/*/{day}.json"):
+                raise KilledError
+            self.done.append(f"{name} {target}")
+
+    place.run_with(Killed(-1), place.user)
+    return place
+
+
+def stored_by_another(place: Place, schema: schemas.TableSchema, day: str) -> None:
+    """Let another run store a day with one row more, or with another number in it."""
+    lake = place.lake()
+    rows, info = lake.read_with_info(schema, day)
+    if schema is schemas.RAW_MESSAGES:
+        others = rows.filter(~pl.col("payload").str.contains(place.user, literal=True))
+        more = others.head(1).with_columns(id=pl.lit("new"), sha256=pl.lit("new"))
+        rows = pl.concat([rows, more])
+    else:
+        rows = rows.with_columns(pl.col("turns") + 1)
+    lake.write(schema, day, rows, inputs=info.inputs)
+
+
+def stale(place: Place) -> dict[str, str]:
+    """Return the assets of the days that are stale, and why."""
+    settings = place.settings
+    with closing(open_documents(settings)) as documents:
+        days = stale_days(daily_graph(settings), place.lake(), documents, settings, DAYS)
+        return {f"{day.key} {one.asset}": one.reason for day in days for one in day.assets}
+
+
+def stale_periods(place: Place) -> set[str]:
+    days = [dt.date.fromisoformat(day) for day in DAYS]
+    found = look_for_stale_periods(place.settings, days)
+    return {asset.asset for one in found for asset in one.assets}
+
+
+def test_what_another_run_stores_before_the_resume_is_not_taken_for_known(prepared: Place) -> None:
+    place = killed_once_noted(prepared, DAYS[1])
+    stored_by_another(place, schemas.RAW_MESSAGES, DAYS[1])
+    assert f"{DAYS[1]} messages" in stale(place)
+    place.run()
+    assert pending(place.lake()) == []
+    assert stale(place)[f"{DAYS[1]} messages"] == "raw_messages has changed since"
+    assert "new" in place.lake().read(schemas.RAW_MESSAGES, DAYS[1])["id"]
+
+
+@pytest.mark.parametrize("another_run", [False, True])
+def test_weeks_are_merged_again_only_where_another_run_counts_a_day_before_the_resume(
+    prepared: Place, *, another_run: bool
+) -> None:
+    place = killed_once_noted(prepared, DAYS[1])
+    if another_run:
+        stored_by_another(place, schemas.DAILY_PARTIALS, DAYS[1])
+    place.run()
+    assert pending(place.lake()) == []
+    reports = {"weekly_report", "monthly_report"}
+    assert reports & stale_periods(place) == (reports if another_run else set())
+
+
+@pytest.mark.parametrize("day", [DAYS[1], "2026-11-12"])
+def test_users_are_made_again_where_another_run_stores_a_day_before_the_resume(
+    prepared: Place, day: str
+) -> None:
+    place = killed_once_noted(prepared, DAYS[1])
+    lake = place.lake()
+    if day in DAYS:
+        stored_by_another(place, schemas.DAILY_PARTIALS, day)
+    else:
+        lake.write(schemas.DAILY_PARTIALS, day, schemas.DAILY_PARTIALS.empty())
+    place.run()
+    assert pending(lake) == []
+    assert {one.asset for one in look_for_stale_users(place.settings)} >= {"user_analytics"}
+
+
+def test_users_stay_as_up_to_date_as_they_were_though_it_was_killed(prepared: Place) -> None:
+    place = killed_once_noted(prepared, DAYS[1])
+    place.run()
+    assert look_for_stale_users(place.settings) == ()
+
+
+def test_a_note_of_an_earlier_version_is_read() -> None:
+    tables = {"messages": {"was": ["a", "b"], "now": "c"}}
+    assert digests_by_input(tables) == {"messages": {"a": "c", "b": "c"}}
 
 
 def rows_of(place: Place, day: str) -> list[Path]:

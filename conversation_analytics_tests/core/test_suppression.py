@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -136,6 +137,28 @@ def test_a_list_of_an_earlier_version_does_not_say_whose_its_rows_are() -> None:
     left = older.without_user("u1")
     assert left.users == frozenset()
     assert (left.conversations, left.rows) == (older.conversations, older.rows)
+
+
+def test_what_an_earlier_version_listed_stays_out_when_the_last_person_leaves() -> None:
+    told = json.loads(ERASED.to_json())
+    del told["owners"]
+    left = parse_suppressions(json.dumps(told), "").without_user("u1")
+    rows = raw({"conversation_id": "c1"}, {"conversation_id": "c2"}, {"user_id": "u1"})
+    assert left.suppressed(rows, names()).to_list() == [True, False, False]
+    assert left.suppressed(rows, names(SourceTable.FEEDBACKS)).to_list() == [True, False, False]
+    only_rows = replace(left, conversations=frozenset())
+    numbered = raw(*[{} for _ in range(10)])
+    assert only_rows.suppressed(numbered, names()).to_list() == [False] * 9 + [True]
+
+
+def test_a_row_without_an_owner_that_is_read_again_is_still_without_one() -> None:
+    told = json.loads(ERASED.to_json())
+    del told["owners"]
+    older = parse_suppressions(json.dumps(told), "")
+    numbered = raw(*[{} for _ in range(10)])
+    owners = dict(zip(numbered["id"], older.left_out_for(numbered, names()), strict=True))
+    noted = older.with_rows(SourceTable.MESSAGES, {"m9": str(owners["m9"])})
+    assert noted.ownerless == older.ownerless == 2
 
 
 def test_with_a_key_of_pseudonyms_the_list_alone_tells_nobody() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -10,15 +11,18 @@ import pytest
 from conversation_analytics.core.errors import LakeError
 from conversation_analytics.core.id_search import SoughtIds
 from conversation_analytics.core.schemas import (
+    MESSAGES,
     RAW_CONVERSATIONS,
     RAW_MESSAGES,
     RAW_UNDATED_MESSAGES,
 )
+from conversation_analytics.lake.objects import LocalObjects
 from conversation_analytics.lake.search import search_lake
 from conversation_analytics.lake.store import Lake
 from conversation_analytics.lake.user_index import (
     add_to_index,
     conversation_mark,
+    holding_places,
     not_indexed,
     places_of,
     take_from_index,
@@ -145,6 +149,46 @@ def test_a_search_for_a_number_looks_at_whole_values_of_users(objects: ObjectSto
     objects.put("notes/a.json", b'{"user_id": "7"}')
     found = search_lake(lake, SoughtIds.of(["7"]), "elsewhere/")
     assert found.holding == ("messages/raw.parquet", "messages/user.parquet", "notes/a.json")
+
+
+def test_a_live_writer_s_temporary_file_may_go_while_it_is_searched_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = Lake(LocalObjects(tmp_path / "lake"))
+    lake.objects.put("reports/page.html", b"nobody")
+    folder = tmp_path / "lake/reports"
+    live, dead = folder / ".live.html.1-1-0.tmp", folder / ".dead.html.1-1-0.tmp"
+    for path in (live, dead):
+        path.write_bytes(b"user 1")
+    read = Path.read_bytes
+
+    def read_late(path: Path) -> bytes:
+        if path == live:
+            live.unlink()
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_late)
+    found = search_lake(lake, SoughtIds.of(["user 1"]), "elsewhere/")
+    assert not live.exists()
+    assert found.holding == (f"reports/{dead.name}",)
+
+
+def test_raw_partitions_are_told_from_the_objects_that_belong_to_them(
+    objects: ObjectStore,
+) -> None:
+    lake = Lake(objects)
+    for schema, key in ((RAW_MESSAGES, DAY), (RAW_MESSAGES, "2026-11-23"), (MESSAGES, DAY)):
+        lake.write(schema, key, schema.empty())
+    lake.write(RAW_UNDATED_MESSAGES, None, RAW_UNDATED_MESSAGES.empty())
+    named = [
+        info.path
+        for info in objects.list("")
+        if "day=22" in info.path or info.path.startswith("raw_undated")
+    ]
+    assert len(named) == 3
+    assert set(holding_places(lake, [*named, "raw_messages/other", "reports/a.html"])) == {
+        (RAW_MESSAGES, DAY), (RAW_UNDATED_MESSAGES, None),
+    }  # fmt: skip
 
 
 def test_a_partition_is_removed_with_its_leftovers(objects: ObjectStore) -> None:
