@@ -105,7 +105,7 @@ class GpuLane:
 
     def _free_worker(self) -> Worker | None:
         for worker in self.workers:
-            if worker.order is None:
+            if worker.order is None and worker.exit_code is None:
                 return worker
         taken = {worker.device for worker in self.workers}
         for device in list(self._devices or ()):

@@ -345,7 +345,7 @@ class _Run:
         if self._on_cpu >= self._config.rules.max_workers:
             return None
         for worker in self._cpu_workers:
-            if worker.order is None:
+            if worker.order is None and worker.exit_code is None:
                 return worker
         if any(worker.ending for worker in self._cpu_workers):
             return None  # free before a new one could begin

@@ -106,8 +106,9 @@ class Worker:
         return message
 
     def died(self) -> bool:
-        """Whether it is dead and has said all."""
-        return self.exit_code is not None and not self.connection.poll()
+        """Whether it is dead and has said all; an idle one has nothing to say."""
+        # The end of what a dead one says is something to receive, too: it is for who awaits a step.
+        return self.exit_code is not None and (self.order is None or not self.connection.poll())
 
     def stop(self) -> None:
         """Ask it to end; a step is interrupted."""

@@ -24,6 +24,7 @@ from conversation_analytics.core.errors import (
 )
 from conversation_analytics.core.lanes import LANE_TAG, PLANS
 from conversation_analytics.executors.lanes_definition import LaneDefaults, lanes_executor
+from conversation_analytics.executors.workers import Worker
 from conversation_analytics.io_managers.retries import retry_if_transient
 from conversation_analytics.resources.engines import ENGINE
 
@@ -126,6 +127,41 @@ def _gpu_alone() -> None:
 
 def gpu_alone() -> dg.JobDefinition:
     return _gpu_alone
+
+
+IDLE: list[Worker] = []
+"""Workers that have ended a step, where a test notes them."""
+
+
+@dg.op(tags={LANE_TAG: "inline"}, ins=AFTER, out=dg.Out(dg.Nothing))
+def kill_idle() -> Iterator[dg.AssetObservation]:
+    """Kill the worker of the step before, once it is idle."""
+    until = time.monotonic() + 60
+    while not IDLE:
+        if time.monotonic() > until:
+            raise TimeoutError("no worker was idle within 60 s")
+        yield dg.AssetObservation("awaiting")  # between events the executor hears its workers
+        time.sleep(0.02)
+    IDLE.pop().kill()
+
+
+def _idle_killed(lane: str) -> dg.JobDefinition:
+    @dg.job(name=f"idle_killed_{lane}", executor_def=EXECUTOR)
+    def body() -> None:
+        _op("second", lane, ins=AFTER)(kill_idle(_op("first", lane)()))
+
+    return body
+
+
+_IDLE_KILLED = {lane: _idle_killed(lane) for lane in ("cpu", "gpu")}
+
+
+def idle_cpu_killed() -> dg.JobDefinition:
+    return _IDLE_KILLED["cpu"]
+
+
+def idle_gpu_killed() -> dg.JobDefinition:
+    return _IDLE_KILLED["gpu"]
 
 
 def _meeting(name: str, other: str) -> dg.OpDefinition:

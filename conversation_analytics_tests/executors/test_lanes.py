@@ -10,6 +10,7 @@ import pytest
 from dagster._core.test_utils import instance_for_test
 
 from conversation_analytics.executors.devices import try_lease
+from conversation_analytics.executors.workers import Worker
 from conversation_analytics_tests.executors import pretended
 
 if TYPE_CHECKING:
@@ -195,6 +196,37 @@ def test_a_cpu_worker_that_dies_is_retried_as_the_step_says(
     result = execute(pretended.dying, instance, tmp_path)
     assert result.success
     assert observed(result)["dies_cpu"]["attempt"] == 1
+
+
+@pytest.mark.parametrize(
+    ("job", "engine"),
+    [
+        pytest.param(pretended.idle_cpu_killed, "cpu", id="cpu"),
+        pytest.param(pretended.idle_gpu_killed, "gpu", id="gpu"),
+    ],
+)
+def test_an_idle_worker_that_dies_is_no_matter_of_the_next_step(
+    instance: dg.DagsterInstance,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    job: Callable[[], dg.JobDefinition],
+    engine: str,
+) -> None:
+    idle: list[Worker] = []
+    finish = Worker.finish
+
+    def note(worker: Worker) -> None:
+        finish(worker)
+        idle.append(worker)
+
+    monkeypatch.setattr(Worker, "finish", note)
+    monkeypatch.setattr(pretended, "IDLE", idle)
+    result = execute(job, instance, tmp_path)
+    seen = observed(result)
+    assert result.success
+    assert seen["first"]["pid"] != seen["second"]["pid"]
+    assert (seen["second"]["engine"], seen["second"]["because"]) == (engine, "")
+    assert "STEP_UP_FOR_RETRY" not in types_of(result, "second")
 
 
 def test_a_device_that_another_run_has_is_waited_for_then_left(
