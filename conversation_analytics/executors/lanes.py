@@ -260,8 +260,14 @@ class _Run:
         logged = self._context.instance.all_logs(
             self._context.run_id, of_type=set(DagsterEventType)
         )
-        prior = [entry.dagster_event for entry in logged if entry.dagster_event is not None]
+        prior = _without_replaced(
+            [entry.dagster_event for entry in logged if entry.dagster_event is not None]
+        )
         yield from prior
+        for event in prior:
+            if event.step_key and event.is_step_up_for_retry and (because := _engine_error(event)):
+                self._moved[event.step_key] = because
+                self._repeated.add(event.step_key)
         # Skips are found anew from the outputs that are there.
         heard = [event for event in prior if not event.is_step_skipped]
         for step in self._active.rebuild_from_events(heard):
@@ -523,6 +529,22 @@ class _Run:
                 f"During execution in lanes errors occurred in workers:\n{told}",
                 subprocess_error_infos=errors,
             )
+
+
+def _without_replaced(prior: Sequence[DagsterEvent]) -> list[DagsterEvent]:
+    """Leave out failures that a later retry of their step stands for.
+
+    Such a step was moved to the CPU after its worker had told Dagster of a failure, which would
+    otherwise count as one of the run.
+    """
+    kept: list[DagsterEvent] = []
+    retried: set[str | None] = set()
+    for event in reversed(prior):
+        if event.is_step_up_for_retry:
+            retried.add(event.step_key)
+        if not (event.is_step_failure and event.step_key in retried):
+            kept.append(event)
+    return kept[::-1]
 
 
 def _engine_error(event: DagsterEvent) -> str:

@@ -471,6 +471,10 @@ def before_the_crash(context: dg.OpExecutionContext) -> None:
 
 @dg.op(tags={LANE_TAG: "gpu"}, ins=AFTER, out=dg.Out(dg.Nothing))
 def crashes_once(context: dg.OpExecutionContext) -> None:
+    crashes(context)
+
+
+def crashes(context: dg.OpExecutionContext) -> None:
     """Stay until the run's process is killed; the next time go on."""
     begun = Path(os.environ[FOLDER]) / "begun"
     if not begun.exists():
@@ -486,6 +490,23 @@ def _crashing() -> None:
 
 def crashing() -> dg.JobDefinition:
     return _crashing
+
+
+@dg.op(tags={LANE_TAG: "gpu"})
+def moved_then_crashes_once(context: dg.OpExecutionContext) -> None:
+    """Fail on a device with its error as it is; on the CPU stay once until the run is killed."""
+    if ENGINE.choice.kind == "gpu":
+        raise DeviceMemoryError(f"device {ENGINE.choice.device}: 9 GiB asked, 8 GiB there")
+    crashes(context)
+
+
+@dg.job(executor_def=EXECUTOR)
+def _crashing_moved() -> None:
+    moved_then_crashes_once()
+
+
+def crashing_moved() -> dg.JobDefinition:
+    return _crashing_moved
 
 
 def await_file(path: Path, seconds: float = 60.0) -> None:
