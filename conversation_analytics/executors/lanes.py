@@ -27,7 +27,7 @@ from dagster._utils import get_run_crash_explanation
 from dagster_shared.error import SerializableErrorInfo
 
 from conversation_analytics.core.engine import EngineChoice
-from conversation_analytics.core.errors import EngineError
+from conversation_analytics.core.errors import DeviceUnavailableError, EngineError
 from conversation_analytics.core.lanes import (
     LaneRules,
     StepFacts,
@@ -226,10 +226,11 @@ class _Run:
 
     def close(self) -> None:
         """Leave no process and no open resource behind, whatever happened."""
-        for worker in self._workers:
+        workers = [*self._workers, *self._gpu.leaving]
+        for worker in workers:
             worker.stop()
         until = time.monotonic() + self._config.grace_s
-        for worker in self._workers:
+        for worker in workers:
             worker.end(max(0.0, until - time.monotonic()))
         for _ in self._inline.close():
             pass  # the run has failed already, and nobody listens
@@ -433,12 +434,16 @@ class _Run:
         if isinstance(said, StepBroke):
             self._errors[worker.pid] = said.error
             self._dismiss(worker)
+        elif worker.broken:
+            self._gpu.lost(worker)
+            self._dismiss(worker)
         if not ended:  # else it may be on its way again already
             self._active.verify_complete(self._context, order.step_key)
 
     def _handle(self, worker: Worker, key: str, event: DagsterEvent) -> Iterator[DagsterEvent]:
         because = _engine_error(event) if worker.device else ""
         if because and not self._stopping:
+            worker.broken = because.startswith(DeviceUnavailableError.__name__)
             self._moved[key] = because
             self._repeated.add(key)
             error = event.step_failure_data.error if event.is_step_failure else None
@@ -469,6 +474,8 @@ class _Run:
         code = worker.end(0)
         self._dismiss(worker)
         if order is None or ended:
+            if worker.broken:
+                self._gpu.lost(worker)
             return
         step = self._context.for_step(self._active.get_step_by_key(order.step_key))
         lane = "GPU" if worker.device else "CPU"
@@ -492,10 +499,12 @@ class _Run:
             self._errors[pid] = error
 
     def _dismiss(self, worker: Worker) -> None:
-        worker.stop()
+        """Have a worker end, and give it no step any more."""
         if worker in self._cpu_workers:
+            worker.stop()
             self._cpu_workers.remove(worker)
-        self._gpu.remove(worker)
+        else:
+            self._gpu.release(worker)
 
     def _stop(self) -> Iterator[DagsterEvent]:
         if self._stopping:

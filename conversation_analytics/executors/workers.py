@@ -50,6 +50,7 @@ class Worker:
     Attributes:
         order: the step it executes; None where it is idle.
         ending: Dagster's word on the step is said; it closes what the step has used.
+        broken: its device has failed it; with this process nothing more can be computed there.
         idle_since: monotonic seconds since when it is idle.
         device: the GPU it has; empty on the CPU.
     """
@@ -66,6 +67,7 @@ class Worker:
         self.device = device
         self.order: StepOrder | None = None
         self.ending = False
+        self.broken = False
         self.idle_since = time.monotonic()
         self._stopped = False
 

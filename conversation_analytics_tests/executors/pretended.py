@@ -1,7 +1,8 @@
 """Pretended GPUs and jobs for the executor with lanes: its processes are real.
 
 What a pretended device does is in its name: `good-0`, `full-0` (its memory never suffices),
-`picky-0` (takes no plan), `absent-0` (cannot be opened), `deadly-0` (kills its worker).
+`picky-0` (takes no plan), `absent-0` (cannot be opened), `deadly-0` (kills its worker), `broken-0`
+(fails, and its process can use it no more), `once-0` (does so in the first process only).
 """
 
 import os
@@ -45,6 +46,10 @@ class PretendedGpu:
                 raise DeviceMemoryError(f"device {self.choice.device}: 9 GiB asked, 8 GiB there")
             case "picky":
                 raise PlanNotTranslatedError(f"device {self.choice.device}: takes no `pivot`")
+            case "broken":
+                raise DeviceUnavailableError(f"device {self.choice.device}: its context is broken")
+            case "once" if len(list(Path(os.environ[FOLDER]).glob("opened-*"))) == 1:
+                raise DeviceUnavailableError(f"device {self.choice.device}: its context is broken")
             case "deadly":
                 os.kill(os.getpid(), signal.SIGKILL)
         return plan.collect()

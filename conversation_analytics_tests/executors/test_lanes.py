@@ -141,7 +141,28 @@ def test_a_device_that_kills_its_workers_is_left_alone(
 ) -> None:
     monkeypatch.setenv(pretended.DEVICES, "deadly-0")
     result = execute(pretended.gpu_chain, instance, tmp_path)
-    assert "2 of its workers died" in observed(result)["third"]["because"]
+    assert "2 of its workers were lost" in observed(result)["third"]["because"]
+    assert len(list(tmp_path.glob("opened-*"))) == 2
+
+
+def test_a_worker_whose_device_has_failed_gets_no_other_step(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(pretended.DEVICES, "once-0")
+    seen = observed(execute(pretended.gpu_chain, instance, tmp_path))
+    assert [seen[name]["engine"] for name in ("first", "second", "third")] == [
+        "cpu-streaming", "gpu", "gpu",
+    ]  # fmt: skip
+    assert len(list(tmp_path.glob("opened-*"))) == 2
+
+
+def test_a_device_that_fails_in_every_process_is_left_alone(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(pretended.DEVICES, "broken-0")
+    seen = observed(execute(pretended.gpu_chain, instance, tmp_path))
+    assert "its context is broken" in seen["second"]["because"]
+    assert "2 of its workers were lost" in seen["third"]["because"]
     assert len(list(tmp_path.glob("opened-*"))) == 2
 
 
