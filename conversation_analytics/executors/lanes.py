@@ -59,6 +59,8 @@ if TYPE_CHECKING:
     from dagster._core.execution.step_dependency_config import StepDependencyConfig
 
 _TICK_S = 0.02
+_BEGIN_AGAIN_S = 1.0
+"""After no process could be made."""
 _NOT_TOLD = (dg.DagsterError, sqlalchemy.exc.SQLAlchemyError, LookupError, ValueError, OSError)
 """What comes out of looking for a step's lane where the records are away or odd."""
 _INTERRUPTS = frozenset({"DagsterExecutionInterruptedError", "KeyboardInterrupt"})
@@ -195,6 +197,7 @@ class _Run:
         self._inline_step: tuple[ExecutionStep, Iterator[DagsterEvent]] | None = None
         self._cpu_waiting: deque[ExecutionStep] = deque()
         self._cpu_workers: list[Worker] = []
+        self._begin_again_at = 0.0
         self._gpu = GpuLane(self._setup, executor.config, executor.list_devices)
         # Why a step is on the CPU though it was to be on a device, and whether Dagster has
         # counted that as an attempt.
@@ -356,9 +359,27 @@ class _Run:
                 return worker
         if any(worker.ending for worker in self._cpu_workers):
             return None  # free before a new one could begin
-        worker = start_cpu_worker(self._setup)
+        if time.monotonic() < self._begin_again_at:
+            return None
+        try:
+            worker = start_cpu_worker(self._setup)
+        except OSError as error:
+            self._without_worker(error)
+            return None
         self._cpu_workers.append(worker)
         return worker
+
+    def _without_worker(self, error: OSError) -> None:
+        """Let the first step wait for a worker that lives, or put it in the run's process."""
+        first = not self._begin_again_at
+        self._begin_again_at = time.monotonic() + _BEGIN_AGAIN_S
+        if any(worker.exit_code is None for worker in self._cpu_workers):
+            if first:
+                self._context.log.warning("%s; steps wait for one that there is", error)
+            return
+        step = self._cpu_waiting.popleft()
+        self._inline_waiting.append(step)
+        self._context.log.warning("%s; step %s runs in the run's process", error, step.key)
 
     def _cpu_choice(self, step: ExecutionStep) -> EngineChoice:
         because = self._moved.get(step.key, "")

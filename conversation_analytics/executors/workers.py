@@ -147,14 +147,23 @@ def start_cpu_worker(setup: WorkerSetup, preload: Sequence[str] = PRELOAD) -> Wo
     Args:
         setup: of the run.
         preload: modules that the server imports; it has one list as long as it lives.
+
+    Raises:
+        OSError: no process could be made, or the server died over it.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(preload))
     ours, theirs = context.Pipe()
     surroundings = Surroundings(dict(os.environ), str(Path.cwd()))
     process = context.Process(target=serve_in, args=(surroundings, theirs, setup), name="cpu-lane")
-    process.start()
-    theirs.close()
+    try:
+        with theirs:
+            process.start()
+    except (OSError, EOFError) as error:  # the server's own error ends it, and its pipe
+        ours.close()
+        raise OSError(
+            f"no process for a CPU worker: {str(error) or type(error).__name__}"
+        ) from error
     return Worker(process, ours)
 
 

@@ -115,6 +115,16 @@ def three_lanes() -> dg.JobDefinition:
 
 
 @dg.job(executor_def=EXECUTOR)
+def _cpu_pair() -> None:
+    for name in ("one", "other"):
+        _op(name, "cpu")()
+
+
+def cpu_pair() -> dg.JobDefinition:
+    return _cpu_pair
+
+
+@dg.job(executor_def=EXECUTOR)
 def _gpu_chain() -> None:
     last = _op("first", "gpu")()
     for name in ("second", "third"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import multiprocessing.context
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -9,13 +11,16 @@ import dagster as dg
 import pytest
 from dagster._core.test_utils import instance_for_test
 
+from conversation_analytics.executors import lanes
 from conversation_analytics.executors.devices import try_lease
-from conversation_analytics.executors.workers import Worker
+from conversation_analytics.executors.workers import Worker, start_cpu_worker
 from conversation_analytics_tests.executors import pretended
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
+
+    from conversation_analytics.executors.orders import WorkerSetup
 
 Facts = dict[str, dict[str, Any]]
 
@@ -209,6 +214,42 @@ def test_a_cpu_worker_that_dies_fails_its_step(
     (failure,) = execute(pretended.dead, instance, tmp_path).get_step_failure_events()
     assert failure.step_failure_data.error
     assert "SIGKILL" in failure.step_failure_data.error.message
+
+
+@pytest.mark.parametrize("processes", [0, 1], ids=["none can be made", "one can be made"])
+def test_where_no_process_can_be_made_the_steps_run_in_those_that_there_are(
+    instance: dg.DagsterInstance,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    processes: int,
+) -> None:
+    asked: list[WorkerSetup] = []
+
+    def start(setup: WorkerSetup) -> Worker:
+        asked.append(setup)
+        if len(asked) > processes:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return start_cpu_worker(setup)
+
+    monkeypatch.setattr(lanes, "start_cpu_worker", start)
+    result = execute(pretended.cpu_pair, instance, tmp_path)
+    assert result.success
+    assert len(asked) > processes
+    pids = {one["pid"] for one in observed(result).values()}
+    assert len(pids) == 1
+    assert (pids == {os.getpid()}) is (processes == 0)
+
+
+def test_a_fork_server_that_cannot_fork_is_an_error_of_the_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def dead(*_: object) -> None:
+        raise EOFError
+
+    monkeypatch.setattr(multiprocessing.context.ForkServerProcess, "_Popen", staticmethod(dead))
+    setup: Any = None
+    with pytest.raises(OSError, match="no process for a CPU worker: EOFError"):
+        start_cpu_worker(setup)
 
 
 def test_a_cpu_worker_that_dies_is_retried_as_the_step_says(
