@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from conversation_analytics.core.engine import EngineChoice
     from conversation_analytics.core.embedding import Embedder
+    from conversation_analytics.core.engine import EngineChoice
     from conversation_analytics.settings import Settings
 
 WEEK = dt.timedelta(weeks=1)
