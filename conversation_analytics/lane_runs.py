@@ -10,6 +10,7 @@ from dagster._core.execution.api import execute_run_iterator
 
 from conversation_analytics.definitions import build_definitions, settings_of_process
 from conversation_analytics.executors.devices import visible_devices
+from conversation_analytics.logs import configure_logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -24,8 +25,13 @@ def use_lanes(settings: Settings) -> bool:
 
 
 def job_of_process(name: str) -> dg.JobDefinition:
-    """Return a job as every process of a run builds it: from the environment and `.env`."""
-    return build_definitions(settings_of_process()).resolve_job_def(name)
+    """Return a job as every process of a run builds it: from the environment and `.env`.
+
+    The process logs where LOG_FILE and LOG_LEVEL say: a worker has no other entry point.
+    """
+    settings = settings_of_process()
+    configure_logs(settings)
+    return build_definitions(settings).resolve_job_def(name)
 
 
 def execute_in_lanes(

@@ -535,6 +535,9 @@ SETTINGS: tuple[Setting, ...] = (
              _integer(0, 10**12)),
     _setting(_WORK, "CUDA_VISIBLE_DEVICES", "", "numbers or UUIDs, separated by commas, or empty",
              "the GPUs that may be used, in the order of nvidia-smi; empty: all", _devices),
+    _setting(_WORK, "GPU_LEASE_FOLDER", "", "a folder, or empty",
+             "where GPUs are leased to runs, one for all of a machine; empty: a folder of the user "
+             "in the folder for temporary files, see docs/executors.md", _optional_path),
     _setting(_WORK, "EXTENSIONS", "", "names of installed Python packages, split by commas",
              "packages whose metrics and assets are used, see docs/extending.md", _distributions),
     _setting(_LANGUAGE, "LANGUAGES", ",".join(CANDIDATES), "ISO 639-1 codes, split by commas",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,8 @@ import dagster as dg
 import pytest
 from dagster._core.test_utils import instance_for_test
 
-from conversation_analytics.lane_runs import execute_in_lanes, use_lanes
+from conversation_analytics.lane_runs import execute_in_lanes, job_of_process, use_lanes
+from conversation_analytics.logs import configure_logs
 from conversation_analytics.materialize import UNDATED, failures_of, materialize
 from conversation_analytics.settings import parse_settings
 from conversation_analytics_tests.executors.test_local import FIRST, RANGE, environment
@@ -70,6 +72,20 @@ def test_a_run_in_lanes_leaves_the_same_bytes_and_tells_of_each_partition(
     assert {key for _, key in heard} == {FIRST}
     assert any("daily_partials" in one for one in moved)
     assert all("device GPU-0000: cudf-polars" in one for one in moved)
+
+
+@pytest.mark.usefixtures("gpu_machine")
+def test_a_process_that_loads_a_job_logs_where_the_settings_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOG_FILE", str(tmp_path / "log.jsonl"))
+    monkeypatch.setenv("LOG_LEVEL", "DEBUG")
+    try:
+        job_of_process("daily")
+        logging.getLogger("conversation_analytics.lake").debug("partition written")
+    finally:
+        configure_logs(parse_settings({}))
+    assert '"partition written"' in (tmp_path / "log.jsonl").read_text()
 
 
 @pytest.mark.usefixtures("gpu_machine")

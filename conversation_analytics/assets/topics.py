@@ -97,35 +97,36 @@ def topic_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         step = context.get_step_execution_context()
         attempt = attempt_of(step)
         begin_outputs(step, lake, reads)
-        embedder = embedder_of(engine.choice, settings.embedder)
         options = TopicOptions(settings.topic_min_users, settings.topic_min_conversations)
         origin, common = found_with(settings), common_words()
         topics: _Weeks = {}
         conversations: _Weeks = {}
-        for key in sorted(context.partition_keys):
-            start = dt.date.fromisoformat(key)
-            before = Period.WEEK.before(start).isoformat()
-            if before in topics:
-                held = topics[before].value
-                reads.add(attempt, key, input_name(TOPICS, before), lake.digest(TOPICS, held))
-            else:
-                held = _before(lake, reads, attempt, key, before)
-            queries = pl.concat(
-                [first_queries(_empty()), *_queries(lake, reads, engine, attempt, start)]
-            )
-            texts = engine.collect(conversation_texts(queries))
-            week = week_of_topics(start, texts, held, embedder, words, options, common)
-            told, named = _named(lake, settings, key, week.topics, texts, held)
-            shown = told.filter(pl.col("shown") & (pl.col("conversations") > 0))
-            facts = {
-                "conversations": week.conversations.height,
-                "topics": told.filter(pl.col("conversations") > 0).height,
-                "topics_shown": shown.height,
-                "conversations_shown": int(shown["conversations"].sum()),
-                **named,
-            }
-            topics[key] = Described(told, facts, origin)
-            conversations[key] = Described(week.conversations, facts, origin)
+        with retry_if_transient():  # the embedder, too, asks for another engine
+            embedder = embedder_of(engine.choice, settings.embedder)
+            for key in sorted(context.partition_keys):
+                start = dt.date.fromisoformat(key)
+                before = Period.WEEK.before(start).isoformat()
+                if before in topics:
+                    held = topics[before].value
+                    reads.add(attempt, key, input_name(TOPICS, before), lake.digest(TOPICS, held))
+                else:
+                    held = _before(lake, reads, attempt, key, before)
+                queries = pl.concat(
+                    [first_queries(_empty()), *_queries(lake, reads, engine, attempt, start)]
+                )
+                texts = engine.collect(conversation_texts(queries))
+                week = week_of_topics(start, texts, held, embedder, words, options, common)
+                told, named = _named(lake, settings, key, week.topics, texts, held)
+                shown = told.filter(pl.col("shown") & (pl.col("conversations") > 0))
+                facts = {
+                    "conversations": week.conversations.height,
+                    "topics": told.filter(pl.col("conversations") > 0).height,
+                    "topics_shown": shown.height,
+                    "conversations_shown": int(shown["conversations"].sum()),
+                    **named,
+                }
+                topics[key] = Described(told, facts, origin)
+                conversations[key] = Described(week.conversations, facts, origin)
         return topics, conversations
 
     return [of_weeks, _documents(chain)]

@@ -106,7 +106,7 @@ def try_lease(folder: Path, device: str) -> DeviceLease | None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     owner = folder.lstat()
     if not stat.S_ISDIR(owner.st_mode) or owner.st_uid != os.getuid():
-        raise PermissionError(f"{folder} is another user's: set the executor's lease_folder")
+        raise PermissionError(f"{folder} is another user's: set GPU_LEASE_FOLDER")
     name = re.sub(r"[^A-Za-z0-9._-]", "_", device)
     descriptor = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:

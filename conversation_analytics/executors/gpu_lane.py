@@ -24,6 +24,8 @@ class GpuLane:
 
     Attributes:
         workers: at most one a device.
+        leaving: workers that are to end, and until when (monotonic seconds) they may take; they
+            keep their device meanwhile.
         waiting: steps, and since when (monotonic seconds) each waits.
     """
 
@@ -41,6 +43,7 @@ class GpuLane:
         self._deaths: dict[str, int] = {}
         self._refused = ""
         self.workers: list[Worker] = []
+        self.leaving: dict[Worker, float] = {}
         self.waiting: list[tuple[ExecutionStep, float]] = []
 
     @property
@@ -78,25 +81,28 @@ class GpuLane:
         for worker in list(self.workers):
             idle = worker.order is None and not self.waiting
             if idle and time.monotonic() - worker.idle_since > self._config.idle_s:
-                self.workers.remove(worker)
-                worker.end(self._config.grace_s)
+                self.release(worker)
+        for worker, until in list(self.leaving.items()):
+            if worker.exit_code is not None or time.monotonic() > until:
+                worker.end(0)
+                del self.leaving[worker]
 
     def refuse(self, worker: Worker, because: str) -> None:
         """Do without a device whose engine cannot be opened."""
         self._without(worker.device, because)
-        self.remove(worker)
-        worker.end(self._config.grace_s)
+        self.release(worker)
 
     def lost(self, worker: Worker) -> None:
-        """Do without a device that keeps killing its workers."""
+        """Count a worker that died or whose device failed: after two do without the device."""
         deaths = self._deaths[worker.device] = self._deaths.get(worker.device, 0) + 1
         if deaths >= _DEATHS_A_DEVICE:
-            self._without(worker.device, f"{deaths} of its workers died in this run")
+            self._without(worker.device, f"{deaths} of its workers were lost in this run")
 
-    def remove(self, worker: Worker) -> None:
-        """Forget a worker."""
-        if worker in self.workers:
-            self.workers.remove(worker)
+    def release(self, worker: Worker) -> None:
+        """Have a worker end, without waiting for it."""
+        self.workers.remove(worker)
+        worker.stop()
+        self.leaving[worker] = time.monotonic() + self._config.grace_s
 
     def _without(self, device: str, because: str) -> None:
         self._refused = because if device in because else f"device {device}: {because}"
@@ -105,7 +111,7 @@ class GpuLane:
 
     def _free_worker(self) -> Worker | None:
         for worker in self.workers:
-            if worker.order is None:
+            if worker.order is None and worker.exit_code is None:
                 return worker
         taken = {worker.device for worker in self.workers}
         for device in list(self._devices or ()):

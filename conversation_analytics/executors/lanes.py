@@ -27,7 +27,7 @@ from dagster._utils import get_run_crash_explanation
 from dagster_shared.error import SerializableErrorInfo
 
 from conversation_analytics.core.engine import EngineChoice
-from conversation_analytics.core.errors import EngineError
+from conversation_analytics.core.errors import DeviceUnavailableError, EngineError
 from conversation_analytics.core.lanes import (
     LaneRules,
     StepFacts,
@@ -59,6 +59,8 @@ if TYPE_CHECKING:
     from dagster._core.execution.step_dependency_config import StepDependencyConfig
 
 _TICK_S = 0.02
+_BEGIN_AGAIN_S = 1.0
+"""After no process could be made."""
 _NOT_TOLD = (dg.DagsterError, sqlalchemy.exc.SQLAlchemyError, LookupError, ValueError, OSError)
 """What comes out of looking for a step's lane where the records are away or odd."""
 _INTERRUPTS = frozenset({"DagsterExecutionInterruptedError", "KeyboardInterrupt"})
@@ -195,6 +197,7 @@ class _Run:
         self._inline_step: tuple[ExecutionStep, Iterator[DagsterEvent]] | None = None
         self._cpu_waiting: deque[ExecutionStep] = deque()
         self._cpu_workers: list[Worker] = []
+        self._begin_again_at = 0.0
         self._gpu = GpuLane(self._setup, executor.config, executor.list_devices)
         # Why a step is on the CPU though it was to be on a device, and whether Dagster has
         # counted that as an attempt.
@@ -226,10 +229,11 @@ class _Run:
 
     def close(self) -> None:
         """Leave no process and no open resource behind, whatever happened."""
-        for worker in self._workers:
+        workers = [*self._workers, *self._gpu.leaving]
+        for worker in workers:
             worker.stop()
         until = time.monotonic() + self._config.grace_s
-        for worker in self._workers:
+        for worker in workers:
             worker.end(max(0.0, until - time.monotonic()))
         for _ in self._inline.close():
             pass  # the run has failed already, and nobody listens
@@ -260,8 +264,14 @@ class _Run:
         logged = self._context.instance.all_logs(
             self._context.run_id, of_type=set(DagsterEventType)
         )
-        prior = [entry.dagster_event for entry in logged if entry.dagster_event is not None]
+        prior = _without_replaced(
+            [entry.dagster_event for entry in logged if entry.dagster_event is not None]
+        )
         yield from prior
+        for event in prior:
+            if event.step_key and event.is_step_up_for_retry and (because := _engine_error(event)):
+                self._moved[event.step_key] = because
+                self._repeated.add(event.step_key)
         # Skips are found anew from the outputs that are there.
         heard = [event for event in prior if not event.is_step_skipped]
         for step in self._active.rebuild_from_events(heard):
@@ -345,13 +355,31 @@ class _Run:
         if self._on_cpu >= self._config.rules.max_workers:
             return None
         for worker in self._cpu_workers:
-            if worker.order is None:
+            if worker.order is None and worker.exit_code is None:
                 return worker
         if any(worker.ending for worker in self._cpu_workers):
             return None  # free before a new one could begin
-        worker = start_cpu_worker(self._setup)
+        if time.monotonic() < self._begin_again_at:
+            return None
+        try:
+            worker = start_cpu_worker(self._setup)
+        except OSError as error:
+            self._without_worker(error)
+            return None
         self._cpu_workers.append(worker)
         return worker
+
+    def _without_worker(self, error: OSError) -> None:
+        """Let the first step wait for a worker that lives, or put it in the run's process."""
+        first = not self._begin_again_at
+        self._begin_again_at = time.monotonic() + _BEGIN_AGAIN_S
+        if any(worker.exit_code is None for worker in self._cpu_workers):
+            if first:
+                self._context.log.warning("%s; steps wait for one that there is", error)
+            return
+        step = self._cpu_waiting.popleft()
+        self._inline_waiting.append(step)
+        self._context.log.warning("%s; step %s runs in the run's process", error, step.key)
 
     def _cpu_choice(self, step: ExecutionStep) -> EngineChoice:
         because = self._moved.get(step.key, "")
@@ -427,12 +455,16 @@ class _Run:
         if isinstance(said, StepBroke):
             self._errors[worker.pid] = said.error
             self._dismiss(worker)
+        elif worker.broken:
+            self._gpu.lost(worker)
+            self._dismiss(worker)
         if not ended:  # else it may be on its way again already
             self._active.verify_complete(self._context, order.step_key)
 
     def _handle(self, worker: Worker, key: str, event: DagsterEvent) -> Iterator[DagsterEvent]:
         because = _engine_error(event) if worker.device else ""
         if because and not self._stopping:
+            worker.broken = because.startswith(DeviceUnavailableError.__name__)
             self._moved[key] = because
             self._repeated.add(key)
             error = event.step_failure_data.error if event.is_step_failure else None
@@ -463,6 +495,8 @@ class _Run:
         code = worker.end(0)
         self._dismiss(worker)
         if order is None or ended:
+            if worker.broken:
+                self._gpu.lost(worker)
             return
         step = self._context.for_step(self._active.get_step_by_key(order.step_key))
         lane = "GPU" if worker.device else "CPU"
@@ -486,10 +520,12 @@ class _Run:
             self._errors[pid] = error
 
     def _dismiss(self, worker: Worker) -> None:
-        worker.stop()
+        """Have a worker end, and give it no step any more."""
         if worker in self._cpu_workers:
+            worker.stop()
             self._cpu_workers.remove(worker)
-        self._gpu.remove(worker)
+        else:
+            self._gpu.release(worker)
 
     def _stop(self) -> Iterator[DagsterEvent]:
         if self._stopping:
@@ -523,6 +559,22 @@ class _Run:
                 f"During execution in lanes errors occurred in workers:\n{told}",
                 subprocess_error_infos=errors,
             )
+
+
+def _without_replaced(prior: Sequence[DagsterEvent]) -> list[DagsterEvent]:
+    """Leave out failures that a later retry of their step stands for.
+
+    Such a step was moved to the CPU after its worker had told Dagster of a failure, which would
+    otherwise count as one of the run.
+    """
+    kept: list[DagsterEvent] = []
+    retried: set[str | None] = set()
+    for event in reversed(prior):
+        if event.is_step_up_for_retry:
+            retried.add(event.step_key)
+        if not (event.is_step_failure and event.step_key in retried):
+            kept.append(event)
+    return kept[::-1]
 
 
 def _engine_error(event: DagsterEvent) -> str:

@@ -44,6 +44,8 @@ class LaneDefaults:
         gpu_min_rows: rows of a plan from which it goes to a device.
         gpu_memory_limit_bytes: of a GPU worker; None: what the engine takes.
         cuda_visible_devices: the devices, as CUDA reads it; empty: all.
+        lease_folder: where devices are leased; None: a folder of this user in the one for
+            temporary files.
     """
 
     max_workers: int = 2
@@ -51,6 +53,7 @@ class LaneDefaults:
     gpu_min_rows: int = 2_000_000
     gpu_memory_limit_bytes: int | None = None
     cuda_visible_devices: str = ""
+    lease_folder: Path | None = None
 
 
 def defaults_of(settings: Settings) -> LaneDefaults:
@@ -61,6 +64,7 @@ def defaults_of(settings: Settings) -> LaneDefaults:
         settings.gpu_min_rows,
         settings.gpu_memory_limit,
         settings.cuda_visible_devices,
+        settings.gpu_lease_folder,
     )
 
 
@@ -131,7 +135,7 @@ def _schema(defaults: LaneDefaults) -> dg.Field:
                     description="Seconds without a step after which a run gives its device back.",
                 ),
                 "lease_folder": dg.Field(
-                    str, default_value="",
+                    str, default_value=str(defaults.lease_folder or ""),
                     description="Where devices are leased to runs; empty: a folder of this user in "
                     "the machine's folder for temporary files.",
                 ),

@@ -50,6 +50,7 @@ class Worker:
     Attributes:
         order: the step it executes; None where it is idle.
         ending: Dagster's word on the step is said; it closes what the step has used.
+        broken: its device has failed it; with this process nothing more can be computed there.
         idle_since: monotonic seconds since when it is idle.
         device: the GPU it has; empty on the CPU.
     """
@@ -66,6 +67,7 @@ class Worker:
         self.device = device
         self.order: StepOrder | None = None
         self.ending = False
+        self.broken = False
         self.idle_since = time.monotonic()
         self._stopped = False
 
@@ -106,8 +108,9 @@ class Worker:
         return message
 
     def died(self) -> bool:
-        """Whether it is dead and has said all."""
-        return self.exit_code is not None and not self.connection.poll()
+        """Whether it is dead and has said all; an idle one has nothing to say."""
+        # The end of what a dead one says is something to receive, too: it is for who awaits a step.
+        return self.exit_code is not None and (self.order is None or not self.connection.poll())
 
     def stop(self) -> None:
         """Ask it to end; a step is interrupted."""
@@ -144,14 +147,23 @@ def start_cpu_worker(setup: WorkerSetup, preload: Sequence[str] = PRELOAD) -> Wo
     Args:
         setup: of the run.
         preload: modules that the server imports; it has one list as long as it lives.
+
+    Raises:
+        OSError: no process could be made, or the server died over it.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(preload))
     ours, theirs = context.Pipe()
     surroundings = Surroundings(dict(os.environ), str(Path.cwd()))
     process = context.Process(target=serve_in, args=(surroundings, theirs, setup), name="cpu-lane")
-    process.start()
-    theirs.close()
+    try:
+        with theirs:
+            process.start()
+    except (OSError, EOFError) as error:  # the server's own error ends it, and its pipe
+        ours.close()
+        raise OSError(
+            f"no process for a CPU worker: {str(error) or type(error).__name__}"
+        ) from error
     return Worker(process, ours)
 
 

@@ -25,7 +25,12 @@ _SHARE_OF_FREE: Final = 0.8
 _ALIGNMENT: Final = 256
 _UNTRANSLATED: Final = "'cuda' conversion failed"
 """What Polars' error begins with where cudf-polars does not take a plan."""
-_MEMORY: Final = ("bad_alloc", "out_of_memory", "cudaErrorMemoryAllocation")
+_MEMORY: Final = (
+    "bad_alloc", "out_of_memory", "OUT_OF_MEMORY", "cudaErrorMemoryAllocation",
+    "ALLOC_FAILED", "ALLOCATION_FAILED",
+)  # fmt: skip
+_LIBRARIES: Final = ("CUBLAS_", "CURAND_", "NVRTC_")
+"""What the errors begin with that CuPy makes of what CUDA's own libraries return."""
 _LONGEST_REASON: Final = 300
 OF_LIBRARIES: Final = (
     pl.exceptions.ComputeError,
@@ -104,7 +109,9 @@ def engine_error(error: BaseException, choice: EngineChoice) -> EngineError | No
             f"{device}: the plan does what cudf-polars does not ({reason}); run the step on the "
             "CPU, and add the plan to conversation_analytics_tests/core/test_gpu_plans.py"
         )
-    if isinstance(error, RuntimeError) and ("CUDA" in text or "cudaError" in text):
+    if isinstance(error, RuntimeError) and (
+        "CUDA" in text or "cudaError" in text or text.startswith(_LIBRARIES)
+    ):
         return DeviceUnavailableError(
             f"{device}: it failed ({reason}); see `nvidia-smi`, and run the step on the CPU"
         )

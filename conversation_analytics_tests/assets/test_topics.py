@@ -12,11 +12,14 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from conversation_analytics.assets import topics
 from conversation_analytics.assets.periods import stale_periods
+from conversation_analytics.core.errors import DeviceUnavailableError
 from conversation_analytics.core.periods import Period
 from conversation_analytics.core.schemas import MESSAGES
 from conversation_analytics.core.topic_tables import CONVERSATION_TOPICS, TOPICS
 from conversation_analytics.io_managers.document_io import MADE_FROM
+from conversation_analytics.io_managers.retries import MAX_RETRIES
 from conversation_analytics.materialize import PlannedRun, follow_ups, look_for_stale_topics
 from conversation_analytics.resources.connections import open_documents, open_lake
 from conversation_analytics_tests.assets.topic_weeks import topic_settings, write_day
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from conversation_analytics.core.embedding import Embedder
+    from conversation_analytics.core.engine import EngineChoice
     from conversation_analytics.settings import Settings
 
 WEEK = dt.timedelta(weeks=1)
@@ -143,6 +148,20 @@ def test_a_week_that_fails_is_tried_once_and_keeps_no_other_from_being_made(
     """Nothing is made here, as if every run failed: the runs come to an end all the same."""
     planned = [one.label for one in follow_ups(settings, DAYS, OVER)]
     assert planned == ["2026-W45 to 2026-W47"]
+
+
+def test_an_engine_that_cannot_embed_asks_for_another_one(
+    settings: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(choice: EngineChoice, name: str) -> Embedder:
+        raise DeviceUnavailableError(f"{name} cannot be had of a {choice.kind}")
+
+    monkeypatch.setattr(topics, "embedder_of", absent)
+    week = FIRST.isoformat()
+    result = run_job(settings, "topics", week, week, instance=instance, raise_on_error=False)
+    told = [one for one in result.all_events if one.is_step_up_for_retry]
+    assert [one.step_key for one in told] == ["find_topics"] * MAX_RETRIES
+    assert {one.step_retry_data.seconds_to_wait for one in told} == {None}
 
 
 def documents_of(settings: Settings, week: dt.date) -> dict[str, dict[str, Any]]:

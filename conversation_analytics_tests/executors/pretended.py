@@ -1,7 +1,8 @@
 """Pretended GPUs and jobs for the executor with lanes: its processes are real.
 
 What a pretended device does is in its name: `good-0`, `full-0` (its memory never suffices),
-`picky-0` (takes no plan), `absent-0` (cannot be opened), `deadly-0` (kills its worker).
+`picky-0` (takes no plan), `absent-0` (cannot be opened), `deadly-0` (kills its worker), `broken-0`
+(fails, and its process can use it no more), `once-0` (does so in the first process only).
 """
 
 import os
@@ -24,6 +25,7 @@ from conversation_analytics.core.errors import (
 )
 from conversation_analytics.core.lanes import LANE_TAG, PLANS
 from conversation_analytics.executors.lanes_definition import LaneDefaults, lanes_executor
+from conversation_analytics.executors.workers import Worker
 from conversation_analytics.io_managers.retries import retry_if_transient
 from conversation_analytics.resources.engines import ENGINE
 
@@ -44,6 +46,10 @@ class PretendedGpu:
                 raise DeviceMemoryError(f"device {self.choice.device}: 9 GiB asked, 8 GiB there")
             case "picky":
                 raise PlanNotTranslatedError(f"device {self.choice.device}: takes no `pivot`")
+            case "broken":
+                raise DeviceUnavailableError(f"device {self.choice.device}: its context is broken")
+            case "once" if len(list(Path(os.environ[FOLDER]).glob("opened-*"))) == 1:
+                raise DeviceUnavailableError(f"device {self.choice.device}: its context is broken")
             case "deadly":
                 os.kill(os.getpid(), signal.SIGKILL)
         return plan.collect()
@@ -109,6 +115,16 @@ def three_lanes() -> dg.JobDefinition:
 
 
 @dg.job(executor_def=EXECUTOR)
+def _cpu_pair() -> None:
+    for name in ("one", "other"):
+        _op(name, "cpu")()
+
+
+def cpu_pair() -> dg.JobDefinition:
+    return _cpu_pair
+
+
+@dg.job(executor_def=EXECUTOR)
 def _gpu_chain() -> None:
     last = _op("first", "gpu")()
     for name in ("second", "third"):
@@ -126,6 +142,41 @@ def _gpu_alone() -> None:
 
 def gpu_alone() -> dg.JobDefinition:
     return _gpu_alone
+
+
+IDLE: list[Worker] = []
+"""Workers that have ended a step, where a test notes them."""
+
+
+@dg.op(tags={LANE_TAG: "inline"}, ins=AFTER, out=dg.Out(dg.Nothing))
+def kill_idle() -> Iterator[dg.AssetObservation]:
+    """Kill the worker of the step before, once it is idle."""
+    until = time.monotonic() + 60
+    while not IDLE:
+        if time.monotonic() > until:
+            raise TimeoutError("no worker was idle within 60 s")
+        yield dg.AssetObservation("awaiting")  # between events the executor hears its workers
+        time.sleep(0.02)
+    IDLE.pop().kill()
+
+
+def _idle_killed(lane: str) -> dg.JobDefinition:
+    @dg.job(name=f"idle_killed_{lane}", executor_def=EXECUTOR)
+    def body() -> None:
+        _op("second", lane, ins=AFTER)(kill_idle(_op("first", lane)()))
+
+    return body
+
+
+_IDLE_KILLED = {lane: _idle_killed(lane) for lane in ("cpu", "gpu")}
+
+
+def idle_cpu_killed() -> dg.JobDefinition:
+    return _IDLE_KILLED["cpu"]
+
+
+def idle_gpu_killed() -> dg.JobDefinition:
+    return _IDLE_KILLED["gpu"]
 
 
 def _meeting(name: str, other: str) -> dg.OpDefinition:
@@ -435,6 +486,10 @@ def before_the_crash(context: dg.OpExecutionContext) -> None:
 
 @dg.op(tags={LANE_TAG: "gpu"}, ins=AFTER, out=dg.Out(dg.Nothing))
 def crashes_once(context: dg.OpExecutionContext) -> None:
+    crashes(context)
+
+
+def crashes(context: dg.OpExecutionContext) -> None:
     """Stay until the run's process is killed; the next time go on."""
     begun = Path(os.environ[FOLDER]) / "begun"
     if not begun.exists():
@@ -450,6 +505,23 @@ def _crashing() -> None:
 
 def crashing() -> dg.JobDefinition:
     return _crashing
+
+
+@dg.op(tags={LANE_TAG: "gpu"})
+def moved_then_crashes_once(context: dg.OpExecutionContext) -> None:
+    """Fail on a device with its error as it is; on the CPU stay once until the run is killed."""
+    if ENGINE.choice.kind == "gpu":
+        raise DeviceMemoryError(f"device {ENGINE.choice.device}: 9 GiB asked, 8 GiB there")
+    crashes(context)
+
+
+@dg.job(executor_def=EXECUTOR)
+def _crashing_moved() -> None:
+    moved_then_crashes_once()
+
+
+def crashing_moved() -> dg.JobDefinition:
+    return _crashing_moved
 
 
 def await_file(path: Path, seconds: float = 60.0) -> None:

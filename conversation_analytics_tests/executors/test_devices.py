@@ -6,9 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
+import dagster as dg
 import pytest
+from dagster._config import process_config
+from dagster._core.definitions.job_base import InMemoryJob
 
 from conversation_analytics.executors.devices import (
     default_lease_folder,
@@ -17,9 +21,8 @@ from conversation_analytics.executors.devices import (
     try_lease,
     visible_devices,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from conversation_analytics.executors.lanes import LanesExecutor
+from conversation_analytics.executors.lanes_definition import LaneDefaults, lanes_executor
 
 LISTING = """\
 GPU 0: NVIDIA H200 (UUID: GPU-1b2c3d4e-0000-0000-0000-00000000000a)
@@ -121,7 +124,7 @@ def test_the_kernel_takes_a_lease_back_from_a_process_that_is_killed(tmp_path: P
 
 def test_another_users_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getuid", lambda: tmp_path.stat().st_uid + 1)
-    with pytest.raises(PermissionError, match="set the executor's lease_folder"):
+    with pytest.raises(PermissionError, match="set GPU_LEASE_FOLDER"):
         try_lease(tmp_path, "one")
 
 
@@ -137,6 +140,36 @@ def test_a_device_name_cannot_leave_the_folder(tmp_path: Path) -> None:
     assert lease is not None
     lease.close()
     assert [path.name for path in (tmp_path / "leases").iterdir()] == [".._outside.lock"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "of_run", "expected"),
+    [
+        pytest.param(Path("/setting"), {}, Path("/setting"), id="the setting"),
+        pytest.param(None, {}, default_lease_folder(), id="neither"),
+        pytest.param(
+            Path("/setting"), {"gpu": {"lease_folder": "/run"}}, Path("/run"), id="the run's"
+        ),
+    ],
+)
+def test_leases_lie_where_the_run_or_the_setting_says(
+    setting: Path | None, of_run: dict[str, Any], expected: Path
+) -> None:
+    definition = lanes_executor(LaneDefaults(lease_folder=setting))
+
+    @dg.job(executor_def=definition)
+    def nothing() -> None:
+        pass
+
+    config = process_config(definition.config_schema.config_type, of_run).value
+    assert config is not None
+    assert definition.executor_creation_fn is not None
+    with dg.DagsterInstance.ephemeral() as instance:
+        executor = definition.executor_creation_fn(
+            dg.InitExecutorContext(InMemoryJob(nothing), definition, config, instance)
+        )
+    assert isinstance(executor, LanesExecutor)
+    assert executor.config.lease_folder == expected
 
 
 def test_the_folder_is_the_users_on_the_whole_machine() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import multiprocessing.context
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -9,12 +11,16 @@ import dagster as dg
 import pytest
 from dagster._core.test_utils import instance_for_test
 
+from conversation_analytics.executors import lanes
 from conversation_analytics.executors.devices import try_lease
+from conversation_analytics.executors.workers import Worker, start_cpu_worker
 from conversation_analytics_tests.executors import pretended
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
+
+    from conversation_analytics.executors.orders import WorkerSetup
 
 Facts = dict[str, dict[str, Any]]
 
@@ -140,7 +146,28 @@ def test_a_device_that_kills_its_workers_is_left_alone(
 ) -> None:
     monkeypatch.setenv(pretended.DEVICES, "deadly-0")
     result = execute(pretended.gpu_chain, instance, tmp_path)
-    assert "2 of its workers died" in observed(result)["third"]["because"]
+    assert "2 of its workers were lost" in observed(result)["third"]["because"]
+    assert len(list(tmp_path.glob("opened-*"))) == 2
+
+
+def test_a_worker_whose_device_has_failed_gets_no_other_step(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(pretended.DEVICES, "once-0")
+    seen = observed(execute(pretended.gpu_chain, instance, tmp_path))
+    assert [seen[name]["engine"] for name in ("first", "second", "third")] == [
+        "cpu-streaming", "gpu", "gpu",
+    ]  # fmt: skip
+    assert len(list(tmp_path.glob("opened-*"))) == 2
+
+
+def test_a_device_that_fails_in_every_process_is_left_alone(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(pretended.DEVICES, "broken-0")
+    seen = observed(execute(pretended.gpu_chain, instance, tmp_path))
+    assert "its context is broken" in seen["second"]["because"]
+    assert "2 of its workers were lost" in seen["third"]["because"]
     assert len(list(tmp_path.glob("opened-*"))) == 2
 
 
@@ -189,12 +216,79 @@ def test_a_cpu_worker_that_dies_fails_its_step(
     assert "SIGKILL" in failure.step_failure_data.error.message
 
 
+@pytest.mark.parametrize("processes", [0, 1], ids=["none can be made", "one can be made"])
+def test_where_no_process_can_be_made_the_steps_run_in_those_that_there_are(
+    instance: dg.DagsterInstance,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    processes: int,
+) -> None:
+    asked: list[WorkerSetup] = []
+
+    def start(setup: WorkerSetup) -> Worker:
+        asked.append(setup)
+        if len(asked) > processes:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return start_cpu_worker(setup)
+
+    monkeypatch.setattr(lanes, "start_cpu_worker", start)
+    result = execute(pretended.cpu_pair, instance, tmp_path)
+    assert result.success
+    assert len(asked) > processes
+    pids = {one["pid"] for one in observed(result).values()}
+    assert len(pids) == 1
+    assert (pids == {os.getpid()}) is (processes == 0)
+
+
+def test_a_fork_server_that_cannot_fork_is_an_error_of_the_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def dead(*_: object) -> None:
+        raise EOFError
+
+    monkeypatch.setattr(multiprocessing.context.ForkServerProcess, "_Popen", staticmethod(dead))
+    setup: Any = None
+    with pytest.raises(OSError, match="no process for a CPU worker: EOFError"):
+        start_cpu_worker(setup)
+
+
 def test_a_cpu_worker_that_dies_is_retried_as_the_step_says(
     instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
     result = execute(pretended.dying, instance, tmp_path)
     assert result.success
     assert observed(result)["dies_cpu"]["attempt"] == 1
+
+
+@pytest.mark.parametrize(
+    ("job", "engine"),
+    [
+        pytest.param(pretended.idle_cpu_killed, "cpu", id="cpu"),
+        pytest.param(pretended.idle_gpu_killed, "gpu", id="gpu"),
+    ],
+)
+def test_an_idle_worker_that_dies_is_no_matter_of_the_next_step(
+    instance: dg.DagsterInstance,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    job: Callable[[], dg.JobDefinition],
+    engine: str,
+) -> None:
+    idle: list[Worker] = []
+    finish = Worker.finish
+
+    def note(worker: Worker) -> None:
+        finish(worker)
+        idle.append(worker)
+
+    monkeypatch.setattr(Worker, "finish", note)
+    monkeypatch.setattr(pretended, "IDLE", idle)
+    result = execute(job, instance, tmp_path)
+    seen = observed(result)
+    assert result.success
+    assert seen["first"]["pid"] != seen["second"]["pid"]
+    assert (seen["second"]["engine"], seen["second"]["because"]) == (engine, "")
+    assert "STEP_UP_FOR_RETRY" not in types_of(result, "second")
 
 
 def test_a_device_that_another_run_has_is_waited_for_then_left(

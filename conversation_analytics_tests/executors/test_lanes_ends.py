@@ -184,11 +184,16 @@ def test_workers_die_with_a_run_that_is_killed(
     lease.close()
 
 
-def test_a_run_whose_process_has_died_is_resumed(
-    instance: dg.DagsterInstance, tmp_path: Path
-) -> None:
+def run_of(instance: dg.DagsterInstance) -> str:
+    """The id of the one run that there is."""
+    (run,) = instance.get_runs()
+    return run.run_id
+
+
+def resumed(name: str, instance: dg.DagsterInstance, tmp_path: Path) -> list[dg.DagsterEvent]:
+    """Kill the process of a run whose step has begun, and return the events of its resumption."""
     begun = tmp_path / "marks" / "begun"
-    with run_process("crashing", instance, tmp_path, termination_grace_s=0.5) as (process, run_id):
+    with run_process(name, instance, tmp_path, termination_grace_s=0.5) as (process, run_id):
         pretended.await_file(begun)
         processes = everyone(process)
         os.kill(process.pid, signal.SIGKILL)
@@ -196,11 +201,38 @@ def test_a_run_whose_process_has_died_is_resumed(
         left(processes, LONG_S)
     run = instance.get_run_by_id(run_id)
     assert run is not None
-    events = list(
-        execute_run_iterator(
-            dg.reconstructable(pretended.crashing), run, instance, resume_from_failure=True
-        )
-    )
+    job = dg.reconstructable(getattr(pretended, name))
+    return list(execute_run_iterator(job, run, instance, resume_from_failure=True))
+
+
+def test_a_run_whose_process_has_died_is_resumed(
+    instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    events = resumed("crashing", instance, tmp_path)
     assert events[-1].event_type is dg.DagsterEventType.RUN_SUCCESS
     started = [one.step_key for one in events if one.event_type_value == "STEP_START"]
     assert started == ["before_the_crash", "crashes_once", "crashes_once", "after_the_crash"]
+
+
+def test_a_run_is_resumed_in_which_a_step_had_failed_on_a_device(
+    instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    events = resumed("crashing_moved", instance, tmp_path)
+    assert events[-1].event_type is dg.DagsterEventType.RUN_SUCCESS
+    logged = [
+        entry.dagster_event.event_type_value
+        for entry in instance.all_logs(run_of(instance), of_type=set(dg.DagsterEventType))
+        if entry.dagster_event and entry.dagster_event.step_key == "moved_then_crashes_once"
+    ]
+    known = {"STEP_START", "STEP_FAILURE", "STEP_UP_FOR_RETRY"}
+    assert [one for one in logged if one in known] == [
+        "STEP_START", "STEP_FAILURE", "STEP_UP_FOR_RETRY",  # on the device
+        "STEP_START", "STEP_START",  # on the CPU, before the crash and after it
+    ]  # fmt: skip
+    (seen,) = [
+        one.asset_observation_data.asset_observation.metadata
+        for one in events
+        if one.event_type is dg.DagsterEventType.ASSET_OBSERVATION
+    ]
+    assert (seen["engine"].value, seen["attempt"].value) == ("cpu-streaming", 0)
+    assert "9 GiB asked" in str(seen["because"].value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -15,9 +15,6 @@ from conversation_analytics.executors.local import build_executor
 from conversation_analytics.settings import load_settings, parse_settings
 from conversation_analytics_tests.platform import QUIET, run_job
 from conversation_analytics_tests.test_road import hashes
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 FIRST, LAST = "2026-11-09", "2026-11-10"
 RANGE = {
@@ -72,7 +69,8 @@ def test_every_executor_is_the_one_that_is_named() -> None:
 def test_the_settings_are_the_defaults_of_a_run() -> None:
     settings = parse_settings(
         {"MAX_WORKERS": "7", "ENABLE_GPU": "true", "GPU_MEMORY_LIMIT": "8GiB",
-         "GPU_MIN_ROWS": "5", "CUDA_VISIBLE_DEVICES": "1"}
+         "GPU_MIN_ROWS": "5", "CUDA_VISIBLE_DEVICES": "1", "GPU_LEASE_FOLDER": "/run/leases"}
     )  # fmt: skip
-    assert defaults_of(settings) == LaneDefaults(7, True, 5, 8 * 2**30, "1")  # noqa: FBT003
+    expected = LaneDefaults(7, True, 5, 8 * 2**30, "1", Path("/run/leases"))  # noqa: FBT003
+    assert defaults_of(settings) == expected
     assert defaults_of(parse_settings({})) == LaneDefaults()

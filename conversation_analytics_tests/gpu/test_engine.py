@@ -65,8 +65,16 @@ def test_without_the_extra_it_is_said_what_to_install() -> None:
          DeviceUnavailableError, "cudaErrorIllegalAddress"),
         (RuntimeError("cudaErrorInsufficientDriver: CUDA driver version is insufficient"),
          DeviceUnavailableError, "nvidia-smi"),
+        (RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"), DeviceMemoryError, "GPU_MEMORY_LIMIT"),
+        (RuntimeError("CURAND_STATUS_ALLOCATION_FAILED"), DeviceMemoryError, "GPU_MEMORY_LIMIT"),
+        (RuntimeError("CUDA_ERROR_OUT_OF_MEMORY: out of memory"),
+         DeviceMemoryError, "GPU_MEMORY_LIMIT"),
+        (RuntimeError("CUBLAS_STATUS_NOT_INITIALIZED"), DeviceUnavailableError, "NOT_INITIALIZED"),
+        (RuntimeError("CURAND_STATUS_LAUNCH_FAILURE"), DeviceUnavailableError, "LAUNCH_FAILURE"),
+        (RuntimeError("NVRTC_ERROR_INTERNAL_ERROR (11)"), DeviceUnavailableError, "INTERNAL"),
     ],
-    ids=["rmm", "cuda", "within groups", "long column", "at run time", "broken", "driver"],
+    ids=["rmm", "cuda", "within groups", "long column", "at run time", "broken", "driver",
+         "cublas' memory", "curand's memory", "the driver's memory", "cublas", "curand", "nvrtc"],
 )  # fmt: skip
 def test_an_error_of_the_device_asks_for_another_engine(
     error: BaseException, expected: type[EngineError], told: str
@@ -83,9 +91,10 @@ def test_an_error_of_the_device_asks_for_another_engine(
     [
         pl.exceptions.ComputeError("conversion from `str` to `i64` failed"),
         RuntimeError("a lock was taken twice"),
+        RuntimeError("of a column that is called CUBLAS_"),
         ExceptionGroup("tasks", [ValueError("x")]),
     ],
-    ids=["a value", "something else", "a group"],
+    ids=["a value", "something else", "a library only named", "a group"],
 )
 def test_an_error_of_the_rows_is_no_error_of_the_device(error: BaseException) -> None:
     assert engine_error(error, CHOICE) is None
