@@ -12,7 +12,7 @@ import socket
 import sys
 from concurrent.futures import CancelledError
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
@@ -24,13 +24,14 @@ from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.base import Executor
 from dagster._utils.error import serializable_error_info_from_exc_info
 
-from conversation_analytics.cluster.scheduler import ClusterPlace, DaskCluster
-from conversation_analytics.cluster.versions import differences, versions_here
-from conversation_analytics.core.errors import (
-    AnalyticsError,
-    ClusterUnavailableError,
-    WorkerMismatchError,
+from conversation_analytics.cluster.scheduler import (
+    NOT_LOADED,
+    ClusterPlace,
+    DaskCluster,
+    without_our_code,
 )
+from conversation_analytics.cluster.versions import differences, versions_here
+from conversation_analytics.core.errors import ClusterUnavailableError, WorkerMismatchError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from dagster._core.execution.plan.state import KnownExecutionState
     from dagster._core.execution.plan.step import ExecutionStep
     from dagster._core.instance.ref import InstanceRef
+    from dagster._utils.error import SerializableErrorInfo
     from distributed import Client, Future
 
     from conversation_analytics.settings import Settings
@@ -178,8 +180,8 @@ class DaskStepsExecutor(Executor):
             ).done
         except distributed.TimeoutError:
             return
-        except CancelledError:
-            ended = set(running)
+        except CancelledError:  # some of them; asking one that goes on would wait for it
+            ended = {future for future in running if future.done()}
         for future in ended:
             step = running.pop(future)
             for event in self._events(future, context, step, active):
@@ -195,19 +197,37 @@ class DaskStepsExecutor(Executor):
         active: ActiveExecution,
     ) -> Sequence[DagsterEvent]:
         """Return the events of a step, or its failure where there is no knowing them."""
+        try:
+            return self._result(future, step)
+        except Exception:  # noqa: BLE001 - a step's process may raise anything; told as its failure
+            told = serializable_error_info_from_exc_info(sys.exc_info())
+        return [self._failure(context, step, told, active)]
+
+    def _result(
+        self, future: Future[Sequence[DagsterEvent]], step: ExecutionStep
+    ) -> Sequence[DagsterEvent]:
         import distributed  # noqa: PLC0415
 
         try:
-            try:
-                return future.result()
-            except (distributed.KilledWorker, CancelledError) as error:
-                raise ClusterUnavailableError(
-                    f"Dask scheduler {self._place.name}: step {step.key}: expected its events, got "
-                    f"{type(error).__name__}: look at the logs of the scheduler and the workers"
-                ) from error
-        except (AnalyticsError, ImportError, dg.DagsterError):
-            told = serializable_error_info_from_exc_info(sys.exc_info())
-        failed: Any = self.log_failure_or_retry_event_after_error(
+            return future.result()
+        except (distributed.KilledWorker, CancelledError) as error:
+            raise ClusterUnavailableError(
+                f"Dask scheduler {self._place.name}: step {step.key}: expected its events, got "
+                f"{type(error).__name__}: look at the logs of the scheduler and the workers"
+            ) from error
+        except RuntimeError as error:
+            if NOT_LOADED not in str(error):
+                raise
+            raise without_our_code(f"{self._place.name}: step {step.key}") from error
+
+    def _failure(
+        self,
+        context: PlanOrchestrationContext,
+        step: ExecutionStep,
+        told: SerializableErrorInfo,
+        active: ActiveExecution,
+    ) -> DagsterEvent:
+        """Return that a step failed, or is to be repeated where it asks for that."""
+        return self.log_failure_or_retry_event_after_error(
             context.for_step(step), told, active.get_known_state()
         )
-        return [failed]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from conversation_analytics.cluster.steps import dask_steps_executor
 from conversation_analytics.definitions import build_definitions
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FOLDER = "TEST_OF_STEPS"
+RUN = "TEST_OF_STEPS_RUN"
 RANGE = {
     "dagster/asset_partition_range_start": "2026-11-09",
     "dagster/asset_partition_range_end": "2026-11-10",
@@ -42,6 +45,62 @@ def broken(flaky: int) -> None:
 @dg.asset(deps=[broken])
 def after() -> None:
     (Path(os.environ[FOLDER]) / "after").touch()
+
+
+@dg.resource
+def late_store() -> str:
+    mark = Path(os.environ[FOLDER]) / "opened"
+    if not mark.exists():
+        mark.touch()
+        raise OSError("the store does not answer")
+    return "store"
+
+
+@dg.resource
+def no_store() -> str:
+    raise OSError("there is no store")
+
+
+@dg.asset(required_resource_keys={"late_store"}, retry_policy=dg.RetryPolicy(max_retries=1))
+def waits_for_store() -> None:
+    """Do nothing, with a store."""
+
+
+@dg.asset(required_resource_keys={"no_store"})
+def lacks_store() -> None:
+    """Do nothing, with a store."""
+
+
+@dg.asset(retry_policy=dg.RetryPolicy(max_retries=1))
+def repeated() -> None:
+    """Do nothing; what loads it fails at first."""
+
+
+@dg.asset(deps=[repeated])
+def next_one() -> None:
+    (Path(os.environ[FOLDER]) / "next").touch()
+
+
+def two_stores() -> dg.JobDefinition:
+    return dg.Definitions(
+        [waits_for_store, lacks_store],
+        jobs=[dg.define_asset_job("stores")],
+        resources={"late_store": late_store, "no_store": no_store},
+        executor=dask_steps_executor(parse_settings({"MAX_WORKERS": "1"})),
+    ).resolve_job_def("stores")
+
+
+def locked_at_first() -> dg.JobDefinition:
+    """Return two steps; a worker that asks for the first time finds a database locked."""
+    mark = Path(os.environ[FOLDER]) / "locked"
+    if os.environ[RUN] != f"{os.getpid()}" and not mark.exists():
+        mark.touch()
+        raise OperationalError("INSERT", {}, sqlite3.OperationalError("database is locked"))
+    return dg.Definitions(
+        [repeated, next_one],
+        jobs=[dg.define_asset_job("locked")],
+        executor=dask_steps_executor(parse_settings({"MAX_WORKERS": "1"})),
+    ).resolve_job_def("locked")
 
 
 def three_steps() -> dg.JobDefinition:
@@ -84,6 +143,41 @@ def test_a_step_is_repeated_and_a_failed_one_ends_those_after_it(
     assert ("after", "STEP_START") not in events
     assert not (tmp_path / "after").exists()
     assert any("Steps go to the Dask cluster tls://127.0.0.1:" in line for line in told)
+
+
+def test_a_resource_that_does_not_open_repeats_or_fails_its_step(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    # Not in a `with`: that opens the resources here.
+    result = dg.execute_job(
+        dg.reconstructable(two_stores), instance, run_config=QUIET, raise_on_error=False
+    )
+    events = [(event.step_key, event.event_type_value) for event in result.all_events]
+    (failed,) = result.get_step_failure_events()
+    assert not result.success
+    assert failed.step_key == "lacks_store"
+    error = failed.step_failure_data.error
+    assert error is not None
+    assert "there is no store" in error.to_string()
+    assert ("waits_for_store", "STEP_UP_FOR_RETRY") in events
+    assert ("waits_for_store", "STEP_SUCCESS") in events
+
+
+def test_whatever_a_steps_process_raises_is_an_event_of_the_step(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    monkeypatch.setenv(RUN, f"{os.getpid()}")
+    with dg.execute_job(
+        dg.reconstructable(locked_at_first), instance, run_config=QUIET, raise_on_error=False
+    ) as result:
+        (again,) = [event for event in result.all_events if event.is_step_up_for_retry]
+    assert result.success
+    assert again.step_key == "repeated"
+    assert again.step_retry_data.error is not None
+    assert "database is locked" in again.step_retry_data.error.to_string()
+    assert (tmp_path / "next").exists()
 
 
 @pytest.mark.slow
