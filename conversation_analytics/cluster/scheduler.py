@@ -140,6 +140,21 @@ class DaskCluster:
             raise self._away(type(error).__name__) from error
         return sum(held.values())
 
+    def offers(self) -> list[Mapping[str, float]]:
+        """Return what each worker offers beside its threads: Dask's `resources`, mostly none.
+
+        Raises:
+            ClusterUnavailableError: the scheduler does not answer.
+        """
+        client = self.open()
+        if client.scheduler is None:
+            raise self._away("the connection was lost")
+        try:
+            told = client.sync(client.scheduler.identity, n_workers=-1)
+        except (OSError, TimeoutError) as error:
+            raise self._away(type(error).__name__) from error
+        return [worker["resources"] for worker in told["workers"].values()]
+
     @staticmethod
     def require_dask() -> None:
         """Look whether Dask is there, without loading it.

@@ -10,8 +10,10 @@ import functools
 import os
 import socket
 import sys
+import time
 from concurrent.futures import CancelledError
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import dagster as dg
@@ -23,6 +25,7 @@ from dagster._core.execution.plan.instance_concurrency_context import InstanceCo
 from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.base import Executor
 from dagster._utils.error import serializable_error_info_from_exc_info
+from dagster_shared.error import SerializableErrorInfo
 
 from conversation_analytics.cluster.scheduler import (
     NOT_LOADED,
@@ -42,13 +45,33 @@ if TYPE_CHECKING:
     from dagster._core.execution.plan.state import KnownExecutionState
     from dagster._core.execution.plan.step import ExecutionStep
     from dagster._core.instance.ref import InstanceRef
-    from dagster._utils.error import SerializableErrorInfo
     from distributed import Client, Future
 
     from conversation_analytics.settings import Settings
 
 _LOOK_S: Final = 1.0
-_Running = dict["Future[Sequence[DagsterEvent]]", "ExecutionStep"]
+
+
+@dataclass(slots=True)
+class _Given:
+    """A step that the cluster has.
+
+    Attributes:
+        step: as planned.
+        needs: what its worker has to offer, Dask's `resources`.
+        able_at: when there was last a worker that can run it, seconds of the monotonic clock.
+    """
+
+    step: ExecutionStep
+    needs: Mapping[str, float]
+    able_at: float
+
+    def fits(self, offer: Mapping[str, float]) -> bool:
+        """Say whether a worker that offers this can run the step."""
+        return all(offer.get(name, 0) >= amount for name, amount in self.needs.items())
+
+
+_Running = dict["Future[Sequence[DagsterEvent]]", _Given]
 
 
 def dask_steps_executor(settings: Settings) -> dg.ExecutorDefinition:
@@ -118,7 +141,7 @@ class DaskStepsExecutor(Executor):
         with ExitStack() as stack:
             cluster = DaskCluster(self._place)
             stack.callback(cluster.close)
-            client = cluster.open()
+            cluster.open()
             told = {"dask_dashboard": dg.MetadataValue.url(cluster.dashboard)}
             yield DagsterEvent.engine_event(
                 plan_context, f"Steps go to the Dask cluster {cluster.address}",
@@ -136,23 +159,25 @@ class DaskStepsExecutor(Executor):
             while not active.is_complete or running:
                 if active.check_for_interrupts():
                     active.mark_interrupted()
-                    client.cancel(list(running))
+                    for future in running:
+                        future.release()
                     raise DagsterExecutionInterruptedError
                 for step in active.get_steps_to_execute():
-                    running[self._give(client, plan_context, step, active)] = step
+                    given = _Given(step, _needs(step), time.monotonic())
+                    running[self._give(cluster.open(), plan_context, given, active)] = given
                 yield from active.concurrency_event_iterator(plan_context)
                 yield from self._ended(plan_context, active, running)
+                yield from self._stranded(cluster, plan_context, active, running)
                 yield from active.plan_events_iterator(plan_context)
 
     def _give(
         self,
         client: Client,
         context: PlanOrchestrationContext,
-        step: ExecutionStep,
+        given: _Given,
         active: ActiveExecution,
     ) -> Future[Sequence[DagsterEvent]]:
-        from dagster_dask.executor import get_dask_resource_requirements  # noqa: PLC0415 - 1.4 s
-
+        step = given.step
         # As one thing: Dask looks into tuples and lists of arguments, and Dagster's refuse that.
         task = functools.partial(
             run_step, versions_here(), context.reconstructable_job, context.dagster_run,
@@ -161,7 +186,7 @@ class DaskStepsExecutor(Executor):
         attempt = active.retry_state.get_attempt_count(step.key)
         future: Future[Sequence[DagsterEvent]] = client.submit(
             task, key=f"{step.key} {context.run_id} {attempt}", pure=False,
-            resources=get_dask_resource_requirements(step.tags),
+            resources=dict(given.needs),
         )  # fmt: skip
         return future
 
@@ -183,11 +208,63 @@ class DaskStepsExecutor(Executor):
         except CancelledError:  # some of them; asking one that goes on would wait for it
             ended = {future for future in running if future.done()}
         for future in ended:
-            step = running.pop(future)
-            for event in self._events(future, context, step, active):
-                yield event
-                active.handle_event(event)
-            active.verify_complete(context, step.key)
+            step = running.pop(future).step
+            events = self._events(future, context, step, active)
+            yield from self._passed_on(events, context, step, active)
+
+    def _stranded(
+        self,
+        cluster: DaskCluster,
+        context: PlanOrchestrationContext,
+        active: ActiveExecution,
+        running: _Running,
+    ) -> Iterator[DagsterEvent]:
+        """Take back the steps that no worker can run for too long, and yield their failures."""
+        if not running:
+            return
+        errors: dict[Future[Sequence[DagsterEvent]], ClusterUnavailableError] = {}
+        try:
+            offers = cluster.offers()
+        except ClusterUnavailableError as away:
+            errors = dict.fromkeys(running, away)
+        else:
+            now = time.monotonic()
+            for future, given in running.items():
+                if any(given.fits(offer) for offer in offers):
+                    given.able_at = now
+                elif now - given.able_at > self._place.no_workers_s:
+                    errors[future] = self._without_a_worker(given)
+        for future, error in errors.items():
+            step = running.pop(future).step
+            future.release()
+            told = SerializableErrorInfo(f"{error}\n", [], type(error).__name__)
+            failed = self._failure(context, step, told, active)
+            yield from self._passed_on([failed], context, step, active)
+
+    def _without_a_worker(self, given: _Given) -> ClusterUnavailableError:
+        wanted = " ".join(f"{name}={amount:g}" for name, amount in given.needs.items())
+        offering = f" that offers {wanted}" if wanted else ""
+        option = f' --resources "{wanted}"' if wanted else ""
+        start = f"start one with `dask worker {self._place.address}{option}`"
+        if not self._place.address:
+            start = "look at the memory of this machine, or name a cluster: DASK_SCHEDULER_ADDRESS"
+        return ClusterUnavailableError(
+            f"Dask scheduler {self._place.name}: step {given.step.key}: expected a worker"
+            f"{offering}, got none in {self._place.no_workers_s:g} s: {start}"
+        )
+
+    def _passed_on(
+        self,
+        events: Sequence[DagsterEvent],
+        context: PlanOrchestrationContext,
+        step: ExecutionStep,
+        active: ActiveExecution,
+    ) -> Iterator[DagsterEvent]:
+        """Yield the events of a step that came to an end."""
+        for event in events:
+            yield event
+            active.handle_event(event)
+        active.verify_complete(context, step.key)
 
     def _events(
         self,
@@ -231,3 +308,10 @@ class DaskStepsExecutor(Executor):
         return self.log_failure_or_retry_event_after_error(
             context.for_step(step), told, active.get_known_state()
         )
+
+
+def _needs(step: ExecutionStep) -> Mapping[str, float]:
+    from dagster_dask.executor import get_dask_resource_requirements  # noqa: PLC0415 - 1.4 s
+
+    needs: Mapping[str, float] = get_dask_resource_requirements(step.tags)
+    return needs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,9 +12,11 @@ import dagster as dg
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from conversation_analytics.cluster.steps import dask_steps_executor
+from conversation_analytics.cluster.scheduler import ClusterPlace, DaskCluster
+from conversation_analytics.cluster.steps import DaskStepsExecutor, dask_steps_executor
 from conversation_analytics.definitions import build_definitions
 from conversation_analytics.settings import load_settings, parse_settings
+from conversation_analytics_tests.cluster.dask_processes import running_dask
 from conversation_analytics_tests.platform import QUIET, run_job
 from conversation_analytics_tests.test_road import hashes
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
 FOLDER = "TEST_OF_STEPS"
 RUN = "TEST_OF_STEPS_RUN"
+ADDRESS = "TEST_OF_STEPS_ADDRESS"
 RANGE = {
     "dagster/asset_partition_range_start": "2026-11-09",
     "dagster/asset_partition_range_end": "2026-11-10",
@@ -79,6 +83,36 @@ def repeated() -> None:
 @dg.asset(deps=[repeated])
 def next_one() -> None:
     (Path(os.environ[FOLDER]) / "next").touch()
+
+
+@dg.asset(op_tags={"dagster-dask/resource_requirements": '{"GPU": 1}'})
+def wants_a_gpu() -> None:
+    """Do nothing, on a worker that offers a GPU."""
+
+
+@dg.asset
+def simple() -> None:
+    """Do nothing."""
+
+
+@dg.asset(deps=[simple])
+def ends_its_worker() -> None:
+    if os.environ[RUN] != f"{os.getpid()}":
+        os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+@dg.executor(name="impatient", requirements=dg.multiple_process_executor_requirements())
+def impatient(_: dg.InitExecutorContext) -> DaskStepsExecutor:
+    return DaskStepsExecutor(ClusterPlace(os.environ[ADDRESS], 1, no_workers_s=2))
+
+
+def nobody_for_two() -> dg.JobDefinition:
+    return dg.Definitions(
+        [wants_a_gpu, simple, ends_its_worker],
+        jobs=[dg.define_asset_job("nobody")],
+        executor=impatient,
+    ).resolve_job_def("nobody")
 
 
 def two_stores() -> dg.JobDefinition:
@@ -178,6 +212,33 @@ def test_whatever_a_steps_process_raises_is_an_event_of_the_step(
     assert again.step_retry_data.error is not None
     assert "database is locked" in again.step_retry_data.error.to_string()
     assert (tmp_path / "next").exists()
+
+
+def test_a_step_that_no_worker_can_run_fails_after_the_wait(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(RUN, f"{os.getpid()}")
+    there = {"PYTHONPATH": str(Path(__file__).parents[2]), RUN: f"{os.getpid()}"}
+    with running_dask(tmp_path, workers=1, environment=there) as dask:
+        monkeypatch.setenv(ADDRESS, dask.address)
+        first = DaskCluster(ClusterPlace(dask.address, 1))
+        first.open()  # waits longer for the worker
+        first.close()
+        result = dg.execute_job(
+            dg.reconstructable(nobody_for_two), instance, run_config=QUIET, raise_on_error=False
+        )
+    failed = {one.step_key: one.step_failure_data.error for one in result.get_step_failure_events()}
+    assert {key: error and error.cls_name for key, error in failed.items()} == {
+        "wants_a_gpu": "ClusterUnavailableError",
+        "ends_its_worker": "ClusterUnavailableError",
+    }
+    done = [event.step_key for event in result.all_events if event.is_step_success]
+    assert done == ["simple"]
+    gpu, lost = failed["wants_a_gpu"], failed["ends_its_worker"]
+    assert gpu is not None
+    assert "expected a worker that offers GPU=1, got none in 2 s" in gpu.message
+    assert lost is not None
+    assert "expected a worker, got none in 2 s: start one with `dask worker tcp:" in lost.message
 
 
 @pytest.mark.slow
