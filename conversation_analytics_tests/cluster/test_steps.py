@@ -77,7 +77,7 @@ def lacks_store() -> None:
 
 @dg.asset(retry_policy=dg.RetryPolicy(max_retries=1))
 def repeated() -> None:
-    """Do nothing; what loads it fails at first."""
+    """Do nothing; what loads it fails."""
 
 
 @dg.asset(deps=[repeated])
@@ -124,11 +124,9 @@ def two_stores() -> dg.JobDefinition:
     ).resolve_job_def("stores")
 
 
-def locked_at_first() -> dg.JobDefinition:
-    """Return two steps; a worker that asks for the first time finds a database locked."""
-    mark = Path(os.environ[FOLDER]) / "locked"
-    if os.environ[RUN] != f"{os.getpid()}" and not mark.exists():
-        mark.touch()
+def always_locked() -> dg.JobDefinition:
+    """Return two steps; a worker that asks finds a database locked."""
+    if os.environ[RUN] != f"{os.getpid()}":
         raise OperationalError("INSERT", {}, sqlite3.OperationalError("database is locked"))
     return dg.Definitions(
         [repeated, next_one],
@@ -204,14 +202,16 @@ def test_whatever_a_steps_process_raises_is_an_event_of_the_step(
     monkeypatch.setenv(FOLDER, str(tmp_path))
     monkeypatch.setenv(RUN, f"{os.getpid()}")
     with dg.execute_job(
-        dg.reconstructable(locked_at_first), instance, run_config=QUIET, raise_on_error=False
+        dg.reconstructable(always_locked), instance, run_config=QUIET, raise_on_error=False
     ) as result:
         (again,) = [event for event in result.all_events if event.is_step_up_for_retry]
-    assert result.success
+        (failed,) = result.get_step_failure_events()
+    assert not result.success
+    assert failed.step_key == "repeated"
     assert again.step_key == "repeated"
     assert again.step_retry_data.error is not None
     assert "database is locked" in again.step_retry_data.error.to_string()
-    assert (tmp_path / "next").exists()
+    assert not (tmp_path / "next").exists()
 
 
 def test_a_step_that_no_worker_can_run_fails_after_the_wait(
