@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from conversation_analytics.core.findings import Finding
 
-NOW = dt.datetime.now(dt.UTC).timestamp()
 
 
 def found(folder: Path, **environment: str) -> dict[str, Finding]:
@@ -119,9 +118,10 @@ def test_a_daemon_that_never_ran_is_no_warning(tmp_path: Path, home: Path) -> No
 def test_a_daemon_is_told_by_its_last_sign(
     tmp_path: Path, home: Path, age_s: int, state: str
 ) -> None:
+    now = dt.datetime.now(dt.UTC).timestamp()
     with dg.DagsterInstance.from_config(str(home)) as instance:
         for kind, older in (("SENSOR", 0), ("SCHEDULER", 7200)):  # the newest one counts
-            instance.add_daemon_heartbeat(DaemonHeartbeat(NOW - age_s - older, kind, "id", []))
+            instance.add_daemon_heartbeat(DaemonHeartbeat(now - age_s - older, kind, "id", []))
     finding = found(tmp_path)["daemon"]
     assert finding.state == state
     assert bool(finding.mend) == (state == "warn")

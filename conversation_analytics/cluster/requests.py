@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict
 from urllib.parse import urlsplit
 
 from conversation_analytics.core.errors import SettingsError
-from conversation_analytics.settings import OF_EXTENSIONS, SETTINGS, Settings
+from conversation_analytics.settings import SETTINGS, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -82,22 +82,8 @@ def settings_to_send(settings: Settings, scheduler: str) -> Settings:
     folder = {"PARQUET_BASE_DIR": settings.parquet_base_dir.absolute()}
     nowhere = dict.fromkeys(_FILES)
     values = {**settings.values, **secrets, **folder, **nowhere, "LOG_FILE": None}
-    return Settings(values, _options_to_send(settings))
-
-
-def _options_to_send(settings: Settings) -> dict[str, str]:
-    """Return the variables of extensions, but for those of source and translator.
-
-    These may hold secrets, and no worker reads a source or sends a text.
-    """
-    not_there = tuple(
-        f"{OF_EXTENSIONS}{name.upper()}_" for name in (settings.source, settings.translator) if name
-    )
-    return {
-        name: value
-        for name, value in settings.of_extensions.items()
-        if not name.startswith(not_there)
-    }
+    # Options of extensions may be secrets, and no worker opens an extension.
+    return Settings(values, {})
 
 
 def files_to_send(settings: Settings) -> dict[str, CarriedFile]:
@@ -133,7 +119,7 @@ def settings_there(request: BatchRequest, folder: Callable[[], Path]) -> Setting
     paths = {name: _stored(file, folder()) for name, file in request["files"].items()}
     own = {name: os.environ.get(name, "") for name in _KEYS if os.environ.get(_KEYS[0])}
     sent = request["settings"]
-    return Settings({**sent.values, **paths, **own}, sent.of_extensions)
+    return Settings({**sent.values, **paths, **own}, {})
 
 
 def _stored(file: CarriedFile, folder: Path) -> Path:

@@ -33,7 +33,7 @@ _NO_WORKERS_S: Final = 60.0
 _LOOK_S: Final = 2.0
 _AHEAD: Final = 2
 """Batches given out for each thread of the cluster: the one it is at, and the next."""
-_NOT_LOADED: Final = "Error during deserialization"
+NOT_LOADED: Final = "Error during deserialization"
 _HERE: Final = "a cluster of this machine"
 
 
@@ -140,6 +140,21 @@ class DaskCluster:
             raise self._away(type(error).__name__) from error
         return sum(held.values())
 
+    def offers(self) -> list[Mapping[str, float]]:
+        """Return what each worker offers beside its threads: Dask's `resources`, mostly none.
+
+        Raises:
+            ClusterUnavailableError: the scheduler does not answer.
+        """
+        client = self.open()
+        if client.scheduler is None:
+            raise self._away("the connection was lost")
+        try:
+            told = client.sync(client.scheduler.identity, n_workers=-1)
+        except (OSError, TimeoutError) as error:
+            raise self._away(type(error).__name__) from error
+        return [worker["resources"] for worker in told["workers"].values()]
+
     @staticmethod
     def require_dask() -> None:
         """Look whether Dask is there, without loading it.
@@ -165,7 +180,7 @@ class DaskCluster:
         try:
             told: Mapping[str, Told] = client.run(function, settings)
         except ImportError as error:
-            raise _without_our_code(self._place.name) from error
+            raise without_our_code(self._place.name) from error
         except OSError as error:
             raise self._away(type(error).__name__) from error
         return list(told.values())
@@ -266,9 +281,9 @@ class DaskCluster:
             ) from error
         except (ImportError, RuntimeError) as error:
             # The scheduler says so in words, a worker with an ImportError.
-            if isinstance(error, RuntimeError) and _NOT_LOADED not in str(error):
+            if isinstance(error, RuntimeError) and NOT_LOADED not in str(error):
                 raise
-            raise _without_our_code(f"{self._place.name}: {name}") from error
+            raise without_our_code(f"{self._place.name}: {name}") from error
 
     def _wait_for_workers(self, client: Client) -> None:
         import distributed  # noqa: PLC0415
@@ -292,7 +307,8 @@ class DaskCluster:
         )
 
 
-def _without_our_code(where: str) -> WorkerMismatchError:
+def without_our_code(where: str) -> WorkerMismatchError:
+    """Return the error of a cluster that cannot load what it is sent."""
     return WorkerMismatchError(
         f"{where}: expected this platform on the scheduler and its workers, got one that cannot "
         "load its code: install the same lock and the same code on each of them"

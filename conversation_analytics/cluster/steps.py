@@ -10,9 +10,11 @@ import functools
 import os
 import socket
 import sys
+import time
 from concurrent.futures import CancelledError
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
@@ -23,14 +25,16 @@ from dagster._core.execution.plan.instance_concurrency_context import InstanceCo
 from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.base import Executor
 from dagster._utils.error import serializable_error_info_from_exc_info
+from dagster_shared.error import SerializableErrorInfo
 
-from conversation_analytics.cluster.scheduler import ClusterPlace, DaskCluster
-from conversation_analytics.cluster.versions import differences, versions_here
-from conversation_analytics.core.errors import (
-    AnalyticsError,
-    ClusterUnavailableError,
-    WorkerMismatchError,
+from conversation_analytics.cluster.scheduler import (
+    NOT_LOADED,
+    ClusterPlace,
+    DaskCluster,
+    without_our_code,
 )
+from conversation_analytics.cluster.versions import differences, versions_here
+from conversation_analytics.core.errors import ClusterUnavailableError, WorkerMismatchError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -46,7 +50,28 @@ if TYPE_CHECKING:
     from conversation_analytics.settings import Settings
 
 _LOOK_S: Final = 1.0
-_Running = dict["Future[Sequence[DagsterEvent]]", "ExecutionStep"]
+
+
+@dataclass(slots=True)
+class _Given:
+    """A step that the cluster has.
+
+    Attributes:
+        step: as planned.
+        needs: what its worker has to offer, Dask's `resources`.
+        able_at: when there was last a worker that can run it, seconds of the monotonic clock.
+    """
+
+    step: ExecutionStep
+    needs: Mapping[str, float]
+    able_at: float
+
+    def fits(self, offer: Mapping[str, float]) -> bool:
+        """Say whether a worker that offers this can run the step."""
+        return all(offer.get(name, 0) >= amount for name, amount in self.needs.items())
+
+
+_Running = dict["Future[Sequence[DagsterEvent]]", _Given]
 
 
 def dask_steps_executor(settings: Settings) -> dg.ExecutorDefinition:
@@ -116,7 +141,7 @@ class DaskStepsExecutor(Executor):
         with ExitStack() as stack:
             cluster = DaskCluster(self._place)
             stack.callback(cluster.close)
-            client = cluster.open()
+            cluster.open()
             told = {"dask_dashboard": dg.MetadataValue.url(cluster.dashboard)}
             yield DagsterEvent.engine_event(
                 plan_context, f"Steps go to the Dask cluster {cluster.address}",
@@ -134,23 +159,25 @@ class DaskStepsExecutor(Executor):
             while not active.is_complete or running:
                 if active.check_for_interrupts():
                     active.mark_interrupted()
-                    client.cancel(list(running))
+                    for future in running:
+                        future.release()
                     raise DagsterExecutionInterruptedError
                 for step in active.get_steps_to_execute():
-                    running[self._give(client, plan_context, step, active)] = step
+                    given = _Given(step, _needs(step), time.monotonic())
+                    running[self._give(cluster.open(), plan_context, given, active)] = given
                 yield from active.concurrency_event_iterator(plan_context)
                 yield from self._ended(plan_context, active, running)
+                yield from self._stranded(cluster, plan_context, active, running)
                 yield from active.plan_events_iterator(plan_context)
 
     def _give(
         self,
         client: Client,
         context: PlanOrchestrationContext,
-        step: ExecutionStep,
+        given: _Given,
         active: ActiveExecution,
     ) -> Future[Sequence[DagsterEvent]]:
-        from dagster_dask.executor import get_dask_resource_requirements  # noqa: PLC0415 - 1.4 s
-
+        step = given.step
         # As one thing: Dask looks into tuples and lists of arguments, and Dagster's refuse that.
         task = functools.partial(
             run_step, versions_here(), context.reconstructable_job, context.dagster_run,
@@ -159,7 +186,7 @@ class DaskStepsExecutor(Executor):
         attempt = active.retry_state.get_attempt_count(step.key)
         future: Future[Sequence[DagsterEvent]] = client.submit(
             task, key=f"{step.key} {context.run_id} {attempt}", pure=False,
-            resources=get_dask_resource_requirements(step.tags),
+            resources=dict(given.needs),
         )  # fmt: skip
         return future
 
@@ -178,14 +205,66 @@ class DaskStepsExecutor(Executor):
             ).done
         except distributed.TimeoutError:
             return
-        except CancelledError:
-            ended = set(running)
+        except CancelledError:  # some of them; asking one that goes on would wait for it
+            ended = {future for future in running if future.done()}
         for future in ended:
-            step = running.pop(future)
-            for event in self._events(future, context, step, active):
-                yield event
-                active.handle_event(event)
-            active.verify_complete(context, step.key)
+            step = running.pop(future).step
+            events = self._events(future, context, step, active)
+            yield from self._passed_on(events, context, step, active)
+
+    def _stranded(
+        self,
+        cluster: DaskCluster,
+        context: PlanOrchestrationContext,
+        active: ActiveExecution,
+        running: _Running,
+    ) -> Iterator[DagsterEvent]:
+        """Take back the steps that no worker can run for too long, and yield their failures."""
+        if not running:
+            return
+        errors: dict[Future[Sequence[DagsterEvent]], ClusterUnavailableError] = {}
+        try:
+            offers = cluster.offers()
+        except ClusterUnavailableError as away:
+            errors = dict.fromkeys(running, away)
+        else:
+            now = time.monotonic()
+            for future, given in running.items():
+                if any(given.fits(offer) for offer in offers):
+                    given.able_at = now
+                elif now - given.able_at > self._place.no_workers_s:
+                    errors[future] = self._without_a_worker(given)
+        for future, error in errors.items():
+            step = running.pop(future).step
+            future.release()
+            told = SerializableErrorInfo(f"{error}\n", [], type(error).__name__)
+            failed = self._failure(context, step, told, active)
+            yield from self._passed_on([failed], context, step, active)
+
+    def _without_a_worker(self, given: _Given) -> ClusterUnavailableError:
+        wanted = " ".join(f"{name}={amount:g}" for name, amount in given.needs.items())
+        offering = f" that offers {wanted}" if wanted else ""
+        option = f' --resources "{wanted}"' if wanted else ""
+        start = f"start one with `dask worker {self._place.address}{option}`"
+        if not self._place.address:
+            start = "look at the memory of this machine, or name a cluster: DASK_SCHEDULER_ADDRESS"
+        return ClusterUnavailableError(
+            f"Dask scheduler {self._place.name}: step {given.step.key}: expected a worker"
+            f"{offering}, got none in {self._place.no_workers_s:g} s: {start}"
+        )
+
+    def _passed_on(
+        self,
+        events: Sequence[DagsterEvent],
+        context: PlanOrchestrationContext,
+        step: ExecutionStep,
+        active: ActiveExecution,
+    ) -> Iterator[DagsterEvent]:
+        """Yield the events of a step that came to an end."""
+        for event in events:
+            yield event
+            active.handle_event(event)
+        active.verify_complete(context, step.key)
 
     def _events(
         self,
@@ -195,19 +274,44 @@ class DaskStepsExecutor(Executor):
         active: ActiveExecution,
     ) -> Sequence[DagsterEvent]:
         """Return the events of a step, or its failure where there is no knowing them."""
+        try:
+            return self._result(future, step)
+        except Exception:  # noqa: BLE001 - a step's process may raise anything; told as its failure
+            told = serializable_error_info_from_exc_info(sys.exc_info())
+        return [self._failure(context, step, told, active)]
+
+    def _result(
+        self, future: Future[Sequence[DagsterEvent]], step: ExecutionStep
+    ) -> Sequence[DagsterEvent]:
         import distributed  # noqa: PLC0415
 
         try:
-            try:
-                return future.result()
-            except (distributed.KilledWorker, CancelledError) as error:
-                raise ClusterUnavailableError(
-                    f"Dask scheduler {self._place.name}: step {step.key}: expected its events, got "
-                    f"{type(error).__name__}: look at the logs of the scheduler and the workers"
-                ) from error
-        except (AnalyticsError, ImportError, dg.DagsterError):
-            told = serializable_error_info_from_exc_info(sys.exc_info())
-        failed: Any = self.log_failure_or_retry_event_after_error(
+            return future.result()
+        except (distributed.KilledWorker, CancelledError) as error:
+            raise ClusterUnavailableError(
+                f"Dask scheduler {self._place.name}: step {step.key}: expected its events, got "
+                f"{type(error).__name__}: look at the logs of the scheduler and the workers"
+            ) from error
+        except RuntimeError as error:
+            if NOT_LOADED not in str(error):
+                raise
+            raise without_our_code(f"{self._place.name}: step {step.key}") from error
+
+    def _failure(
+        self,
+        context: PlanOrchestrationContext,
+        step: ExecutionStep,
+        told: SerializableErrorInfo,
+        active: ActiveExecution,
+    ) -> DagsterEvent:
+        """Return that a step failed, or is to be repeated where it asks for that."""
+        return self.log_failure_or_retry_event_after_error(
             context.for_step(step), told, active.get_known_state()
         )
-        return [failed]
+
+
+def _needs(step: ExecutionStep) -> Mapping[str, float]:
+    from dagster_dask.executor import get_dask_resource_requirements  # noqa: PLC0415 - 1.4 s
+
+    needs: Mapping[str, float] = get_dask_resource_requirements(step.tags)
+    return needs

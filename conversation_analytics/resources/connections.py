@@ -7,7 +7,6 @@ import datetime as dt
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from conversation_analytics import extensions
 from conversation_analytics.core.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -54,6 +53,8 @@ def _open_unsuppressed(settings: Settings) -> Source:
         case "sample":
             plain = _open_sample(settings)
         case _:
+            from conversation_analytics import extensions  # noqa: PLC0415 - import budget
+
             plain = extensions.open_source(settings)
     pseudonyms = pseudonyms_of(settings)
     if pseudonyms is None:
@@ -245,6 +246,8 @@ def open_translator(settings: Settings, max_retries: int | None = None) -> Trans
 
         return load_engine(settings.translator_factory)
     retries = settings.max_retries if max_retries is None else max_retries
+    from conversation_analytics import extensions  # noqa: PLC0415 - import budget
+
     if kind not in extensions.BUILT_IN[extensions.Kind.TRANSLATORS]:
         return extensions.open_translator(settings, retries)
     return _open_http_translator(settings, kind, retries)

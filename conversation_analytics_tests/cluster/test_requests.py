@@ -56,6 +56,17 @@ def test_only_the_keys_of_the_bucket_go_over_tls() -> None:
     assert SECRET not in repr(request_of(sent))  # Dask logs the arguments of what failed
 
 
+@pytest.mark.parametrize("address", [PLAIN, TLS])
+def test_no_variable_of_an_extension_travels(address: str) -> None:
+    options = {"EXT_ONE_LINE_METRICS_TOKEN": SECRET, "EXT_JSONL_FOLDER": f"/home/{SECRET}"}
+    settings = parse_settings({"SOURCE": "sample", **options})
+    assert settings.of_extensions == options
+    sent = settings_to_send(settings, address)
+    assert sent.of_extensions == {}
+    assert SECRET.encode() not in pickle.dumps(sent)
+    assert b"EXT_" not in pickle.dumps(sent)
+
+
 @pytest.mark.parametrize(
     ("address", "private"),
     [
