@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from conversation_analytics.core.findings import Finding
 
 
-
 def found(folder: Path, **environment: str) -> dict[str, Finding]:
     settings = parse_settings(
         {"PARQUET_BASE_DIR": str(folder / "lake"), "SQLITE_PATH": str(folder / "d.sqlite")}

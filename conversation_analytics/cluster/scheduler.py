@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import importlib.util
 import logging
 import time
@@ -199,18 +200,25 @@ class DaskCluster:
 
         if not self._place.address:
             self._local = _local_cluster(self._place.workers)
+        client: distributed.Client | None = None
+        failed: AnalyticsError | None = None
         try:
             client = distributed.Client(
                 self._local or self._place.address, timeout=self._place.connect_s
             )
-        except OSError as error:
-            raise self._away("no answer") from error
-        except TypeError as error:  # Dask's way to say that there is no certificate
-            raise SettingsError(
+        except OSError:
+            failed = self._away("no answer")
+        except TypeError:  # Dask's way to say that there is no certificate
+            failed = SettingsError(
                 f"DASK_SCHEDULER_ADDRESS: {self._place.address}: Dask has no certificates to speak "
                 "TLS with: name them in Dask's own configuration, distributed.comm.tls.*, see "
                 "docs/dask.md"
-            ) from error
+            )
+        if client is None or failed is not None:
+            # A client that is half made closes as it is collected, and waits for a lock of Dask
+            # that the thread in which that happens may hold. Here it holds none.
+            gc.collect()
+            raise failed or self._away("no answer")
         self._client = client
         self._wait_for_workers(client)
         return client
