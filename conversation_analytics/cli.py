@@ -535,10 +535,9 @@ def _summary(settings: Settings, first: dt.date, last: dt.date, seconds: float) 
 
 
 def _told(lake: Lake, schema: TableSchema, keys: Iterable[str | None]) -> str:
-    from conversation_analytics.holdings import count_rows  # noqa: PLC0415 - import budget
+    from conversation_analytics.holdings import count_rows, rows_told  # noqa: PLC0415 - budget
 
-    rows, outdated = count_rows(lake, schema, keys)
-    return f"{rows:,}" + (f" + {outdated} outdated" if outdated else "")
+    return rows_told(*count_rows(lake, schema, keys))
 
 
 @cli.command()

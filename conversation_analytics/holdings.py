@@ -51,7 +51,7 @@ class Holding:
     @property
     def rows_told(self) -> str:
         """The rows as people read them."""
-        return f"{self.rows:,}" + (f" + {self.outdated} outdated" if self.outdated else "")
+        return rows_told(self.rows, self.outdated)
 
 
 def holdings(lake: Lake) -> Iterator[Holding]:
@@ -77,6 +77,11 @@ def holdings(lake: Lake) -> Iterator[Holding]:
         missing = len(starts_of(period, span)) - len(keys)
         rows, outdated = count_rows(lake, schema, keys)
         yield Holding(schema.name, len(keys), keys[0], keys[-1], missing, rows, outdated)
+
+
+def rows_told(rows: int, outdated: int) -> str:
+    """Return what `count_rows` counted, as people read it."""
+    return f"{rows:,}" + (f" + {outdated} outdated" if outdated else "")
 
 
 def count_rows(lake: Lake, schema: TableSchema, keys: Iterable[str | None]) -> tuple[int, int]:

@@ -157,7 +157,7 @@ class ResultsTable:
         def look() -> ResultChanges:
             nonlocal rows
             rows, doubtful = 0, []
-            every = self._rows(_OURS.format(self._layout.columns[CONTENT_HASH].reference))
+            every = self._rows(self._ours)
             while some := list(islice(every, _ROWS_AT_ONCE)):
                 rows += len(some)
                 trusted = _trusted(some, lake)
@@ -279,10 +279,17 @@ class ResultsTable:
         """Return the filter of our rows that say they are of `day`."""
         if not _DAY.fullmatch(day):
             raise ValueError(f"{day!r} is no partition key")
+        return f"{self._ours}~and{self._day_is('eq', day)}"
+
+    def _day_is(self, comparison: str, value: str) -> str:
+        """Return the filter that compares the day of a row with `value`."""
         column = self._layout.columns[DAY]
         exact = "exactDate," if column.uidt == "Date" else ""
-        ours = _OURS.format(self._layout.columns[CONTENT_HASH].reference)
-        return f"{ours}~and({column.reference},eq,{exact}{day})"
+        return f"({column.reference},{comparison},{exact}{value})"
+
+    @property
+    def _ours(self) -> str:
+        return _OURS.format(self._layout.columns[CONTENT_HASH].reference)
 
     def _filters(self, days: Sequence[str], day: str) -> Iterator[str]:
         """Yield filters of our rows that say they are of `day`, or of none of `days`.
@@ -292,12 +299,8 @@ class ResultsTable:
         """
         if not all(map(_DAY.fullmatch, days)):
             raise ValueError(f"{day!r} is no partition key")
-        column = self._layout.columns[DAY]
-        exact = "exactDate," if column.uidt == "Date" else ""
-
-        def is_(comparison: str, value: str) -> str:
-            return f"({column.reference},{comparison},{exact}{value})"
-
+        is_ = self._day_is
+        blank = f"({self._layout.columns[DAY].reference},blank)"
         single = [is_("eq", day), is_("lt", days[0]), is_("gt", days[-1])]
         long = []
         for one, other in pairwise(map(dt.date.fromisoformat, days)):
@@ -309,11 +312,10 @@ class ResultsTable:
         parts = [
             single[n : n + _DAYS_IN_A_FILTER] for n in range(0, len(single), _DAYS_IN_A_FILTER)
         ]
-        ours = _OURS.format(self._layout.columns[CONTENT_HASH].reference)
         for some, gap in zip_longest(parts, long):
             # NocoDB takes no group that begins with a group, and only one group in a group.
-            either = [f"({column.reference},blank)", *(some or []), *([gap] if gap else [])]
-            yield f"{ours}~and({'~or'.join(either)})"
+            either = [blank, *(some or []), *([gap] if gap else [])]
+            yield f"{self._ours}~and({'~or'.join(either)})"
 
     def _rows_of(self, conversations: Iterable[str]) -> Iterator[HeldResult]:
         """Yield the rows of conversations whose ids are plain."""
