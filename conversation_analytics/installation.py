@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conversation_analytics.core.errors import AnalyticsError, OutdatedPartitionError
+from conversation_analytics.core.errors import AnalyticsError, OutdatedPartitionError, SettingsError
 from conversation_analytics.core.findings import Finding, clock_finding, disk_finding
 from conversation_analytics.settings import unknown_settings
 
@@ -51,8 +51,13 @@ def findings(settings: Settings, env_file: Path) -> Iterator[Finding]:
     yield from _extensions(settings)
     if settings.executor in {"dask", "dask_steps"}:
         yield from _tried("dask", lambda: _cluster(settings))
-    yield from _disks(settings)
-    yield from _daemon()
+    try:
+        home = dagster_home()
+    except SettingsError as error:
+        yield Finding("dagster", "fail", str(error))
+        return
+    yield from _disks(settings, home)
+    yield from _daemon(home)
 
 
 def _tried(name: str, attempt: Callable[[], str]) -> Iterator[Finding]:
@@ -209,16 +214,28 @@ def _used_together(settings: Settings) -> str:
     return "what the settings name can be used together"
 
 
-def _home() -> Path:
-    return Path(os.environ.get("DAGSTER_HOME") or "data/dagster").expanduser().absolute()
+def dagster_home() -> Path:
+    """Return the folder of Dagster's records: DAGSTER_HOME, or `data/dagster`.
+
+    Raises:
+        SettingsError: it begins with `~` and a user who is not there.
+    """
+    folder = os.environ.get("DAGSTER_HOME") or "data/dagster"
+    try:
+        return Path(folder).expanduser().absolute()
+    except RuntimeError as error:
+        reason = str(error).rstrip(".")
+        raise SettingsError(
+            f"DAGSTER_HOME: expected a folder, got {folder}: {reason}; write the folder out"
+        ) from error
 
 
-def _disks(settings: Settings) -> Iterator[Finding]:
+def _disks(settings: Settings, home: Path) -> Iterator[Finding]:
     """Yield how much room there is, once a disk."""
     places = {
         **({} if settings.s3_enabled else {"lake": settings.parquet_base_dir}),
         **({} if settings.mongodb_uri else {"documents": settings.sqlite_path.parent}),
-        "Dagster's records": _home(),
+        "Dagster's records": home,
         "temporary files": Path(tempfile.gettempdir()),
     }
     on_disk: dict[int, tuple[Path, list[str]]] = {}
@@ -230,9 +247,8 @@ def _disks(settings: Settings) -> Iterator[Finding]:
         yield disk_finding(f"disk of {', '.join(things)}", str(folder), free)
 
 
-def _daemon() -> Iterator[Finding]:
+def _daemon(home: Path) -> Iterator[Finding]:
     """Yield whether Dagster's records can be used, and whether its daemon lives."""
-    home = _home()
     if not (home / "dagster.yaml").is_file():
         yield Finding("dagster", "ok", f"{home}: not there yet, the first run makes it")
         return

@@ -7,7 +7,6 @@ import fcntl
 import os
 import signal
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -47,6 +46,7 @@ from conversation_analytics.definitions import (
     daily_steps,
     spread_of,
 )
+from conversation_analytics.installation import dagster_home
 from conversation_analytics.lane_runs import execute_in_lanes, use_lanes
 from conversation_analytics.resources.connections import open_documents, open_lake
 from conversation_analytics.sensors.run_history import living_process
@@ -62,7 +62,6 @@ if TYPE_CHECKING:
     from conversation_analytics.core.staleness import StaleAsset
     from conversation_analytics.settings import Settings
 
-_DEFAULT_HOME = Path("data/dagster")
 _HOME_LOCK = ".conversation-analytics.lock"
 _UNDATED = "undated"
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -238,9 +237,8 @@ def prepare_home() -> None:
         SettingsError: the folder cannot be made.
         RecordsError: the database cannot be made.
     """
-    folder = Path(os.environ.get("DAGSTER_HOME") or _DEFAULT_HOME)
+    folder = dagster_home()
     try:
-        folder = folder.expanduser().absolute()
         folder.mkdir(parents=True, exist_ok=True)
         os.environ["DAGSTER_HOME"] = str(folder)
         config = folder / "dagster.yaml"
@@ -255,11 +253,10 @@ def prepare_home() -> None:
                 config.write_text("telemetry:\n  enabled: false\nnux:\n  enabled: false\n")
             with _records_kept(), dg.DagsterInstance.get():
                 pass
-    except (OSError, RuntimeError) as error:  # RuntimeError: `~name` of a user there is not
-        reason = error.strerror if isinstance(error, OSError) else str(error).rstrip(".")
+    except OSError as error:
         raise SettingsError(
-            f"cannot make the folder of Dagster's records, {folder}: {reason}; set DAGSTER_HOME "
-            "to a folder that this user may write to"
+            f"cannot make the folder of Dagster's records, {folder}: {error.strerror}; set "
+            "DAGSTER_HOME to a folder that this user may write to"
         ) from error
 
 

@@ -13,7 +13,9 @@ import pytest
 from dagster._daemon.types import DaemonHeartbeat
 
 from conversation_analytics import installation
+from conversation_analytics.core.errors import SettingsError
 from conversation_analytics.core.schemas import DAILY_PARTIALS, MESSAGES
+from conversation_analytics.materialize import prepare_home
 from conversation_analytics.resources.connections import open_lake
 from conversation_analytics.settings import parse_settings
 from conversation_analytics_tests.commands import CLI, clean_environment, typed
@@ -102,6 +104,15 @@ def test_without_records_there_is_no_daemon_to_miss(
     assert told["dagster"].state == "ok"
     assert "daemon" not in told
     assert not (tmp_path / "none").exists()
+
+
+def test_a_folder_of_nobody_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", "~nobody-of-that-name/dagster")
+    finding = found(tmp_path)["dagster"]
+    assert finding.state == "fail"
+    assert "DAGSTER_HOME: expected a folder, got ~nobody-of-that-name/dagster" in finding.says
+    with pytest.raises(SettingsError, match="write the folder out"):
+        prepare_home()
 
 
 def test_a_daemon_that_never_ran_is_no_warning(tmp_path: Path, home: Path) -> None:

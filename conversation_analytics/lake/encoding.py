@@ -133,7 +133,6 @@ class Footer:
         schema_sha256: digest of the schema it was written with.
         content_bytes: the encoded rows of this object are its first so many bytes.
         columns: those that it has.
-        sealed: whether it has a digest of its own, which is right.
         metadata: what the caller of `encode` had put in, `partition` among it.
     """
 
@@ -146,7 +145,6 @@ class Footer:
     schema_sha256: str
     content_bytes: int
     columns: frozenset[str]
-    sealed: bool
     metadata: dict[str, str]
 
 
@@ -254,38 +252,10 @@ def _require_content(parts: Sequence[StoredPart], schema: TableSchema) -> None:
 
 def _scan(part: StoredPart, schema: TableSchema) -> pl.LazyFrame:
     there = part.footer.columns
-    rows = (
-        pl.scan_parquet(io.BytesIO(part.data), glob=False)
-        if part.footer.sealed
-        else _read_unsealed(part, schema).lazy()
-    )
-    return rows.select(
+    return pl.scan_parquet(io.BytesIO(part.data), glob=False).select(
         pl.col(one) if one in there else pl.lit(schema.absent[one], dtype).alias(one)
         for one, dtype in schema.polars.items()
     )
-
-
-def _read_unsealed(part: StoredPart, schema: TableSchema) -> pl.DataFrame:
-    # A rotten footer makes Polars' reader end the process; pyarrow's refuses it.
-    import pyarrow as pa  # noqa: PLC0415  (import budget)
-    import pyarrow.parquet as pq  # noqa: PLC0415
-
-    try:
-        with pq.ParquetFile(pa.BufferReader(part.data), page_checksum_verification=True) as file:
-            table = file.read()
-        # Under the pinned schema: the file's own carries metadata, on which, if rotten,
-        # Polars panics. read_footer has found names and types to be the same.
-        pinned = _arrow_schema(schema)
-        fields = [pinned.field(one) for one in table.column_names]
-        frame = pl.DataFrame(pa.Table.from_arrays(table.columns, schema=pa.schema(fields)))
-    except (pa.ArrowException, OSError, ValueError, pl.exceptions.PolarsError) as error:
-        raise _torn(part.name, error) from error
-    if frame.height != part.footer.rows:
-        raise LakeError(
-            f"{part.name}: expected {part.footer.rows} rows of {schema.name}, got {frame.height}; "
-            "materialise the partition again"
-        )
-    return frame
 
 
 def read_footer(data: bytes, schema: TableSchema, name: str) -> Footer:
@@ -302,7 +272,8 @@ def read_footer(data: bytes, schema: TableSchema, name: str) -> Footer:
     import pyarrow as pa  # noqa: PLC0415  (import budget)
     import pyarrow.parquet as pq  # noqa: PLC0415
 
-    sealed = _is_sealed(data, name)
+    # Before any reader sees it: on a rotten footer pyarrow and Polars can end the process.
+    _require_seal(data, name)
     try:
         with pq.ParquetFile(pa.BufferReader(data)) as file:
             found, rows = file.schema_arrow, file.metadata.num_rows
@@ -351,7 +322,6 @@ def read_footer(data: bytes, schema: TableSchema, name: str) -> Footer:
             schema_sha256=pairs["schema_sha256"],
             content_bytes=content_bytes,
             columns=frozenset(got),
-            sealed=sealed,
             metadata={key: value for key, value in pairs.items() if key not in _RESERVED},
         )
     except (KeyError, ValueError) as error:
@@ -447,20 +417,23 @@ def _sealed(data: bytes) -> bytes:
     return b"".join([data[:start], _SEAL, hashlib.sha256(footer).digest(), footer])
 
 
-def _is_sealed(data: bytes, name: str) -> bool:
-    """Say whether the footer has a digest; objects of early versions have none.
+def _require_seal(data: bytes, name: str) -> None:
+    """Check that the footer is the one that was written.
 
     Raises:
-        LakeError: it has another one.
+        LakeError: it is not, or there is no digest of it.
     """
     start = _footer_start(data)
     seal = start - len(_SEAL) - hashlib.sha256().digest_size
     if seal < 0 or not data.startswith(_SEAL, seal):
-        return False
+        raise LakeError(
+            f"{name}: expected a whole Parquet file of this package, got a torn or foreign one "
+            "(no digest of its footer); materialise the partition again, or move the object away "
+            "if it is not ours"
+        )
     found = hashlib.sha256(memoryview(data)[start:]).digest()
     if found != data[seal + len(_SEAL) : start]:
         raise _rotten(name, "footer", data[seal + len(_SEAL) : start].hex(), found.hex())
-    return True
 
 
 def _footer_start(data: bytes) -> int:

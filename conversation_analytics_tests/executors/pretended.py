@@ -114,6 +114,21 @@ def three_lanes() -> dg.JobDefinition:
     return _three_lanes
 
 
+@dg.op(tags={LANE_TAG: "cpu"}, out=dg.Out(dg.Nothing))
+def list_modules() -> None:
+    """Write the names of all modules that are loaded when a worker's first step begins."""
+    (Path(os.environ[FOLDER]) / "modules").write_text("\n".join(sys.modules))
+
+
+@dg.job(executor_def=EXECUTOR)
+def _modules_of_a_worker() -> None:
+    list_modules()
+
+
+def modules_of_a_worker() -> dg.JobDefinition:
+    return _modules_of_a_worker
+
+
 @dg.job(executor_def=EXECUTOR)
 def _cpu_pair() -> None:
     for name in ("one", "other"):

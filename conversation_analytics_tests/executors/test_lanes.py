@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import multiprocessing.context
 import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -13,7 +15,7 @@ from dagster._core.test_utils import instance_for_test
 
 from conversation_analytics.executors import lanes
 from conversation_analytics.executors.devices import try_lease
-from conversation_analytics.executors.workers import Worker, start_cpu_worker
+from conversation_analytics.executors.workers import PRELOAD, Worker, start_cpu_worker
 from conversation_analytics_tests.executors import pretended
 
 if TYPE_CHECKING:
@@ -87,6 +89,30 @@ def test_each_lane_has_its_process_and_engine(instance: dg.DagsterInstance, tmp_
     gpu = seen["gpu_step"]
     assert (gpu["device"], gpu["visible"], gpu["limit"]) == ("good-0", "good-0", 3_000_000)
     assert {one["limit"] for name, one in seen.items() if name != "gpu_step"} == {0}
+
+
+def test_a_cpu_worker_finds_what_a_step_needs_in_the_fork_server(
+    instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    """What it has to load by itself is paid by every run: 130 ms at the last time."""
+    assert execute(pretended.modules_of_a_worker, instance, tmp_path).success
+    loads = "import importlib, sys; [*map(importlib.import_module, sys.argv[1:])]"
+    preloaded = subprocess.run(
+        [
+            sys.executable, "-W", "ignore", "-c", f"{loads}; print(*sys.modules)",
+            *PRELOAD, pretended.__name__,
+        ],
+        check=True, capture_output=True, text=True,
+    ).stdout.split()  # fmt: skip
+    of_libraries = ("dagster", "dagster_shared", "fsspec", "polars", "sqlalchemy", "upath")
+    by_itself = {
+        name
+        for name in (tmp_path / "modules").read_text().split()
+        if name.partition(".")[0] in of_libraries
+    }
+    assert by_itself
+    tests_own = {"dagster._utils.test", "dagster._utils.test.definitions"}
+    assert by_itself - set(preloaded) <= tests_own
 
 
 def test_a_gpu_worker_begins_once_a_run_not_once_a_step(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing.forkserver
 import os
 from pathlib import Path
 
@@ -48,6 +49,9 @@ def test_steps_in_other_processes_leave_the_same_bytes(
     assert run_job(parse_settings(environment(alone, "in_process")), "daily", FIRST, LAST).success
     for name, value in environment(forked, executor).items():
         monkeypatch.setenv(name, value)
+    # Dagster's steps have the environment in which the fork server of this process began, and an
+    # earlier test may have begun it; a run has a process of its own.
+    multiprocessing.forkserver._forkserver._stop()  # type: ignore[attr-defined]
     with dg.instance_for_test() as instance:
         result = dg.execute_job(
             dg.reconstructable(daily_job), instance, run_config=QUIET,
