@@ -91,7 +91,7 @@ class Extension:
         """
         try:
             return self.entry_point.load()
-        except Exception as error:  # somebody else's module may raise anything
+        except (Exception, SystemExit) as error:  # somebody else's module may raise anything
             said = " ".join(str(error).split())
             raise ExtensionError(
                 f"{self.label}: expected something to import, got {type(error).__name__}: {said}; "
@@ -297,7 +297,7 @@ def call(extension: Extension, function: Callable[..., Any], does: str, *argumen
         return function(*arguments)
     except AnalyticsError:
         raise
-    except Exception as error:  # somebody else's function may raise anything
+    except (Exception, SystemExit) as error:  # somebody else's function may raise anything
         raise ExtensionError(
             f"{extension.label}: expected a function that {does}, got {type(error).__name__}; "
             "correct the package or its EXT_ variables"

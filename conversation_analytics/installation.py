@@ -7,23 +7,38 @@ import datetime as dt
 import importlib.metadata
 import os
 import platform
+import secrets
 import shutil
 import tempfile
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conversation_analytics.core.errors import AnalyticsError, OutdatedPartitionError, SettingsError
-from conversation_analytics.core.findings import Finding, clock_finding, disk_finding
-from conversation_analytics.settings import unknown_settings
+from conversation_analytics.core.errors import (
+    AnalyticsError,
+    OutdatedPartitionError,
+    SettingsError,
+)
+from conversation_analytics.core.findings import (
+    LITTLE_BYTES,
+    LITTLE_TEMPORARY_BYTES,
+    Finding,
+    clock_finding,
+    disk_finding,
+)
+from conversation_analytics.core.partitions import PartitionReplacedError
+from conversation_analytics.settings import misspelt_settings, unknown_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from conversation_analytics.core.findings import State
+    from conversation_analytics.lake.objects import ObjectStore
     from conversation_analytics.settings import Settings
 
 _PROBE_PATH = "reports/probe"
 _SHOWN = ("conversation-analytics", "dagster", "polars", "duckdb", "pymongo")
+_TEMPORARY = "temporary files"
 _SILENT = dt.timedelta(minutes=2)
 """Dagster's daemon tells that it lives every half a minute."""
 
@@ -39,25 +54,46 @@ def findings(settings: Settings, env_file: Path) -> Iterator[Finding]:
         SettingsError: that file cannot be read.
     """
     yield Finding("settings", "ok", "every value is one that can be")
-    for name, meant in unknown_settings(env_file):
-        yield Finding(str(env_file), "warn", f"{name} is no setting and has no effect",
-                      f"meant {meant}?")  # fmt: skip
+    for where, unknown in (
+        (str(env_file), unknown_settings(env_file)),
+        ("environment", misspelt_settings(os.environ)),
+    ):
+        for name, meant in unknown:
+            told = f"{name} is no setting and has no effect"
+            yield Finding(where, "warn", told, f"meant {meant}?")
     yield Finding("version", "ok", _versions())
-    yield from _source(settings)
-    yield from _lake(settings)
-    yield from _documents(settings)
-    yield from _tried("translator", lambda: _translator(settings))
-    yield from _tables_of_people(settings)
-    yield from _extensions(settings)
+    yield from _whole("source", _source(settings))
+    yield from _whole("lake", _lake(settings))
+    yield from _whole("documents", _documents(settings))
+    yield from _whole("translator", _tried("translator", lambda: _translator(settings)))
+    yield from _whole("tables of people", _tables_of_people(settings))
+    yield from _whole("extensions", _extensions(settings))
+    yield from _whole("taxonomy", _tried("taxonomy", lambda: _taxonomy(settings)))
+    yield from _whole("definitions", _tried("definitions", lambda: _definitions(settings)))
     if settings.executor in {"dask", "dask_steps"}:
-        yield from _tried("dask", lambda: _cluster(settings))
+        yield from _whole("dask", _tried("dask", lambda: _cluster(settings)))
     try:
         home = dagster_home()
     except SettingsError as error:
         yield Finding("dagster", "fail", str(error))
         return
-    yield from _disks(settings, home)
-    yield from _daemon(home)
+    yield from _whole("disks", _disks(settings, home))
+    yield from _whole("dagster", _daemon(home))
+
+
+def _whole(name: str, found: Iterator[Finding]) -> Iterator[Finding]:
+    """Yield what is found, and what nobody has foreseen as a finding of its own.
+
+    Whoever looks for a fault needs to hear of the other things, too.
+    """
+    try:
+        yield from found
+    except Exception as error:  # noqa: BLE001 - of libraries and extensions; told, with its place
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        # Not its text, which may quote a password.
+        told = f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}"
+        yield Finding(name, "fail", told, "if its name does not say enough, report it with the "
+                      "versions above")  # fmt: skip
 
 
 def _tried(name: str, attempt: Callable[[], str]) -> Iterator[Finding]:
@@ -100,16 +136,31 @@ def _source(settings: Settings) -> Iterator[Finding]:
 
 def _lake(settings: Settings) -> Iterator[Finding]:
     from conversation_analytics.core.tables import TABLES, period_of  # noqa: PLC0415 - budget
-    from conversation_analytics.resources.connections import open_lake  # noqa: PLC0415
+    from conversation_analytics.resources.connections import (  # noqa: PLC0415
+        open_lake,
+        pseudonyms_of,
+    )
+    from conversation_analytics.resources.pseudonym_marker import require_this_key  # noqa: PLC0415
 
     try:
         lake = open_lake(settings)
         objects = lake.objects
-        objects.put(_PROBE_PATH, b"probe")
+        probe = f"{_PROBE_PATH}-{secrets.token_hex(4)}"  # others may look at the same time
+        seen = objects.swap(probe, b"probe", None)
         now = dt.datetime.now(dt.UTC)
-        written = objects.written_at(_PROBE_PATH)
-        objects.get(_PROBE_PATH)
-        objects.delete(_PROBE_PATH)
+        written = objects.written_at(probe)
+        objects.get(probe)
+        objects.swap(probe, b"another", seen)
+        guarded = _refuses_late_writers(objects, probe, seen)
+        objects.delete(probe)
+        if not guarded:
+            yield Finding(
+                "lake", "fail", f"{lake.describe()['root']}: a write that comes too late is not "
+                "refused (If-Match of a PUT has no effect), so two runs could mix a day",
+                "use a storage that compares the ETag of If-Match before it writes",
+            )  # fmt: skip
+            return
+        require_this_key(lake, pseudonyms_of(settings))
         yield Finding("lake", "ok", f"{lake.describe()['root']}: written, read and deleted a probe")
         yield clock_finding("lake clock", (written - now).total_seconds() if written else None)
         outdated: list[str] = []
@@ -132,6 +183,15 @@ def _lake(settings: Settings) -> Iterator[Finding]:
             yield Finding("lake version", "ok", "the partitions looked at are of this version")
     except AnalyticsError as error:
         yield Finding("lake", "fail", str(error))
+
+
+def _refuses_late_writers(objects: ObjectStore, path: str, seen: str) -> bool:
+    """Say whether a write on top of a version that is there no more is refused."""
+    try:
+        objects.swap(path, b"late", seen)
+    except PartitionReplacedError:
+        return True
+    return False
 
 
 def _documents(settings: Settings) -> Iterator[Finding]:
@@ -203,11 +263,16 @@ def _extensions(settings: Settings) -> Iterator[Finding]:
         else:
             told = f"{one.distribution} {one.version} loads, {where}"
             yield Finding(f"{one.kind} extension {one.name}", "ok", told)
-    if settings.names_extensions:
-        yield from _tried("extensions", lambda: _used_together(settings))
 
 
-def _used_together(settings: Settings) -> str:
+def _taxonomy(settings: Settings) -> str:
+    from conversation_analytics.language.taxonomy_files import read_taxonomy  # noqa: PLC0415
+
+    read_taxonomy(settings.taxonomy_origin, settings.taxonomy_corrections_file)
+    return str(settings.taxonomy_origin or "the default one")
+
+
+def _definitions(settings: Settings) -> str:
     from conversation_analytics.definitions import build_definitions  # noqa: PLC0415 - budget
 
     build_definitions(settings)
@@ -236,15 +301,24 @@ def _disks(settings: Settings, home: Path) -> Iterator[Finding]:
         **({} if settings.s3_enabled else {"lake": settings.parquet_base_dir}),
         **({} if settings.mongodb_uri else {"documents": settings.sqlite_path.parent}),
         "Dagster's records": home,
-        "temporary files": Path(tempfile.gettempdir()),
+        _TEMPORARY: Path(tempfile.gettempdir()),
     }
     on_disk: dict[int, tuple[Path, list[str]]] = {}
     for what, path in places.items():
-        folder = next(one for one in (path.absolute(), *path.absolute().parents) if one.exists())
-        on_disk.setdefault(folder.stat().st_dev, (folder, []))[1].append(what)
+        try:
+            folder = next(
+                one for one in (path.absolute(), *path.absolute().parents) if one.exists()
+            )
+            disk = folder.stat().st_dev
+        except OSError as error:
+            yield Finding(f"disk of {what}", "fail", f"{path}: {error.strerror}",
+                          "correct the rights, or name another folder")  # fmt: skip
+            continue
+        on_disk.setdefault(disk, (folder, []))[1].append(what)
     for folder, things in on_disk.values():
         free = shutil.disk_usage(folder).free
-        yield disk_finding(f"disk of {', '.join(things)}", str(folder), free)
+        little = LITTLE_TEMPORARY_BYTES if things == [_TEMPORARY] else LITTLE_BYTES
+        yield disk_finding(f"disk of {', '.join(things)}", str(folder), free, little)
 
 
 def _daemon(home: Path) -> Iterator[Finding]:
@@ -253,14 +327,13 @@ def _daemon(home: Path) -> Iterator[Finding]:
         yield Finding("dagster", "ok", f"{home}: not there yet, the first run makes it")
         return
     import dagster as dg  # noqa: PLC0415 - import budget
-    import sqlalchemy.exc  # noqa: PLC0415
     from dagster._core.storage.runs import SqliteRunStorage  # noqa: PLC0415
 
     try:
         with dg.DagsterInstance.from_config(str(home)) as instance:
             beats = instance.get_daemon_heartbeats()
             in_home = isinstance(instance.run_storage, SqliteRunStorage)
-    except sqlalchemy.exc.SQLAlchemyError as error:
+    except Exception as error:  # noqa: BLE001 - each storage of dagster.yaml has errors of its own
         yield Finding(
             "dagster", "fail", f"{home}: its records cannot be read ({type(error).__name__})",
             "is the database of dagster.yaml up, and its disk not full?",

@@ -388,11 +388,20 @@ def _records_kept() -> Iterator[None]:
     try:
         yield
     except sqlalchemy.exc.DBAPIError as error:
-        raise RecordsError(
-            f"Dagster's records in DAGSTER_HOME ({os.environ['DAGSTER_HOME']}) cannot be written "
-            f"or read: {error.orig}. Free space on its disk and repeat the command; what is stored "
-            "of the days is whole"
-        ) from error
+        raise _records_error(str(error.orig)) from error
+    except Exception as error:
+        # dagster-postgres raises one of its own, which is no SQLAlchemyError, from that.
+        if not isinstance(error.__cause__, sqlalchemy.exc.DBAPIError):
+            raise
+        raise _records_error(type(error).__name__) from error
+
+
+def _records_error(reason: str) -> RecordsError:
+    return RecordsError(
+        f"Dagster's records in DAGSTER_HOME ({os.environ['DAGSTER_HOME']}) cannot be written "
+        f"or read: {reason}. See whether its database is up, free space on its disk, and repeat "
+        "the command; what is stored of the days is whole"
+    )
 
 
 @contextlib.contextmanager

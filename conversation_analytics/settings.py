@@ -792,6 +792,11 @@ def _contradictions(settings: Settings) -> list[str]:
                 "NOCODB_MESSAGES_TABLE",
             ),
         ),
+        # Without the address the source would be the sample, which is nobody's wish here.
+        (not settings.source and bool(settings.nocodb_api_token), "NOCODB_API_TOKEN is set",
+         ("NOCODB_BASE_URL",)),
+        (not settings.source and bool(settings.nocodb_project_id), "NOCODB_PROJECT_ID is set",
+         ("NOCODB_BASE_URL",)),
         (bool(settings.nocodb_corrections_table), "NOCODB_CORRECTIONS_TABLE is set",
          ("NOCODB_BASE_URL", "NOCODB_API_TOKEN", "NOCODB_PROJECT_ID")),
         (bool(settings.nocodb_results_table), "NOCODB_RESULTS_TABLE is set",
@@ -813,13 +818,15 @@ def _contradictions(settings: Settings) -> list[str]:
         (settings.translator_price is not None, "TRANSLATOR_PRICE is set",
          ("TRANSLATOR_CURRENCY",)),
     ]  # fmt: skip
-    problems = [
-        f"{name} is empty, but {why}: allowed is {_BY_NAME[name].allowed}"
-        for applies, why, names in needs
-        if applies
-        for name in names
-        if not settings.values[name]
-    ]
+    problems = list(
+        dict.fromkeys(
+            f"{name} is empty, but {why}: allowed is {_BY_NAME[name].allowed}"
+            for applies, why, names in needs
+            if applies
+            for name in names
+            if not settings.values[name]
+        )
+    )
     if settings.taxonomy and settings.taxonomy_file:
         problems.append(
             "TAXONOMY and TAXONOMY_FILE are both set: categories come from one of them, leave the "
@@ -921,6 +928,23 @@ def unknown_settings(env_file: Path) -> list[tuple[str, str]]:
         close = difflib.get_close_matches(name, _BY_NAME, n=1, cutoff=0.75)
         if name not in _BY_NAME and not name.startswith(OF_EXTENSIONS) and close:
             found.append((name, close[0]))
+    return found
+
+
+def misspelt_settings(environment: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the variables of an environment that are all but a setting's name.
+
+    Others may be somebody else's; so those that are only like a setting are left out.
+
+    Returns:
+        Each such name with the setting that is meant, by name.
+    """
+    meant = {name.replace("_", ""): name for name in _BY_NAME}
+    found = []
+    for name in sorted(environment.keys() - _BY_NAME.keys()):
+        bare = name.upper().replace("_", "").replace("-", "")
+        if bare in meant:
+            found.append((name, meant[bare]))
     return found
 
 

@@ -162,7 +162,7 @@ def test_check_lists_them_with_versions(made: Path, packages: Path) -> None:
         "ok    metrics extension asked_again: conversation-metric-asked-again 1.0 loads, in use",
         "ok    taxonomies extension support: conversation-taxonomy-support 1.0 loads, in use",
         "ok    assets extension one_line: conversation-asset-one-line 1.0 loads, in use",
-        "ok    extensions: what the settings name can be used together",
+        "ok    definitions: what the settings name can be used together",
         f"ok    source: source jsonl, folder {made / 'chats'}: answers for conversations, messages",
     ):
         assert line in told.stdout

@@ -23,6 +23,7 @@ from conversation_analytics.core.metrics import (
     use_metrics,
 )
 from conversation_analytics.definitions import build_definitions, daily_names, daily_steps
+from conversation_analytics.installation import findings
 from conversation_analytics.language.taxonomy_files import read_taxonomy
 from conversation_analytics.resources.connections import open_source, open_translator
 from conversation_analytics.settings import Settings, parse_settings
@@ -102,7 +103,7 @@ def test_what_no_setting_names_is_not_imported(site: Path) -> None:
     build_definitions(settings)
     with contextlib.closing(open_source(settings)):
         assert "made_up_loud" not in sys.modules
-    with pytest.raises(SystemExit):
+    with pytest.raises(ExtensionError, match="SystemExit: imported"):
         extensions.use_extensions(of(EXTENSIONS="made-up-loud"))
 
 
@@ -314,4 +315,12 @@ def test_check_tells_what_does_not_load(
     assert re.search(
         r"^FAIL  metrics extension bad: made-up-bad 1.0, .*ZeroDivis", told.output, re.MULTILINE
     )
-    assert "FAIL  extensions: made-up-bad 1.0" in told.output
+    assert "FAIL  definitions: made-up-bad 1.0" in told.output
+
+
+def test_a_package_that_ends_its_process_ends_nothing_here(site: Path, tmp_path: Path) -> None:
+    put_package(site, "made-up-exit", "raise SystemExit(0)", {"sources:exit": "source"})
+    settings = of(PARQUET_BASE_DIR=f"{tmp_path}/lake", SQLITE_PATH=f"{tmp_path}/documents.sqlite")
+    found = findings(settings, tmp_path / ".env")
+    told = [one for one in found if one.name.endswith(" exit")]
+    assert [(one.state, "SystemExit" in one.says) for one in told] == [("warn", True)]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 import json
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -14,16 +16,20 @@ from dagster._daemon.types import DaemonHeartbeat
 
 from conversation_analytics import installation
 from conversation_analytics.core.errors import SettingsError
-from conversation_analytics.core.schemas import DAILY_PARTIALS, MESSAGES
+from conversation_analytics.core.partitions import PartitionReplacedError
+from conversation_analytics.core.schemas import DAILY_PARTIALS, MESSAGES, RAW_MESSAGES
+from conversation_analytics.lake.objects import LocalObjects
 from conversation_analytics.materialize import prepare_home
+from conversation_analytics.resources import connections
 from conversation_analytics.resources.connections import open_lake
 from conversation_analytics.settings import parse_settings
 from conversation_analytics_tests.commands import CLI, clean_environment, typed
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from conversation_analytics.core.findings import Finding
+
+
+KEY = "a-made-up-key-of-more-than-32-characters-1"
 
 
 def found(folder: Path, **environment: str) -> dict[str, Finding]:
@@ -145,6 +151,82 @@ def test_records_that_cannot_be_read_fail(tmp_path: Path, home: Path) -> None:
     finding = found(tmp_path)["dagster"]
     assert finding.state == "fail"
     assert str(home) in finding.says
+
+
+@pytest.mark.parametrize(
+    ("environment", "name", "told"),
+    [
+        ({"TAXONOMY_FILE": "/not/there.yaml"}, "taxonomy", "/not/there.yaml"),
+        ({"ALERT_WEBHOOK_URL": "https://hooks.example"}, "definitions", "ALERT_WEBHOOK_SECRET"),
+    ],
+    ids=["no taxonomy", "an alert without a secret"],
+)
+def test_what_a_run_would_refuse_is_refused_by_check(
+    tmp_path: Path, environment: dict[str, str], name: str, told: str
+) -> None:
+    finding = found(tmp_path, **environment)[name]
+    assert (finding.state, told in finding.says) == ("fail", True)
+
+
+def test_another_key_than_the_lakes_is_told(tmp_path: Path) -> None:
+    lake = open_lake(parse_settings({"PARQUET_BASE_DIR": str(tmp_path / "lake")}))
+    assert found(tmp_path, PSEUDONYM_KEY=KEY)["lake"].state == "ok"
+    assert list(lake.objects.list("pseudonyms")) == []  # looking notes no key
+    lake.write(RAW_MESSAGES, "2026-11-21", RAW_MESSAGES.empty())
+    finding = found(tmp_path, PSEUDONYM_KEY=KEY)["lake"]
+    assert (finding.state, "PSEUDONYM_KEY is set" in finding.says) == ("fail", True)
+
+
+def test_a_storage_that_lets_late_writers_through_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strict = LocalObjects.swap
+
+    def lax(self: LocalObjects, path: str, data: bytes, seen: str | None) -> str:
+        with contextlib.suppress(PartitionReplacedError):
+            return strict(self, path, data, seen)
+        self.put(path, data)
+        return "another"
+
+    assert found(tmp_path)["lake"].state == "ok"
+    monkeypatch.setattr(LocalObjects, "swap", lax)
+    finding = found(tmp_path)["lake"]
+    assert (finding.state, "too late is not refused" in finding.says) == ("fail", True)
+    assert list((tmp_path / "lake" / "reports").glob("probe*")) == []
+
+
+def test_what_nobody_foresees_is_a_finding_and_the_rest_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unforeseen(*_: object) -> None:
+        raise KeyError("p4ssw0rd")
+
+    monkeypatch.setattr(connections, "open_lake", unforeseen)
+    told = found(tmp_path)
+    assert told["lake"].state == "fail"
+    assert "KeyError in test_installation_commands.py, line" in told["lake"].says
+    assert "p4ssw0rd" not in told["lake"].text
+    assert told["documents"].state == "ok"
+
+
+def test_a_variable_that_is_all_but_a_setting_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOCODB_BASEURL", "http://nocodb")
+    finding = found(tmp_path)["environment"]
+    assert (finding.state, finding.mend) == ("warn", "meant NOCODB_BASE_URL?")
+
+
+def test_a_folder_that_may_not_be_entered_is_a_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exists(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", exists)
+    disks = list(installation._disks(parse_settings({}), tmp_path))
+    assert {one.state for one in disks} == {"fail"}
+    assert all("Permission denied" in one.says for one in disks)
 
 
 def test_every_disk_is_told_once(tmp_path: Path, home: Path) -> None:

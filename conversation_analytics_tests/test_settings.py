@@ -291,3 +291,10 @@ def test_a_part_of_an_extension_is_named_in_any_case(name: str) -> None:
     settings = parse_settings({name: "Mine"})
     assert settings.values[name] == "mine"
     assert settings.names_extensions
+
+
+@pytest.mark.parametrize("name", ["NOCODB_API_TOKEN", "NOCODB_PROJECT_ID"])
+def test_nocodb_without_its_address_is_not_taken_for_the_sample(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"NOCODB_BASE_URL is empty, but {name} is set"):
+        parse_settings({name: "abcd"})
+    assert parse_settings({name: "abcd", "SOURCE": "sample"}).source_kind == "sample"

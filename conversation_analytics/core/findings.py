@@ -16,6 +16,8 @@ CLOCK_TOLERANCE: Final = dt.timedelta(seconds=30)
 """Clocks that differ by more put rows of the last seconds on the wrong side of a look."""
 LITTLE_BYTES: Final = 2 * 1024**3
 """A disk with less free warns: a day is written beside the one it replaces."""
+LITTLE_TEMPORARY_BYTES: Final = 512 * 1024**2
+"""The same of a place for temporary files alone, as the memory that a container has for them."""
 NO_BYTES: Final = 200 * 1024**2
 """A disk with less free fails."""
 
@@ -66,21 +68,24 @@ def clock_finding(name: str, ahead_s: float | None) -> Finding:
     )  # fmt: skip
 
 
-def disk_finding(name: str, folder: str, free_bytes: int) -> Finding:
+def disk_finding(
+    name: str, folder: str, free_bytes: int, little_bytes: int = LITTLE_BYTES
+) -> Finding:
     """Say whether a disk has room.
 
     Args:
         name: what is on it.
         folder: a folder of it.
         free_bytes: what this user may still write there.
+        little_bytes: less than this warns.
     """
     state: State = (
-        "fail" if free_bytes < NO_BYTES else "warn" if free_bytes < LITTLE_BYTES else "ok"
+        "fail" if free_bytes < NO_BYTES else "warn" if free_bytes < little_bytes else "ok"
     )
     says = f"{folder}: {free_bytes / 1024**3:,.1f} GiB free"
     if state == "ok":
         return Finding(name, state, says)
     return Finding(
-        name, state, f"{says}, expected at least {LITTLE_BYTES / 1024**3:.0f} GiB",
+        name, state, f"{says}, expected at least {little_bytes / 1024**3:g} GiB",
         "free space there, or move it to another disk",
     )  # fmt: skip

@@ -27,6 +27,19 @@ _OTHERWISE: Final = (
 def require_one_key(lake: Lake, pseudonyms: Pseudonyms | None) -> None:
     """Compare the key with the lake's; in a lake without rows, note it.
 
+    Raises:
+        SettingsError: as `require_this_key`.
+        LakeError: the lake's note is unreadable, or its storage refuses.
+        LakeUnavailableError: the storage does not answer.
+    """
+    if pseudonyms is not None and _noted(lake) is None and not _holds_rows(lake):
+        _note(lake, pseudonyms)
+    require_this_key(lake, pseudonyms)
+
+
+def require_this_key(lake: Lake, pseudonyms: Pseudonyms | None) -> None:
+    """Compare the key with the lake's; nothing is written.
+
     Args:
         lake: where rows are or will be stored.
         pseudonyms: of the settings; None where PSEUDONYM_KEY is empty.
@@ -51,7 +64,7 @@ def require_one_key(lake: Lake, pseudonyms: Pseudonyms | None) -> None:
                 f"PSEUDONYM_KEY is set, but the raw zone of {lake.describe()['root']} holds rows "
                 f"that were read without it: expected an empty lake. {_OTHERWISE}"
             )
-        noted = _note(lake, pseudonyms)
+        return
     if noted != pseudonyms.fingerprint:
         raise SettingsError(
             "PSEUDONYM_KEY and PSEUDONYM_COLUMNS have fingerprint "

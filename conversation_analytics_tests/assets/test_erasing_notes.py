@@ -273,6 +273,7 @@ def test_killed_at_this_write_it_is_finished_with_the_same_bytes_and_numbers(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # 139 erasures, each killed and finished
 def test_killed_at_every_write_it_is_finished_with_the_same_bytes_and_numbers(
     prepared: Place,
 ) -> None:
