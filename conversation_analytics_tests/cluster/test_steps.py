@@ -21,7 +21,7 @@ from conversation_analytics_tests.platform import QUIET, run_job
 from conversation_analytics_tests.test_road import hashes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 FOLDER = "TEST_OF_STEPS"
 RUN = "TEST_OF_STEPS_RUN"
@@ -104,7 +104,8 @@ def ends_its_worker() -> None:
 
 @dg.executor(name="impatient", requirements=dg.multiple_process_executor_requirements())
 def impatient(_: dg.InitExecutorContext) -> DaskStepsExecutor:
-    return DaskStepsExecutor(ClusterPlace(os.environ[ADDRESS], 1, no_workers_s=2))
+    place = ClusterPlace(os.environ[ADDRESS], 1, no_workers_s=2)
+    return DaskStepsExecutor(place, parse_settings({}), again_s=0)
 
 
 def nobody_for_two() -> dg.JobDefinition:
@@ -124,15 +125,42 @@ def two_stores() -> dg.JobDefinition:
     ).resolve_job_def("stores")
 
 
+@dg.executor(name="at_once", requirements=dg.multiple_process_executor_requirements())
+def at_once(_: dg.InitExecutorContext) -> DaskStepsExecutor:
+    return DaskStepsExecutor(ClusterPlace("", 1), parse_settings({}), again_s=0)
+
+
+def two_ones() -> dg.JobDefinition:
+    return dg.Definitions(
+        [repeated, next_one], jobs=[dg.define_asset_job("two")], executor=at_once
+    ).resolve_job_def("two")
+
+
+def in_a_worker() -> bool:
+    return os.environ[RUN] != f"{os.getpid()}"
+
+
 def always_locked() -> dg.JobDefinition:
     """Return two steps; a worker that asks finds a database locked."""
-    if os.environ[RUN] != f"{os.getpid()}":
+    if in_a_worker():
         raise OperationalError("INSERT", {}, sqlite3.OperationalError("database is locked"))
-    return dg.Definitions(
-        [repeated, next_one],
-        jobs=[dg.define_asset_job("locked")],
-        executor=dask_steps_executor(parse_settings({"MAX_WORKERS": "1"})),
-    ).resolve_job_def("locked")
+    return two_ones()
+
+
+def once_locked() -> dg.JobDefinition:
+    """Return two steps; the first one that asks in a worker finds a database locked."""
+    mark = Path(os.environ[FOLDER]) / "asked"
+    if in_a_worker() and not mark.exists():
+        mark.touch()
+        return always_locked()
+    return two_ones()
+
+
+def never_loads() -> dg.JobDefinition:
+    """Return two steps; in a worker there are none."""
+    if in_a_worker():
+        raise KeyError("two")
+    return two_ones()
 
 
 def three_steps() -> dg.JobDefinition:
@@ -196,22 +224,61 @@ def test_a_resource_that_does_not_open_repeats_or_fails_its_step(
     assert ("waits_for_store", "STEP_SUCCESS") in events
 
 
+@pytest.mark.parametrize(
+    ("job", "error", "repeats"),
+    [
+        pytest.param(always_locked, "database is locked", 2, id="records locked, for ever"),
+        pytest.param(never_loads, "KeyError: 'two'", 1, id="as the step's own policy asks"),
+    ],
+)
 def test_whatever_a_steps_process_raises_is_an_event_of_the_step(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    job: Callable[[], dg.JobDefinition], error: str, repeats: int,
+) -> None:  # fmt: skip
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    monkeypatch.setenv(RUN, f"{os.getpid()}")
+    with dg.execute_job(
+        dg.reconstructable(job), instance, run_config=QUIET, raise_on_error=False
+    ) as result:
+        again = [event for event in result.all_events if event.is_step_up_for_retry]
+        (failed,) = result.get_step_failure_events()
+    assert not result.success
+    assert failed.step_key == "repeated"
+    assert [event.step_key for event in again] == ["repeated"] * repeats
+    assert again[0].step_retry_data.error is not None
+    assert error in again[0].step_retry_data.error.to_string()
+    assert not (tmp_path / "next").exists()
+
+
+def test_records_that_are_locked_for_a_moment_fail_no_step(
     instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(FOLDER, str(tmp_path))
     monkeypatch.setenv(RUN, f"{os.getpid()}")
     with dg.execute_job(
-        dg.reconstructable(always_locked), instance, run_config=QUIET, raise_on_error=False
+        dg.reconstructable(once_locked), instance, run_config=QUIET, raise_on_error=False
     ) as result:
-        (again,) = [event for event in result.all_events if event.is_step_up_for_retry]
+        again = [event for event in result.all_events if event.is_step_up_for_retry]
+    assert result.success
+    assert [event.step_key for event in again] == ["repeated"]
+    assert (tmp_path / "next").exists()
+
+
+def test_a_worker_with_other_settings_runs_no_step(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    monkeypatch.setenv(RUN, f"{os.getpid()}")
+    monkeypatch.setenv("RETENTION_RAW_DAYS", "99")  # of the workers; the run has none
+    monkeypatch.setenv("LOG_LEVEL", "WARNING")  # may differ
+    with dg.execute_job(
+        dg.reconstructable(two_ones), instance, run_config=QUIET, raise_on_error=False
+    ) as result:
         (failed,) = result.get_step_failure_events()
-    assert not result.success
-    assert failed.step_key == "repeated"
-    assert again.step_key == "repeated"
-    assert again.step_retry_data.error is not None
-    assert "database is locked" in again.step_retry_data.error.to_string()
-    assert not (tmp_path / "next").exists()
+    error = failed.step_failure_data.error
+    assert error is not None
+    assert error.cls_name == "WorkerMismatchError"
+    assert "got others for RETENTION_RAW_DAYS: give" in error.message
 
 
 def test_a_step_that_no_worker_can_run_fails_after_the_wait(
