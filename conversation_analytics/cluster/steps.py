@@ -289,10 +289,10 @@ class DaskStepsExecutor(Executor):
                 given.able_at = now
             elif now - given.able_at > self._place.no_workers_s:
                 errors[future] = away or self._without_a_worker(given)
-        for future, error in errors.items():
+        for future, why in errors.items():
             step = running.pop(future).step
             future.release()
-            told = SerializableErrorInfo(f"{error}\n", [], type(error).__name__)
+            told = SerializableErrorInfo(f"{why}\n", [], type(why).__name__)
             failed = self._again_or_failed(context, step, told, active)
             yield from self._passed_on([failed], context, step, active)
 
