@@ -211,6 +211,12 @@ def repair(first: dt.date | None, last: dt.date | None, *, dry_run: bool) -> Non
             f"{day.key}: {len(day.assets)} stale, first {first_stale.asset}: {first_stale.reason}"
         )
     click.echo(f"{len(stale)} of {len(keys)} days have something to make again")
+    undated = materialize.look_for_stale_undated(settings, keys)
+    if undated:
+        click.echo(
+            f"rows without a time: {len(undated)} stale, first {undated[0].asset}: "
+            f"{undated[0].reason}"
+        )
     _tell_budget(settings, stale)
     topics = materialize.look_for_stale_topics(settings, days, _today(settings))
     for week in topics:
@@ -232,9 +238,14 @@ def repair(first: dt.date | None, last: dt.date | None, *, dry_run: bool) -> Non
     results = materialize.look_for_stale_results(settings, days)
     if settings.nocodb_results_table:
         click.echo(f"{len(results)} days have results to send to NocoDB")
-    if dry_run or not (stale or topics or merges or users or results):
+    if dry_run or not (stale or undated or topics or merges or users or results):
         return
-    _materialize(settings, materialize.runs_of_stale_days(settings, stale), days)
+    # Days first: what they hold by then is no row without a time any more.
+    runs = [
+        *materialize.runs_of_stale_days(settings, stale),
+        *materialize.runs_of_stale_undated(settings, undated),
+    ]
+    _materialize(settings, runs, days)
 
 
 def _tell_budget(settings: Settings, stale: Iterable[StaleDay]) -> None:
@@ -336,12 +347,24 @@ def home() -> None:
     """Check the settings, create DAGSTER_HOME and its database before `dagster dev` starts.
 
     Its daemon and web server would race for the database, and bury a wrong setting in a page
-    of text.
+    of text. Runs that were killed with everything else are ended: Dagster would wait for them.
     """
-    from conversation_analytics.materialize import prepare_home  # noqa: PLC0415 - import budget
+    from conversation_analytics.materialize import (  # noqa: PLC0415 - import budget
+        end_runs_lost,
+        prepare_home,
+    )
 
     _settings()
     prepare_home()
+    lost = end_runs_lost()
+    for run_id in lost.ended:
+        click.echo(f"run {run_id} was lost with the process that computed it: ended")
+    for run_id in lost.doubtful:
+        click.echo(
+            f"run {run_id} is unfinished, and nothing here tells whether it goes on. If it does "
+            "not, end it in the UI: Runs, the run, Terminate, 'Force termination immediately'",
+            err=True,
+        )
 
 
 @cli.command()

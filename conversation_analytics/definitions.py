@@ -26,6 +26,8 @@ from conversation_analytics.assets.results import results_assets
 from conversation_analytics.assets.topics import JOB as TOPICS_JOB
 from conversation_analytics.assets.topics import TOPIC_ASSETS, topic_assets
 from conversation_analytics.assets.translations import SKIPPED_WITHOUT_TRANSLATOR
+from conversation_analytics.assets.undated import JOB as UNDATED_JOB
+from conversation_analytics.assets.undated import UndatedSteps
 from conversation_analytics.assets.users import USERS, user_assets
 from conversation_analytics.cluster.spread import DaskDays
 from conversation_analytics.core.period_report import PERIOD_REPORTS
@@ -91,7 +93,7 @@ def build_definitions(
     chain = daily_chain(settings)
     assets = source_assets(chain)
     daily = _daily(chain, assets)
-    undated = [asset for asset in assets if asset.partitions_def is None]
+    undated = _undated(assets)
     merged = {period: period_assets(chain, period) for period in PERIOD_REPORTS}
     of_users = user_assets(chain)
     of_corrections = correction_assets(chain)
@@ -112,7 +114,7 @@ def build_definitions(
         description=f"One day (or a range of days) from the source to the report.\n{START_HERE}",
     )
     undated_job = dg.define_asset_job(
-        "undated",
+        UNDATED_JOB,
         selection=dg.AssetSelection.assets(*undated),
         description="Rows that have no time of creation, from the source to the documents.",
     )
@@ -176,7 +178,14 @@ def build_definitions(
         ],
         sensors=[
             nocodb_changes(daily_job, undated_job, settings),
-            repair_stale(daily_job, daily_graph(settings), daily_steps(settings), settings),
+            repair_stale(
+                daily_job,
+                daily_graph(settings),
+                daily_steps(settings),
+                settings,
+                undated_job,
+                undated_steps(settings),
+            ),
             find_topics_again(topics_job, settings),
             merge_periods(period_jobs, settings),
             changed_corrections(corrections_job, settings),
@@ -220,6 +229,16 @@ def _with_freshness(spec: dg.AssetSpec) -> dg.AssetSpec:
 
 def _daily(chain: DailyChain, assets: list[dg.AssetsDefinition]) -> list[dg.AssetsDefinition]:
     return [asset for asset in assets if asset.partitions_def is chain.partitions]
+
+
+def _undated(assets: list[dg.AssetsDefinition]) -> list[dg.AssetsDefinition]:
+    return [asset for asset in assets if asset.partitions_def is None]
+
+
+def undated_steps(settings: Settings) -> UndatedSteps:
+    """Return how rows without a time of creation are made, from the source to the documents."""
+    own = _undated(source_assets(daily_chain(settings)))
+    return UndatedSteps(made_from(own, dated=False), steps_of(own))
 
 
 def daily_graph(settings: Settings) -> dict[str, tuple[str, ...]]:

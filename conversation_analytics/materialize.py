@@ -36,6 +36,8 @@ from conversation_analytics.assets.results import JOB as RESULTS_JOB
 from conversation_analytics.assets.results import RESULTS, stale_results
 from conversation_analytics.assets.topics import JOB as TOPICS
 from conversation_analytics.assets.topics import MADE_TOGETHER, stale_topics
+from conversation_analytics.assets.undated import JOB as UNDATED_JOB
+from conversation_analytics.assets.undated import stale_undated
 from conversation_analytics.assets.users import USERS, stale_users
 from conversation_analytics.core.errors import AnalyticsError, RecordsError, SettingsError
 from conversation_analytics.core.period_report import PERIOD_REPORTS
@@ -45,9 +47,11 @@ from conversation_analytics.definitions import (
     daily_graph,
     daily_steps,
     spread_of,
+    undated_steps,
 )
 from conversation_analytics.installation import dagster_home
 from conversation_analytics.lane_runs import execute_in_lanes, use_lanes
+from conversation_analytics.lost_runs import end_lost_runs
 from conversation_analytics.resources.connections import open_documents, open_lake
 from conversation_analytics.sensors.run_history import living_process
 
@@ -60,10 +64,10 @@ if TYPE_CHECKING:
     from conversation_analytics.assets.lineage import StaleDay
     from conversation_analytics.assets.periods import StalePeriod
     from conversation_analytics.core.staleness import StaleAsset
+    from conversation_analytics.lost_runs import LostRuns
     from conversation_analytics.settings import Settings
 
 _HOME_LOCK = ".conversation-analytics.lock"
-_UNDATED = "undated"
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -74,21 +78,23 @@ class PlannedRun:
     Attributes:
         job: its name.
         partitions: what to make of which partitions; None for a job without partitions.
+        assets: what to make of a job without partitions; none stands for all of it.
     """
 
     job: str
     partitions: PartitionRange | None = None
+    assets: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
         """Which rows it is about."""
         if self.partitions is not None:
             return self.partitions.label
-        labels = {_UNDATED: "rows without a time", CORRECTIONS_JOB: "all rows"}
+        labels = {UNDATED_JOB: "rows without a time", CORRECTIONS_JOB: "all rows"}
         return labels.get(self.job, "all days")
 
 
-UNDATED = PlannedRun(_UNDATED)
+UNDATED = PlannedRun(UNDATED_JOB)
 """The rows without a time, from the source to the documents."""
 CORRECTIONS = PlannedRun(CORRECTIONS_JOB)
 """The table of corrections."""
@@ -124,6 +130,24 @@ def look_for_stale_periods(settings: Settings, days: Iterable[dt.date]) -> list[
             for period in PERIOD_REPORTS
             for one in stale_periods(lake, documents, period, wanted)
         ]
+
+
+def look_for_stale_undated(settings: Settings, days: Iterable[str]) -> tuple[StaleAsset, ...]:
+    """Return the assets of rows without a time to make again; see `stale_undated`.
+
+    Raises:
+        AnalyticsError: a storage does not answer, or what is stored cannot be read.
+    """
+    graph = undated_steps(settings).graph
+    with contextlib.closing(open_documents(settings)) as documents:
+        return stale_undated(graph, open_lake(settings), documents, settings, days)
+
+
+def runs_of_stale_undated(settings: Settings, stale: Sequence[StaleAsset]) -> list[PlannedRun]:
+    """Return the run that makes these assets of rows without a time, and what is made with them."""
+    steps = undated_steps(settings).steps
+    names = whole_steps([one.asset for one in stale], steps)
+    return [PlannedRun(UNDATED_JOB, assets=names)] if names else []
 
 
 def runs_of_stale_days(settings: Settings, stale: Iterable[StaleDay]) -> list[PlannedRun]:
@@ -260,6 +284,16 @@ def prepare_home() -> None:
         ) from error
 
 
+def end_runs_lost() -> LostRuns:
+    """End the runs in DAGSTER_HOME whose processes were killed; see `end_lost_runs`.
+
+    Raises:
+        RecordsError: Dagster's database could not be written or read.
+    """
+    with _records_kept(), dg.DagsterInstance.get() as instance:
+        return end_lost_runs(instance)
+
+
 def materialize(
     settings: Settings,
     runs: Iterable[PlannedRun],
@@ -340,7 +374,7 @@ def _tell_of_files(
 def _size(definitions: dg.Definitions, run: PlannedRun) -> int:
     every = len(set(definitions.resolve_job_def(run.job).asset_layer.executable_asset_keys))
     if run.partitions is None:
-        return every
+        return len(run.assets) or every
     return (len(run.partitions.assets) or every) * run.partitions.partitions
 
 
@@ -375,7 +409,8 @@ def _tags(run: PlannedRun, process: Mapping[str, str]) -> dict[str, str]:
 
 
 def _assets(run: PlannedRun) -> list[dg.AssetKey]:
-    return [dg.AssetKey(name) for name in run.partitions.assets] if run.partitions else []
+    names = run.assets if run.partitions is None else run.partitions.assets
+    return [dg.AssetKey(name) for name in names]
 
 
 @contextlib.contextmanager

@@ -15,14 +15,11 @@ import os
 import sys
 from typing import Final
 
-from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
+from dagster import DagsterInstance, RunsFilter
+
+from conversation_analytics.lost_runs import UNFINISHED, end_as_lost
 
 _LAUNCHED_BY: Final = ".dagster/grpc_info"
-_UNFINISHED: Final = (
-    DagsterRunStatus.STARTING,
-    DagsterRunStatus.STARTED,
-    DagsterRunStatus.CANCELING,
-)
 
 
 def end_lost_runs(instance: DagsterInstance, host: str, port: int) -> list[str]:
@@ -34,14 +31,11 @@ def end_lost_runs(instance: DagsterInstance, host: str, port: int) -> list[str]:
         Their ids. Dagster starts them again if `run_retries` allows; cancelled ones it does not.
     """
     ended = []
-    for run in instance.get_runs(RunsFilter(statuses=list(_UNFINISHED))):
+    for run in instance.get_runs(RunsFilter(statuses=list(UNFINISHED))):
         server = json.loads(run.tags.get(_LAUNCHED_BY, "{}"))
         if (server.get("host"), server.get("port")) != (host, port):
             continue
-        if run.status is DagsterRunStatus.CANCELING:
-            instance.report_run_canceled(run, "The code server was killed while it cancelled this.")
-        else:
-            instance.report_run_failed(run, "The code server was killed, and this run with it.")
+        end_as_lost(instance, run, "code server")
         ended.append(run.run_id)
     return ended
 

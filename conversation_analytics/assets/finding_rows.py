@@ -4,8 +4,9 @@ Where the raw zone of a day is gone by age, typed rows and dead letters say whos
 these are gone, too, the partials of the day do, which know users but not their conversations.
 """
 
+import datetime as dt
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -73,15 +74,19 @@ class _Reader:
             add_to_index(self._lake, schema, key, self._owners((schema, key), None))
 
     def look(
-        self, user: str, conversations: Iterable[str] = ()
+        self,
+        user: str | None,
+        conversations: Iterable[str] = (),
+        tables: Collection[SourceTable] = tuple(SourceTable),
     ) -> list[tuple[SourceTable, str | None, pl.DataFrame]]:
         """Return table, day and `row_owners` where the user or one of the conversations may be."""
-        talks = sorted(conversations)
-        marks = [user_mark(user), *map(conversation_mark, talks)]
-        spelled = {text for one in (user, *talks) for text in _spellings(one)}
+        users, talks = [] if user is None else [user], sorted(conversations)
+        marks = [*map(user_mark, users), *map(conversation_mark, talks)]
+        spelled = {text for one in (*users, *talks) for text in _spellings(one)}
         return [
             (TABLES_OF[schema.name], key, self._owners((schema, key), sorted(spelled)))
             for schema, key in places_of(self._lake, marks)
+            if TABLES_OF[schema.name] in tables
         ]
 
     def _owners(self, place: Place, wanted: list[str] | None) -> pl.DataFrame:
@@ -194,6 +199,33 @@ def find_rows(lake: Lake, settings: Settings, user: str, known: Iterable[str] = 
             days.setdefault(key, {})[table] = frozenset(told["id"].drop_nulls())
     keys = frozenset(key for _, key, _ in shown)
     return Found(Subject(user, whole), frozenset(theirs), days, keys)
+
+
+def conversations_with_turns(
+    lake: Lake, settings: Settings, conversations: Collection[str], *, first_kept: dt.date | None
+) -> frozenset[str]:
+    """Return the conversations of which the lake holds a turn, typed or not, whoever spoke.
+
+    Args:
+        lake: the lake; an index that is missing is written.
+        settings: of this process.
+        conversations: as the lake has them.
+        first_kept: days before it do not count; None: all do.
+
+    Raises:
+        AnalyticsError: a storage refuses or does not answer.
+    """
+    sought = frozenset(conversations)
+    if not sought:
+        return frozenset()
+    reader = _Reader(lake, settings)
+    reader.index_all()
+    oldest = "" if first_kept is None else first_kept.isoformat()
+    found: set[str] = set()
+    for _, key, owners in reader.look(None, sought, (SourceTable.MESSAGES,)):
+        if key is None or key >= oldest:
+            found.update(owners["conversation"].drop_nulls())
+    return sought & found
 
 
 def _spoken_in_by_others(

@@ -42,8 +42,10 @@ class StaleDay:
     assets: tuple[StaleAsset, ...]
 
 
-def made_from(assets: Iterable[dg.AssetsDefinition]) -> dict[str, tuple[str, ...]]:
-    """Return the inputs of each daily asset, every asset after its inputs.
+def made_from(
+    assets: Iterable[dg.AssetsDefinition], *, dated: bool = True
+) -> dict[str, tuple[str, ...]]:
+    """Return the inputs of each daily asset (or undated one), every asset after its inputs.
 
     What is not of a day, as the table of corrections, is none of these inputs.
 
@@ -51,7 +53,7 @@ def made_from(assets: Iterable[dg.AssetsDefinition]) -> dict[str, tuple[str, ...
         ExtensionError: assets are made of each other.
     """
     inputs: dict[str, tuple[str, ...]] = {}
-    daily = [one for one in assets if one.partitions_def is not None]
+    daily = [one for one in assets if (one.partitions_def is not None) is dated]
     names = {key for one in daily for key in one.keys}
     for definition in daily:
         for key, needed in definition.asset_deps.items():

@@ -11,6 +11,7 @@ import dagster as dg
 import polars as pl
 
 from conversation_analytics.assets.partitions import UNDATED_GROUP, DailyChain, origin
+from conversation_analytics.assets.undated import days_holding, noted_beside
 from conversation_analytics.core.landing import GonePolicy, land
 from conversation_analytics.core.partitions import (
     Described,
@@ -105,9 +106,13 @@ def _undated(chain: DailyChain, table: SourceTable) -> dg.AssetsDefinition:
         _require_one_key(chain, lake)
 
         def read() -> Described[pl.DataFrame]:
+            shown = source.read_undated(table)
+            held = lake.read(schema, None) if lake.exists(schema, None) else None
+            either = shown if held is None else pl.concat([shown, held])
+            holding = days_holding(lake, chain.settings, table, either)
             landing = land(
-                source.read_undated(table),
-                lake.read(schema, None) if lake.exists(schema, None) else None,
+                shown,
+                held,
                 window=None,
                 policy=_policy(chain, table),
                 find=partial(source.read_ids, table),
@@ -116,7 +121,8 @@ def _undated(chain: DailyChain, table: SourceTable) -> dg.AssetsDefinition:
                 ),
             )
             admitted = _Admission.of(chain, lake, table, None, landing.frame)
-            return Described(admitted.frame, landing.facts(), on_stored=admitted.look_again)
+            beside = noted_beside(holding, admitted.frame)
+            return Described(admitted.frame, landing.facts(), beside, admitted.look_again)
 
         # The IO manager calls it, once it has noted what it is to replace.
         return read

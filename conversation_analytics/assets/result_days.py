@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import polars as pl
 
 from conversation_analytics.assets.day_partials import input_name
+from conversation_analytics.assets.finding_rows import conversations_with_turns
 from conversation_analytics.core.categories import CATEGORIES
 from conversation_analytics.core.errors import OutdatedPartitionError
 from conversation_analytics.core.languages import MESSAGE_LANGUAGE
@@ -20,6 +21,7 @@ from conversation_analytics.core.schemas import TableSchema
 from conversation_analytics.core.suppression import Suppressions
 from conversation_analytics.core.topic_tables import CONVERSATION_TOPICS, TOPICS
 from conversation_analytics.lake.store import Lake
+from conversation_analytics.settings import Settings
 
 OWN_TABLES = (CATEGORIES, MESSAGE_LANGUAGE)
 """What a day needs to have results."""
@@ -36,6 +38,7 @@ class LakeResultDays:
     def __init__(
         self,
         lake: Lake,
+        settings: Settings,
         types: Sequence[str],
         *,
         first_kept: dt.date | None = None,
@@ -45,11 +48,13 @@ class LakeResultDays:
 
         Args:
             lake: the lake.
+            settings: of this process.
             types: names of the taxonomy's types in their order.
             first_kept: days before it are removed by age; None: none are.
             erased: the list of erased people; None: nobody was.
         """
         self._lake = lake
+        self._settings = settings
         self._types = types
         self._first_kept = first_kept
         self._erased = erased
@@ -74,6 +79,12 @@ class LakeResultDays:
             (conversation, day)
             for conversation, day in claims
             if self._is_erased(conversation) or self._is_too_old(day)
+        )
+
+    def with_turns(self, ids: Collection[str]) -> frozenset[str]:
+        """See `ResultDays.with_turns`; days that are removed by age have none."""
+        return conversations_with_turns(
+            self._lake, self._settings, ids, first_kept=self._first_kept
         )
 
     def _is_erased(self, conversation: str) -> bool:

@@ -70,6 +70,7 @@ def results_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         listed = read_suppressions(lake, settings.pseudonym_key)
         held = LakeResultDays(
             lake,
+            settings,
             category_types(settings),
             first_kept=first_day_kept(
                 settings.retention_curated_days,
@@ -96,6 +97,7 @@ def results_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
                         "deleted": sent.deleted,
                         "unchanged": sent.unchanged,
                         "of_later_days": sent.later,
+                        "without_result": sent.without_result,
                         "ids_left_out": sent.left_out,
                     },
                     partition_key=key,

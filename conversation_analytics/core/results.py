@@ -172,6 +172,12 @@ class ResultDays(Protocol):
             claims: conversation and day of each; the day is as people left it.
         """
 
+    def with_turns(self, ids: Collection[str]) -> frozenset[str]:
+        """Return those of these conversations of which a turn is held, on whatever day.
+
+        Also one that could not be typed, and so has no result: it is not gone.
+        """
+
     def rows(self, day: str, ids: Collection[str]) -> Sequence[Mapping[str, Cell]]:
         """Return the rows of these conversations on one of `days`, as `conversation_results`.
 
@@ -189,6 +195,7 @@ class ResultChanges:
         deletes: primary keys of rows that are there twice, or of conversations that are gone.
         unchanged: rows that are as they should be.
         later: conversations whose row is of a later day, and stays.
+        without_result: rows of conversations that have turns but no result; they stay.
     """
 
     inserts: tuple[Mapping[str, Cell], ...] = ()
@@ -196,6 +203,7 @@ class ResultChanges:
     deletes: tuple[int | str, ...] = ()
     unchanged: int = 0
     later: int = 0
+    without_result: int = 0
 
     @property
     def any(self) -> bool:

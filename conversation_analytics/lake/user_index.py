@@ -88,18 +88,29 @@ def take_from_index(
     _swap(lake, _path(schema, key), lambda held: held - gone, begin=False)
 
 
-def places_of(lake: Lake, marks: Iterable[bytes]) -> list[Place]:
+def places_of(
+    lake: Lake, marks: Iterable[bytes], among: Iterable[Place] | None = None
+) -> list[Place]:
     """Return the raw partitions that may hold rows of any of these, undated ones first.
+
+    Args:
+        lake: the lake.
+        marks: of users and conversations.
+        among: raw partitions to look at, one without an index may hold any row; None: all that
+            have an index.
 
     Raises:
         LakeError: an object of the index is none.
         LakeUnavailableError: the storage does not answer.
     """
     wanted = frozenset(marks)
-    paths = [info.path for info in lake.objects.list(_FOLDER)]
+    indexed = [info.path for info in lake.objects.list(_FOLDER)]
+    listed = None if among is None else [_path(*place) for place in among]
+    paths = indexed if listed is None else sorted(set(listed).intersection(indexed))
     with ThreadPoolExecutor(_READS_AT_ONCE) as pool:
         held = pool.map(lambda path: _held(lake, path), paths)
         found = [path for path, marks_held in zip(paths, held, strict=True) if marks_held & wanted]
+    found += sorted(set(listed or ()).difference(indexed))
     places = [place for path in found if (place := _place(path)) is not None]
     return sorted(places, key=lambda place: (place[1] or "", place[0].name))
 

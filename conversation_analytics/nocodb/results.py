@@ -75,6 +75,8 @@ class SentResults:
         deleted: ones that were there twice, or of conversations that are gone.
         unchanged: ones that were left alone.
         later: conversations whose row is of a later day, and was left alone.
+        without_result: rows of conversations whose turns are held but have no result, as dead
+            letters have none; they were left alone.
         left_out: conversations whose id no filter of NocoDB may hold.
     """
 
@@ -83,6 +85,7 @@ class SentResults:
     deleted: int = 0
     unchanged: int = 0
     later: int = 0
+    without_result: int = 0
     left_out: int = 0
 
 
@@ -134,8 +137,10 @@ class ResultsTable:
 
         sent = replace(self._settled(look, f"day {day}"), left_out=len(rows) - len(usable))
         logger.info(
-            "nocodb results: day=%s rows=%d inserted=%d updated=%d deleted=%d left_out=%d",
-            day, len(rows), sent.inserted, sent.updated, sent.deleted, sent.left_out,
+            "nocodb results: day=%s rows=%d inserted=%d updated=%d deleted=%d without_result=%d "
+            "left_out=%d",
+            day, len(rows), sent.inserted, sent.updated, sent.deleted, sent.without_result,
+            sent.left_out,
         )  # fmt: skip
         return sent
 
@@ -178,7 +183,12 @@ class ResultsTable:
             changes = look()
             unchanged = changes.unchanged if unchanged is None else unchanged
             if not changes.any:
-                return replace(sent, unchanged=unchanged, later=changes.later)
+                return replace(
+                    sent,
+                    unchanged=unchanged,
+                    later=changes.later,
+                    without_result=changes.without_result,
+                )
             try:
                 self._apply(changes)
             except RecordGoneError:
@@ -234,15 +244,23 @@ class ResultsTable:
             and one.conversation_id not in left
             and _claim(one) not in trusted
         }
-        # Of a day that is held the lake knows that it has no such conversation. Of another one it
-        # may have nothing yet: only what it knows to be gone goes, with the notes in it, and what
-        # was never sent under such an id.
+        # Of a day that is held the lake knows that it has no such conversation, or no turn of it
+        # that could be typed: then its row waits for one. Of another one it may have nothing yet:
+        # only what it knows to be gone goes, with the notes in it, and what was never sent under
+        # such an id.
         gone = {one for one in unknown if one[1] in days or not _PLAIN_ID.fullmatch(one[0])}
-        gone |= lake.gone(unknown - gone)
+        with_turns = lake.with_turns({one for one, _ in gone if _PLAIN_ID.fullmatch(one)})
+        waiting = {one for one in gone if one[0] in with_turns}
+        gone -= waiting
+        gone |= lake.gone(unknown - gone - waiting)
         compared = [
             one for one in every.values() if one.conversation_id in wanted or _claim(one) in gone
         ]
-        return result_changes(wanted.values(), compared, trusted)
+        without_result = sum(
+            bool(one.content_hash) and _claim(one) in waiting for one in every.values()
+        )
+        changes = result_changes(wanted.values(), compared, trusted)
+        return replace(changes, without_result=without_result)
 
     def _apply(self, changes: ResultChanges) -> None:
         key = self._key.title

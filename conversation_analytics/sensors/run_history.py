@@ -72,7 +72,8 @@ def living_process(instance: dg.DagsterInstance) -> Iterator[dict[str, str]]:
             path.unlink(missing_ok=True)
 
 
-def _has_lost_its_process(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+def has_lost_its_process(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Say whether a run was of a `living_process` that lives no more."""
     if not (name := run.tags.get(PROCESS_TAG)):
         return False  # Dagster looks after it
     try:
@@ -89,7 +90,7 @@ def runs_under_way(instance: dg.DagsterInstance) -> RunsUnderWay:
     """Return what is queued or running now, runs left out whose process was killed."""
     ranges, others = [], set()
     for run in instance.get_runs(dg.RunsFilter(statuses=_UNDER_WAY)):
-        if _has_lost_its_process(instance, run):
+        if has_lost_its_process(instance, run):
             continue
         if key := run.tags.get(PARTITION_NAME_TAG):
             ranges.append((key, key))

@@ -9,6 +9,8 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
 )
 
 from conversation_analytics.assets.lineage import StaleDay, days_held, stale_days, whole_steps
+from conversation_analytics.assets.undated import UndatedSteps, stale_undated
+from conversation_analytics.core.staleness import StaleAsset
 from conversation_analytics.documents.store import DocumentStore
 from conversation_analytics.lake.store import Lake
 from conversation_analytics.sensors.backlog import is_backlog, plan_backlog
@@ -28,6 +30,8 @@ def repair_stale(
     graph: Mapping[str, tuple[str, ...]],
     steps: Sequence[frozenset[str]],
     settings: Settings,
+    undated_job: UnresolvedAssetJobDefinition,
+    undated: UndatedSteps,
 ) -> dg.SensorDefinition:
     """Return the sensor `repair_stale`; it is on by default.
 
@@ -36,16 +40,19 @@ def repair_stale(
         graph: inputs of each daily asset.
         steps: assets that are made together.
         settings: of this process.
+        undated_job: of the rows without a time.
+        undated: how these are made.
     """
 
     @dg.sensor(
         name="repair_stale",
-        job=job,
+        jobs=[job, undated_job],
         minimum_interval_seconds=int(LOOK_INTERVAL.total_seconds()),
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=f"Every {LOOK_INTERVAL.seconds // 60} minutes: of the days of the last "
         f"{LOOK_DAYS} that have been read, makes again exactly the assets that are missing or "
-        "were made of other rows than are stored now, as after a run that was killed. Days that "
+        "were made of other rows than are stored now, as after a run that was killed; so of rows "
+        "without a time, also where one of these days holds such a row by now. Days that "
         "only wait for translations take turns, one an hour. Older days: "
         "`conversation-analytics repair`.",
     )
@@ -59,6 +66,8 @@ def repair_stale(
         stale = list(stale_days(graph, lake, documents, settings, keys))
         backlog = [day for day in stale if is_backlog(day)]
         wanted = [_wanted(job.name, day, steps) for day in stale if not is_backlog(day)]
+        if assets := stale_undated(undated.graph, lake, documents, settings, keys):
+            wanted.append(_wanted_undated(undated_job.name, assets, undated))
         beside = plan_backlog(context.instance, job.name, backlog, dt.datetime.now(dt.UTC))
         return request_stale(
             context, wanted, settings, days=len(keys), beside=beside,
@@ -76,4 +85,14 @@ def _wanted(job: str, day: StaleDay, steps: Sequence[frozenset[str]]) -> WantedR
         digest=digest_of(told),
         why=f"{len(day.assets)} assets are stale ({day.assets[0].asset}: {day.assets[0].reason})",
         assets=whole_steps([stale.asset for stale in day.assets], steps),
+    )
+
+
+def _wanted_undated(job: str, stale: Sequence[StaleAsset], undated: UndatedSteps) -> WantedRun:
+    return WantedRun(
+        job=job,
+        day=None,
+        digest=digest_of(["undated", *(f"{one.asset}:{one.reason}" for one in stale)]),
+        why=f"{len(stale)} assets are stale ({stale[0].asset}: {stale[0].reason})",
+        assets=whole_steps([one.asset for one in stale], undated.steps),
     )

@@ -124,6 +124,7 @@ class Days:
     def __init__(self, *rows: Mapping[str, Cell]) -> None:
         self.held: dict[str, dict[str, Mapping[str, Cell]]] = {}
         self.erased: set[str] = set()
+        self.untyped: set[str] = set()
         for row in rows:
             self.held.setdefault(str(row["day"]), {})[str(row["conversation_id"])] = row
 
@@ -135,6 +136,10 @@ class Days:
 
     def gone(self, claims: Collection[tuple[str, str]]) -> frozenset[tuple[str, str]]:
         return frozenset(claim for claim in claims if claim[0] in self.erased)
+
+    def with_turns(self, ids: Collection[str]) -> frozenset[str]:
+        typed = {name for some in self.held.values() for name in some}
+        return frozenset(ids) & (typed | self.untyped)
 
     def rows(self, day: str, ids: Collection[str]) -> list[Mapping[str, Cell]]:
         return [row for name, row in self.held[day].items() if name in ids]
@@ -270,6 +275,32 @@ def test_two_runs_at_once_leave_each_conversation_once(nocodb: NocodbServer) -> 
         there = held(nocodb, table)
         assert len(there) == 30
         assert {row["day"] for row in there.values()} == {other_day}
+
+
+def test_a_conversation_whose_turns_are_dead_letters_keeps_its_row_until_they_are_gone(
+    nocodb: NocodbServer,
+) -> None:
+    base, table = create_table(nocodb, NOTE)
+    lake = Days(*rows(3))
+    with opened(nocodb, base) as results:
+        lake.send(results, DAY)
+        there = held(nocodb, table)
+        update_rows(nocodb, table, [{"Id": there["c-1"]["Id"], "note": "refund promised"}])
+        there = held(nocodb, table)
+        untyped = lake.held[DAY].pop("c-1")
+        lake.untyped = {"c-1"}
+        assert lake.send(results, DAY) == SentResults(unchanged=2, without_result=1)
+        assert results.look_through(lake) == SentResults(without_result=1)
+        assert held(nocodb, table) == there
+
+        lake.held[DAY]["c-1"] = untyped  # it was mended
+        assert lake.send(results, DAY) == SentResults(unchanged=3)
+        assert held(nocodb, table) == there
+
+        del lake.held[DAY]["c-1"]
+        lake.untyped = set()  # purged, or erased
+        assert lake.send(results, DAY) == SentResults(unchanged=2, deleted=1)
+    assert held(nocodb, table).keys() == {"c-0", "c-2"}
 
 
 CHANGED_BY_PEOPLE: dict[str, dict[str, Cell]] = {

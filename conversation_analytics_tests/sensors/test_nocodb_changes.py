@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import datetime as dt
 import hashlib
 import json
@@ -16,8 +18,9 @@ from conversation_analytics.core import schemas
 from conversation_analytics.core.schemas import INSTANT
 from conversation_analytics.core.source import SourceTable
 from conversation_analytics.definitions import build_definitions
-from conversation_analytics.resources.connections import open_lake
+from conversation_analytics.resources.connections import open_documents, open_lake
 from conversation_analytics.settings import Settings, parse_settings
+from conversation_analytics_tests.sensors.ticks import tick
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -102,6 +105,10 @@ class Platform:
     source: Rows
     cursor: str | None = None
 
+    def repair(self) -> dg.SensorResult:
+        """Return what the sensor `repair_stale` says, which asks the source nothing."""
+        return tick("repair_stale", self.settings, self.instance)
+
     def tick(self) -> dg.SensorResult:
         repository = build_definitions(self.settings).get_repository_def()
         resources = {"source": self.source, "lake": open_lake(self.settings)}
@@ -114,14 +121,26 @@ class Platform:
         self.cursor = result.cursor
         return result
 
-    def run(self, request: dg.RunRequest) -> None:
+    def run(self, request: dg.RunRequest, assets: Sequence[str] = ()) -> None:
+        """Do what is asked for; just `assets` of it, as a run that dies after them."""
         assert request.job_name
-        job = build_definitions(self.settings).resolve_job_def(request.job_name)
-        result = job.execute_in_process(
-            QUIET, partition_key=request.partition_key, instance=self.instance,
-            resources={"source": self.source}, tags=request.tags, raise_on_error=False,
-        )  # fmt: skip
+        chosen = [dg.AssetKey(name) for name in assets] or list(request.asset_selection or [])
+        with pytest.MonkeyPatch.context() as patch:
+            # Dagster takes no other resource for a part of a job.
+            opened = "conversation_analytics.definitions.open_source"
+            patch.setattr(opened, lambda _settings: self.source)
+            job = build_definitions(self.settings).resolve_job_def(request.job_name)
+            result = job.execute_in_process(
+                QUIET, partition_key=request.partition_key, instance=self.instance,
+                tags=request.tags, raise_on_error=False, asset_selection=chosen or None,
+            )  # fmt: skip
         assert result.success
+
+    def documents(self) -> list[tuple[str, int, list[str]]]:
+        """Return each conversation's document: id, turns, whose turns they are."""
+        with contextlib.closing(open_documents(self.settings)) as documents:
+            found = documents.find(self.settings.mongodb_conversations_collection, {})
+            return [(one["_id"], one["message_count"], one["days"]) for one in found]
 
     def held(self, day: dt.date) -> dict[str, str]:
         frame = open_lake(self.settings).read(schemas.MESSAGES, day.isoformat())
@@ -148,6 +167,10 @@ def platform(tmp_path: Path) -> Iterator[Platform]:
 
 def keys(result: dg.SensorResult) -> list[tuple[str | None, str | None]]:
     return [(r.job_name, r.partition_key) for r in result.run_requests or []]
+
+
+def keys_of(request: dg.RunRequest) -> tuple[str | None, str | None]:
+    return request.job_name, request.partition_key
 
 
 def reason(result: dg.SensorResult) -> str:
@@ -305,6 +328,78 @@ def test_an_undated_row_starts_the_undated_job(platform: Platform) -> None:
     assert (request.job_name, request.partition_key) == ("undated", None)
     platform.run(request)
     assert keys(platform.tick()) == []
+
+
+RAW_UNDATED = ["raw_undated_conversations", "raw_undated_messages"]
+
+
+def test_undated_rows_of_a_run_that_died_after_the_raw_zone_are_made(platform: Platform) -> None:
+    platform.source.add("a", None, updated_at=now())
+    [request] = platform.tick().run_requests or []
+    assert keys(platform.repair()) == []  # nothing has been read
+    platform.run(request, RAW_UNDATED)
+    assert keys(platform.tick()) == []  # they are held
+    [request] = platform.repair().run_requests or []
+    assert (request.job_name, request.partition_key) == ("undated", None)
+    names = {key.path[-1] for key in request.asset_selection or []}
+    assert names >= {"undated_messages", "undated_message_documents"}
+    assert names.isdisjoint(RAW_UNDATED)
+    platform.run(request)
+    assert platform.documents() == [("c", 1, ["undated"])]
+    assert keys(platform.repair()) == []
+
+
+def test_undated_rows_that_another_version_typed_are_typed_again(platform: Platform) -> None:
+    platform.source.add("a", None, updated_at=now())
+    [request] = platform.tick().run_requests or []
+    platform.run(request)
+    assert keys(platform.repair()) == []
+    lake, table = open_lake(platform.settings), schemas.UNDATED_MESSAGES
+    frame = lake.read(table, None)
+    earlier = dataclasses.replace(table, columns=table.columns[:-1])
+    lake.write(earlier, None, frame.drop(table.columns[-1].name))
+    [request] = platform.repair().run_requests or []
+    platform.run(request)
+    assert lake.read(table, None).equals(frame)
+    assert keys(platform.repair()) == []
+
+
+def test_an_undated_row_that_gets_a_time_is_in_its_day_alone(platform: Platform) -> None:
+    platform.source.add("a", None, updated_at=now())
+    [request] = platform.tick().run_requests or []
+    platform.run(request)
+    created = now() - dt.timedelta(days=1)
+    day = created.date().isoformat()
+    platform.source.add("a", created, updated_at=now())
+    [request] = platform.tick().run_requests or []
+    assert keys_of(request) == ("daily", day)
+    assert keys(platform.repair()) == []
+    platform.run(request)
+    assert platform.documents() == [("c", 2, [day, "undated"])]
+    assert keys(platform.tick()) == []
+    [request] = platform.repair().run_requests or []
+    assert keys_of(request) == ("undated", None)
+    assert "raw_undated_messages" in request.tags["conversation_analytics/why"]
+    platform.run(request)
+    assert platform.documents() == [("c", 1, [day])]
+    assert keys(platform.repair()) == []
+
+
+def test_a_row_that_the_source_itself_shows_without_a_time_is_asked_for_once(
+    platform: Platform,
+) -> None:
+    created = now() - dt.timedelta(days=1)
+    platform.source.add("a", created)
+    [request] = platform_first_run(platform, created)
+    platform.run(request)
+    platform.source.add("a", None, updated_at=now())  # its time is taken away; its day keeps it
+    [request] = platform.tick().run_requests or []
+    assert keys_of(request) == ("undated", None)
+    platform.run(request)
+    assert keys(platform.repair()) == []
+    lake = open_lake(platform.settings)
+    noted = lake.stat(schemas.RAW_UNDATED_MESSAGES, None).inputs
+    assert noted.keys() == {f"raw_messages/{created.date()}"}
 
 
 def test_rows_dated_after_today_wait_for_their_day(platform: Platform) -> None:
