@@ -211,6 +211,9 @@ def repair(first: dt.date | None, last: dt.date | None, *, dry_run: bool) -> Non
             f"{day.key}: {len(day.assets)} stale, first {first_stale.asset}: {first_stale.reason}"
         )
     click.echo(f"{len(stale)} of {len(keys)} days have something to make again")
+    undated = materialize.look_for_undated(settings)
+    if undated:
+        click.echo(f"rows without a time: {', '.join(undated)}: read from another source")
     _tell_budget(settings, stale)
     topics = materialize.look_for_stale_topics(settings, days, _today(settings))
     for week in topics:
@@ -232,9 +235,10 @@ def repair(first: dt.date | None, last: dt.date | None, *, dry_run: bool) -> Non
     results = materialize.look_for_stale_results(settings, days)
     if settings.nocodb_results_table:
         click.echo(f"{len(results)} days have results to send to NocoDB")
-    if dry_run or not (stale or topics or merges or users or results):
+    if dry_run or not (stale or undated or topics or merges or users or results):
         return
-    _materialize(settings, materialize.runs_of_stale_days(settings, stale), days)
+    runs = materialize.runs_of_stale_days(settings, stale)
+    _materialize(settings, [*([materialize.UNDATED] if undated else []), *runs], days)
 
 
 def _tell_budget(settings: Settings, stale: Iterable[StaleDay]) -> None:

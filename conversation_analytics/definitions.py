@@ -176,7 +176,9 @@ def build_definitions(
         ],
         sensors=[
             nocodb_changes(daily_job, undated_job, settings),
-            repair_stale(daily_job, daily_graph(settings), daily_steps(settings), settings),
+            repair_stale(
+                daily_job, undated_job, daily_graph(settings), daily_steps(settings), settings
+            ),
             find_topics_again(topics_job, settings),
             merge_periods(period_jobs, settings),
             changed_corrections(corrections_job, settings),

@@ -29,6 +29,7 @@ from conversation_analytics.assets.lineage import (
     PartitionRange,
     ranges_to_make,
     stale_days,
+    undated_of_another_source,
     whole_steps,
 )
 from conversation_analytics.assets.periods import PERIODS_PER_RUN, stale_periods
@@ -109,6 +110,15 @@ def look_for_stale_days(settings: Settings, keys: Sequence[str]) -> list[StaleDa
         return list(
             stale_days(daily_graph(settings), open_lake(settings), documents, settings, keys)
         )
+
+
+def look_for_undated(settings: Settings) -> tuple[str, ...]:
+    """Return the raw tables of rows without a time that are to be read again.
+
+    Raises:
+        AnalyticsError: a storage does not answer, or what is stored cannot be read.
+    """
+    return undated_of_another_source(open_lake(settings), settings)
 
 
 def look_for_stale_periods(settings: Settings, days: Iterable[dt.date]) -> list[StalePeriod]:

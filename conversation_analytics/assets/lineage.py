@@ -11,9 +11,10 @@ from conversation_analytics.assets.corrections import corrected_on, correction_r
 from conversation_analytics.assets.partitions import MAX_DAYS_PER_RUN, categorised_with, origins
 from conversation_analytics.core.errors import ExtensionError, OutdatedPartitionError
 from conversation_analytics.core.periods import NAMES, Period
+from conversation_analytics.core.source import SERVED_BY
 from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
 from conversation_analytics.core.tables import TABLES
-from conversation_analytics.core.zones import DAILY
+from conversation_analytics.core.zones import DAILY, UNDATED
 from conversation_analytics.io_managers.document_io import stored_documents
 from conversation_analytics.language.taxonomy_files import read_taxonomy
 
@@ -153,6 +154,24 @@ def downstream(graph: Mapping[str, tuple[str, ...]], names: Iterable[str]) -> tu
 def days_held(lake: Lake) -> tuple[str, ...]:
     """Return the days of which the raw zone holds at least one table, oldest first."""
     return tuple(sorted(set().union(*(lake.keys(zones.raw) for zones in DAILY.values()))))
+
+
+def undated_of_another_source(lake: Lake, settings: Settings) -> tuple[str, ...]:
+    """Return the raw tables of rows without a time that another kind of source served.
+
+    They have no day that could be stale. What an earlier version wrote does not tell.
+
+    Raises:
+        LakeError: a partition is there and cannot be read.
+        LakeUnavailableError: the storage does not answer.
+    """
+    kind = settings.source_kind
+    raw = [UNDATED[table].raw for table in settings.source_tables]
+    return tuple(
+        schema.name
+        for schema in raw
+        if lake.exists(schema, None) and lake.stat(schema, None).inputs.get(SERVED_BY, kind) != kind
+    )
 
 
 def files_inputs_path(folder: str, key: str) -> str:

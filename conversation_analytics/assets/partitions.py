@@ -24,6 +24,7 @@ from conversation_analytics.core.metrics import metrics_version
 from conversation_analytics.core.model_performance import MODEL_PERFORMANCE
 from conversation_analytics.core.partials import PARTIALS_VERSION, PartialOptions
 from conversation_analytics.core.schemas import CATEGORY_PARTIALS, DAILY_PARTIALS, DAILY_REPORT
+from conversation_analytics.core.source import SERVED_BY
 from conversation_analytics.core.translation_tables import TRANSLATIONS
 from conversation_analytics.core.translations import TRANSLATIONS_VERSION
 from conversation_analytics.core.windows import day_window
@@ -84,9 +85,14 @@ def origin(settings: Settings, key: str) -> dict[str, str]:
     """Return what a raw partition of day `key` records in place of inputs."""
     window = day_window(dt.date.fromisoformat(key), settings.analytics_timezone)
     return {
-        "source": settings.source_kind,
+        **served_by(settings),
         "window": f"{window.start.isoformat()}/{window.end.isoformat()}",
     }
+
+
+def served_by(settings: Settings) -> dict[str, str]:
+    """Return what every raw partition records of the source that served it."""
+    return {SERVED_BY: settings.source_kind}
 
 
 def partial_options(settings: Settings) -> PartialOptions:

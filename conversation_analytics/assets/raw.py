@@ -10,7 +10,12 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 import polars as pl
 
-from conversation_analytics.assets.partitions import UNDATED_GROUP, DailyChain, origin
+from conversation_analytics.assets.partitions import (
+    UNDATED_GROUP,
+    DailyChain,
+    origin,
+    served_by,
+)
 from conversation_analytics.core.landing import GonePolicy, land
 from conversation_analytics.core.partitions import (
     Described,
@@ -18,7 +23,7 @@ from conversation_analytics.core.partitions import (
     PartitionReplacedError,
 )
 from conversation_analytics.core.schemas import TableSchema
-from conversation_analytics.core.source import Source, SourceTable
+from conversation_analytics.core.source import SAMPLE, SERVED_BY, Source, SourceTable
 from conversation_analytics.core.suppression import Suppressions, row_names, row_owners
 from conversation_analytics.core.windows import day_window, local_day
 from conversation_analytics.core.zones import DAILY, UNDATED
@@ -70,7 +75,7 @@ def _daily(chain: DailyChain, table: SourceTable) -> dg.AssetsDefinition:
             window = day_window(dt.date.fromisoformat(key), zone)
             landing = land(
                 source.read_window(table, window.start, window.end),
-                lake.read(schema, key) if lake.exists(schema, key) else None,
+                _held(chain, lake, schema, key),
                 window=window,
                 policy=_policy(chain, table),
                 find=partial(source.read_ids, table),
@@ -107,7 +112,7 @@ def _undated(chain: DailyChain, table: SourceTable) -> dg.AssetsDefinition:
         def read() -> Described[pl.DataFrame]:
             landing = land(
                 source.read_undated(table),
-                lake.read(schema, None) if lake.exists(schema, None) else None,
+                _held(chain, lake, schema, None),
                 window=None,
                 policy=_policy(chain, table),
                 find=partial(source.read_ids, table),
@@ -116,7 +121,9 @@ def _undated(chain: DailyChain, table: SourceTable) -> dg.AssetsDefinition:
                 ),
             )
             admitted = _Admission.of(chain, lake, table, None, landing.frame)
-            return Described(admitted.frame, landing.facts(), on_stored=admitted.look_again)
+            return Described(
+                admitted.frame, landing.facts(), served_by(chain.settings), admitted.look_again
+            )
 
         # The IO manager calls it, once it has noted what it is to replace.
         return read
@@ -198,8 +205,24 @@ class _Admission:
             )
 
 
+def _held(
+    chain: DailyChain, lake: Lake, schema: TableSchema, key: str | None
+) -> pl.DataFrame | None:
+    """Return the rows that a read is compared with; None: there are none.
+
+    Rows that the sample source made up were never at a real source, so they are not gone there,
+    nor are real rows gone at the sample: the one replaces the other.
+    """
+    if not lake.exists(schema, key):
+        return None
+    rows, info = lake.read_with_info(schema, key)
+    kind = chain.settings.source_kind
+    before = info.inputs.get(SERVED_BY, kind)
+    return None if before != kind and SAMPLE in {before, kind} else rows
+
+
 def _policy(chain: DailyChain, table: SourceTable) -> GonePolicy:
-    if chain.settings.source_kind == "sample":
+    if chain.settings.source_kind == SAMPLE:
         return GonePolicy.PURGE  # made up: a smaller sample leaves nothing behind
     policy = GonePolicy(chain.settings.gone_rows)
     if table is SourceTable.FEEDBACKS and policy is GonePolicy.KEEP:

@@ -8,7 +8,13 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
     UnresolvedAssetJobDefinition,
 )
 
-from conversation_analytics.assets.lineage import StaleDay, days_held, stale_days, whole_steps
+from conversation_analytics.assets.lineage import (
+    StaleDay,
+    days_held,
+    stale_days,
+    undated_of_another_source,
+    whole_steps,
+)
 from conversation_analytics.documents.store import DocumentStore
 from conversation_analytics.lake.store import Lake
 from conversation_analytics.sensors.backlog import is_backlog, plan_backlog
@@ -25,6 +31,7 @@ from conversation_analytics.settings import Settings
 
 def repair_stale(
     job: UnresolvedAssetJobDefinition,
+    undated_job: UnresolvedAssetJobDefinition,
     graph: Mapping[str, tuple[str, ...]],
     steps: Sequence[frozenset[str]],
     settings: Settings,
@@ -33,6 +40,7 @@ def repair_stale(
 
     Args:
         job: of the daily chain.
+        undated_job: of the rows without a time.
         graph: inputs of each daily asset.
         steps: assets that are made together.
         settings: of this process.
@@ -40,7 +48,7 @@ def repair_stale(
 
     @dg.sensor(
         name="repair_stale",
-        job=job,
+        jobs=[job, undated_job],
         minimum_interval_seconds=int(LOOK_INTERVAL.total_seconds()),
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=f"Every {LOOK_INTERVAL.seconds // 60} minutes: of the days of the last "
@@ -59,6 +67,8 @@ def repair_stale(
         stale = list(stale_days(graph, lake, documents, settings, keys))
         backlog = [day for day in stale if is_backlog(day)]
         wanted = [_wanted(job.name, day, steps) for day in stale if not is_backlog(day)]
+        if other := undated_of_another_source(lake, settings):
+            wanted.append(_undated_of_another_source(undated_job.name, other, settings))
         beside = plan_backlog(context.instance, job.name, backlog, dt.datetime.now(dt.UTC))
         return request_stale(
             context, wanted, settings, days=len(keys), beside=beside,
@@ -76,4 +86,13 @@ def _wanted(job: str, day: StaleDay, steps: Sequence[frozenset[str]]) -> WantedR
         digest=digest_of(told),
         why=f"{len(day.assets)} assets are stale ({day.assets[0].asset}: {day.assets[0].reason})",
         assets=whole_steps([stale.asset for stale in day.assets], steps),
+    )
+
+
+def _undated_of_another_source(job: str, tables: Sequence[str], settings: Settings) -> WantedRun:
+    return WantedRun(
+        job=job,
+        day=None,
+        digest=digest_of([settings.source_kind, *tables]),
+        why=f"{', '.join(tables)}: read from another source",
     )
