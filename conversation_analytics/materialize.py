@@ -27,6 +27,7 @@ from conversation_analytics.assets.corrections import JOB as CORRECTIONS_JOB
 from conversation_analytics.assets.lineage import (
     FILES,
     PartitionRange,
+    assets_to_make,
     ranges_to_make,
     stale_days,
     undated_of_another_source,
@@ -137,9 +138,12 @@ def look_for_stale_periods(settings: Settings, days: Iterable[dt.date]) -> list[
 
 
 def runs_of_stale_days(settings: Settings, stale: Iterable[StaleDay]) -> list[PlannedRun]:
-    """Return the runs that make the stale assets of days, and what is made with them."""
+    """Return the runs that make the stale assets of days, and what is made with them.
+
+    Of days that are stopped nothing that is made of the table that stops them.
+    """
     steps = daily_steps(settings)
-    wanted = {day.key: whole_steps([one.asset for one in day.assets], steps) for day in stale}
+    wanted = {day.key: assets_to_make(day, steps) for day in stale}
     return runs_of(ranges_to_make(wanted))
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from conversation_analytics.core.categories import CATEGORIES
+from conversation_analytics.core.dead_letters import DeadLetterLimit
 from conversation_analytics.core.languages import (
     LANGUAGES_VERSION,
     MESSAGE_LANGUAGE,
@@ -88,6 +89,11 @@ def origin(settings: Settings, key: str) -> dict[str, str]:
         **served_by(settings),
         "window": f"{window.start.isoformat()}/{window.end.isoformat()}",
     }
+
+
+def dead_letter_limit(settings: Settings) -> DeadLetterLimit:
+    """Return how many rows of a day and table may be dead letters."""
+    return DeadLetterLimit(settings.dead_letter_share, settings.dead_letter_rows)
 
 
 def served_by(settings: Settings) -> dict[str, str]:
