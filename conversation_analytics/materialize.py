@@ -28,6 +28,7 @@ from conversation_analytics.assets.lineage import (
     FILES,
     PartitionRange,
     assets_to_make,
+    days_of_moved_rows,
     ranges_to_make,
     stale_days,
     undated_of_another_source,
@@ -162,7 +163,7 @@ def look_for_stale_topics(
 def follow_ups(settings: Settings, days: Iterable[dt.date], today: dt.date) -> Iterator[PlannedRun]:
     """Yield the runs that make again what tells of changed `days`.
 
-    Topics, then `merges_of`, then what goes to NocoDB.
+    Days whose rows have moved to others, topics, then `merges_of`, then what goes to NocoDB.
 
     Each is looked for only when the one before is done: a week of topics with other ids makes the
     next one stale, and both the reports of these weeks. No week of topics is yielded twice.
@@ -176,6 +177,10 @@ def follow_ups(settings: Settings, days: Iterable[dt.date], today: dt.date) -> I
         AnalyticsError: a storage does not answer, or what is stored cannot be read.
     """
     touched, last = set(days), None
+    keys = [day.isoformat() for day in touched]
+    if moved := days_of_moved_rows(open_lake(settings), settings, keys):
+        # Rows stayed in these days until another one held them, which these runs have made.
+        yield from runs_of_stale_days(settings, look_for_stale_days(settings, moved))
     while stale := [
         one
         for one in look_for_stale_topics(settings, touched, today)

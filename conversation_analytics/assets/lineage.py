@@ -17,7 +17,13 @@ from conversation_analytics.assets.partitions import (
 from conversation_analytics.core.errors import ExtensionError, OutdatedPartitionError
 from conversation_analytics.core.periods import NAMES, Period
 from conversation_analytics.core.source import SERVED_BY
-from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
+from conversation_analytics.core.staleness import (
+    AWAITED,
+    StaleAsset,
+    StoredPartition,
+    awaited_place,
+    stale_assets,
+)
 from conversation_analytics.core.tables import TABLES
 from conversation_analytics.core.zones import DAILY, UNDATED
 from conversation_analytics.io_managers.document_io import stored_documents
@@ -211,6 +217,41 @@ def days_held(lake: Lake) -> tuple[str, ...]:
     return tuple(sorted(set().union(*(lake.keys(zones.raw) for zones in DAILY.values()))))
 
 
+def _awaited(lake: Lake, stored: Iterable[StoredPartition | None]) -> dict[str, str]:
+    """Return the digests now of the partitions to which rows of `stored` have moved."""
+    names = {
+        name
+        for partition in stored
+        if partition is not None
+        for name in partition.inputs
+        if name.startswith(AWAITED)
+    }
+    digests = {}
+    for name in names:
+        table, key = awaited_place(name)
+        schema = _TABLES[table]
+        digests[name] = lake.stat(schema, key).sha256 if lake.exists(schema, key) else ""
+    return digests
+
+
+def days_of_moved_rows(lake: Lake, settings: Settings, keys: Iterable[str]) -> list[str]:
+    """Return the days among `keys` with rows that another day may hold by now, in order.
+
+    Raises:
+        LakeError: a partition is there and cannot be read.
+        LakeUnavailableError: the storage does not answer.
+    """
+    found = []
+    raw = [DAILY[table].raw for table in settings.source_tables]
+    for key in sorted(keys):
+        stats = [lake.stat(schema, key) for schema in raw if lake.exists(schema, key)]
+        stored = [StoredPartition(info.sha256, info.inputs) for info in stats]
+        now = _awaited(lake, stored)
+        if any(now[name] != one.inputs.get(name, now[name]) for one in stored for name in now):
+            found.append(key)
+    return found
+
+
 def undated_of_another_source(lake: Lake, settings: Settings) -> tuple[str, ...]:
     """Return the raw tables of rows without a time that another kind of source served.
 
@@ -298,7 +339,7 @@ def stale_days(
     for key in wanted:
         stored = stored_day(graph, lake, documents, key)
         told = origins(settings, graph, key, categorised | corrected_on(lake, corrections, key))
-        stale = stale_assets(stored, graph, told)
+        stale = stale_assets(stored, graph, told, _awaited(lake, stored.values()))
         if stale:
             yield _with_stops(StaleDay(key, stale), graph, lake, settings)
 

@@ -3,7 +3,7 @@
 import contextlib
 import datetime as dt
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from zoneinfo import ZoneInfo
 
@@ -24,6 +24,7 @@ from conversation_analytics.core.partitions import (
 )
 from conversation_analytics.core.schemas import TableSchema
 from conversation_analytics.core.source import SAMPLE, SERVED_BY, Source, SourceTable
+from conversation_analytics.core.staleness import awaited_name
 from conversation_analytics.core.suppression import Suppressions, row_names, row_owners
 from conversation_analytics.core.windows import day_window, local_day
 from conversation_analytics.core.zones import DAILY, UNDATED
@@ -73,18 +74,18 @@ def _daily(chain: DailyChain, table: SourceTable) -> dg.AssetsDefinition:
 
         def read(key: str) -> Described[pl.DataFrame]:
             window = day_window(dt.date.fromisoformat(key), zone)
+            elsewhere = _Elsewhere(lake, table, zone)
             landing = land(
                 source.read_window(table, window.start, window.end),
                 _held(chain, lake, schema, key),
                 window=window,
                 policy=_policy(chain, table),
                 find=partial(source.read_ids, table),
-                held_elsewhere=partial(_held_elsewhere, lake, table, zone),
+                held_elsewhere=elsewhere.held,
             )
             admitted = _Admission.of(chain, lake, table, key, landing.frame)
-            return Described(
-                admitted.frame, landing.facts(), origin(chain.settings, key), admitted.look_again
-            )
+            told = origin(chain.settings, key) | elsewhere.awaited
+            return Described(admitted.frame, landing.facts(), told, admitted.look_again)
 
         return Partitioned(tuple(sorted(context.partition_keys)), read)
 
@@ -116,9 +117,7 @@ def _undated(chain: DailyChain, table: SourceTable) -> dg.AssetsDefinition:
                 window=None,
                 policy=_policy(chain, table),
                 find=partial(source.read_ids, table),
-                held_elsewhere=partial(
-                    _held_elsewhere, lake, table, chain.settings.analytics_timezone
-                ),
+                held_elsewhere=_Elsewhere(lake, table, chain.settings.analytics_timezone).held,
             )
             admitted = _Admission.of(chain, lake, table, None, landing.frame)
             return Described(
@@ -230,18 +229,37 @@ def _policy(chain: DailyChain, table: SourceTable) -> GonePolicy:
     return policy
 
 
-def _held_elsewhere(
-    lake: Lake, table: SourceTable, zone: ZoneInfo, moved: pl.DataFrame
-) -> frozenset[str]:
-    """Return the ids of moved rows that the partition of their new time holds already."""
-    by_key: dict[str | None, list[str]] = {}
-    for row_id, created_at in moved.select("id", "created_at").iter_rows():
-        with contextlib.suppress(OverflowError):  # the last hours of year 9999 have no local day
-            key = None if created_at is None else local_day(created_at, zone).isoformat()
-            by_key.setdefault(key, []).append(row_id)
-    held: set[str] = set()
-    for key, ids in by_key.items():
-        schema = (UNDATED if key is None else DAILY)[table].raw
-        if lake.exists(schema, key):
-            held.update(lake.read(schema, key).filter(pl.col("id").is_in(ids))["id"])
-    return frozenset(held)
+@dataclass(frozen=True)
+class _Elsewhere:
+    """Where rows that have moved are held by now.
+
+    Attributes:
+        lake: the lake.
+        table: of the source.
+        zone: of the days.
+        awaited: partitions that did not hold all of them, as they are recorded, with their digest.
+    """
+
+    lake: Lake
+    table: SourceTable
+    zone: ZoneInfo
+    awaited: dict[str, str] = field(default_factory=dict)
+
+    def held(self, moved: pl.DataFrame) -> frozenset[str]:
+        """Return the ids of moved rows that the partition of their new time holds already."""
+        by_key: dict[str | None, set[str]] = {}
+        for row_id, created_at in moved.select("id", "created_at").iter_rows():
+            with contextlib.suppress(OverflowError):  # year 9999's last hours have no local day
+                key = None if created_at is None else local_day(created_at, self.zone).isoformat()
+                by_key.setdefault(key, set()).add(row_id)
+        held: set[str] = set()
+        for key, ids in by_key.items():
+            schema = (UNDATED if key is None else DAILY)[self.table].raw
+            there, sha256 = set[str](), ""
+            if self.lake.exists(schema, key):
+                rows, info = self.lake.read_with_info(schema, key)
+                there, sha256 = ids.intersection(rows["id"]), info.sha256
+            if there < ids:
+                self.awaited[awaited_name(schema.name, key)] = sha256
+            held |= there
+        return frozenset(held)
