@@ -204,13 +204,17 @@ def repair(first: dt.date | None, last: dt.date | None, *, dry_run: bool) -> Non
     held = whole_days(settings, _today(settings), days_held(open_lake(settings)))
     keys = _between(held, first, last)
     days = [dt.date.fromisoformat(key) for key in keys]
-    stale = materialize.look_for_stale_days(settings, keys)
+    looked = materialize.look_for_stale_days(settings, keys)
+    stale = [day for day in looked if day.assets]
     for day in stale:
         first_stale = day.assets[0]
         click.echo(
             f"{day.key}: {len(day.assets)} stale, first {first_stale.asset}: {first_stale.reason}"
         )
     click.echo(f"{len(stale)} of {len(keys)} days have something to make again")
+    for day in looked:
+        if day.stops:
+            click.echo(f"warning: {day.stopped}", err=True)
     undated = materialize.look_for_stale_undated(settings, keys)
     if undated:
         click.echo(

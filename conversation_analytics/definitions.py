@@ -12,13 +12,13 @@ import dagster as dg
 
 from conversation_analytics.alerts.webhook import WebhookConfig
 from conversation_analytics.assets.catalog import START_HERE, as_told
-from conversation_analytics.assets.checks import DeadLetterLimit, daily_checks
+from conversation_analytics.assets.checks import daily_checks
 from conversation_analytics.assets.corrections import JOB as CORRECTIONS_JOB
 from conversation_analytics.assets.corrections import correction_assets, correction_checks
 from conversation_analytics.assets.extensions import extension_assets, made_along
 from conversation_analytics.assets.from_source import source_assets
 from conversation_analytics.assets.lineage import made_from, steps_of
-from conversation_analytics.assets.partitions import DailyChain, daily_chain
+from conversation_analytics.assets.partitions import DailyChain, daily_chain, dead_letter_limit
 from conversation_analytics.assets.periods import period_assets
 from conversation_analytics.assets.personal_data_jobs import erase_users_job, retention_job
 from conversation_analytics.assets.results import JOB as RESULTS_JOB
@@ -154,9 +154,7 @@ def build_definitions(
     definitions = dg.Definitions(
         assets=[*own, *of_extensions],
         asset_checks=[
-            *daily_checks(
-                chain, DeadLetterLimit(settings.dead_letter_share, settings.dead_letter_rows)
-            ),
+            *daily_checks(chain, dead_letter_limit(settings)),
             *correction_checks(chain),
         ],
         jobs=[

@@ -11,6 +11,7 @@ import secrets
 import shutil
 import tempfile
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,13 +28,16 @@ from conversation_analytics.core.findings import (
     disk_finding,
 )
 from conversation_analytics.core.partitions import PartitionReplacedError
+from conversation_analytics.core.source import SAMPLE, SERVED_BY
 from conversation_analytics.settings import misspelt_settings, unknown_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from conversation_analytics.core.findings import State
+    from conversation_analytics.core.schemas import TableSchema
     from conversation_analytics.lake.objects import ObjectStore
+    from conversation_analytics.lake.store import Lake
     from conversation_analytics.settings import Settings
 
 _PROBE_PATH = "reports/probe"
@@ -110,7 +114,7 @@ def _versions() -> str:
 
 
 def _source(settings: Settings) -> Iterator[Finding]:
-    if settings.source_kind == "sample":
+    if settings.source_kind == SAMPLE:
         yield Finding("source", "ok", "sample: made on this machine, nothing to reach")
         return
     from conversation_analytics.resources.connections import (  # noqa: PLC0415 - import budget
@@ -181,6 +185,8 @@ def _lake(settings: Settings) -> Iterator[Finding]:
             )  # fmt: skip
         else:
             yield Finding("lake version", "ok", "the partitions looked at are of this version")
+        if settings.source_kind != SAMPLE:
+            yield from _sample_days(lake, settings)
     except AnalyticsError as error:
         yield Finding("lake", "fail", str(error))
 
@@ -192,6 +198,43 @@ def _refuses_late_writers(objects: ObjectStore, path: str, seen: str) -> bool:
     except PartitionReplacedError:
         return True
     return False
+
+
+def _sample_days(lake: Lake, settings: Settings) -> Iterator[Finding]:
+    """Yield a warning if rows that were made up lie beside those of a real source."""
+    from conversation_analytics.core.zones import DAILY, UNDATED  # noqa: PLC0415 - budget
+
+    raw = [
+        (zones[table].raw, key)
+        for table in settings.source_tables
+        for zones, keys in (
+            (DAILY, lake.keys(DAILY[table].raw)),
+            (UNDATED, [None] if lake.exists(UNDATED[table].raw, None) else []),
+        )
+        for key in keys
+    ]
+
+    def served_by_sample(place: tuple[TableSchema, str | None]) -> bool:
+        try:
+            return lake.stat(*place).inputs.get(SERVED_BY) == SAMPLE
+        except OutdatedPartitionError:
+            return False  # another finding tells of it
+
+    with ThreadPoolExecutor(settings.threads_io) as pool:  # a request to S3 each
+        answers = pool.map(served_by_sample, raw)
+        made_up = [key for (_, key), yes in zip(raw, answers, strict=True) if yes]
+    days = sorted({key for key in made_up if key is not None})
+    told = [
+        *([f"{len(days)} days, {days[0]} to {days[-1]}"] if days else []),
+        *(["rows without a time"] if None in made_up else []),
+    ]
+    if told:
+        yield Finding(
+            "lake source", "warn",
+            f"rows of the sample lie beside those of {settings.source_kind}, and are counted: "
+            + " and ".join(told),
+            "`conversation-analytics repair` reads them from the source of now instead",
+        )  # fmt: skip
 
 
 def _documents(settings: Settings) -> Iterator[Finding]:

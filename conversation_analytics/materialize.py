@@ -27,6 +27,8 @@ from conversation_analytics.assets.corrections import JOB as CORRECTIONS_JOB
 from conversation_analytics.assets.lineage import (
     FILES,
     PartitionRange,
+    assets_to_make,
+    days_of_moved_rows,
     ranges_to_make,
     stale_days,
     whole_steps,
@@ -151,9 +153,12 @@ def runs_of_stale_undated(settings: Settings, stale: Sequence[StaleAsset]) -> li
 
 
 def runs_of_stale_days(settings: Settings, stale: Iterable[StaleDay]) -> list[PlannedRun]:
-    """Return the runs that make the stale assets of days, and what is made with them."""
+    """Return the runs that make the stale assets of days, and what is made with them.
+
+    Of days that are stopped nothing that is made of the table that stops them.
+    """
     steps = daily_steps(settings)
-    wanted = {day.key: whole_steps([one.asset for one in day.assets], steps) for day in stale}
+    wanted = {day.key: assets_to_make(day, steps) for day in stale}
     return runs_of(ranges_to_make(wanted))
 
 
@@ -172,7 +177,7 @@ def look_for_stale_topics(
 def follow_ups(settings: Settings, days: Iterable[dt.date], today: dt.date) -> Iterator[PlannedRun]:
     """Yield the runs that make again what tells of changed `days`.
 
-    Topics, then `merges_of`, then what goes to NocoDB.
+    Days whose rows have moved to others, topics, then `merges_of`, then what goes to NocoDB.
 
     Each is looked for only when the one before is done: a week of topics with other ids makes the
     next one stale, and both the reports of these weeks. No week of topics is yielded twice.
@@ -186,6 +191,10 @@ def follow_ups(settings: Settings, days: Iterable[dt.date], today: dt.date) -> I
         AnalyticsError: a storage does not answer, or what is stored cannot be read.
     """
     touched, last = set(days), None
+    keys = [day.isoformat() for day in touched]
+    if moved := days_of_moved_rows(open_lake(settings), settings, keys):
+        # Rows stayed in these days until another one held them, which these runs have made.
+        yield from runs_of_stale_days(settings, look_for_stale_days(settings, moved))
     while stale := [
         one
         for one in look_for_stale_topics(settings, touched, today)

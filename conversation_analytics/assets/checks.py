@@ -15,6 +15,7 @@ import polars as pl
 
 from conversation_analytics.assets.partitions import DailyChain
 from conversation_analytics.core import schemas
+from conversation_analytics.core.dead_letters import DeadLetterLimit
 from conversation_analytics.core.partials import counted_ratings, implausible, population
 from conversation_analytics.core.schemas import TableSchema
 from conversation_analytics.core.source import SourceTable
@@ -33,23 +34,6 @@ _PRICE_ROUNDING = 2e-7
 
 _UNIT_PRICE_ROUNDING = 5e-5
 """The source keeps unit prices to four places, the price itself was made from all of them."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetterLimit:
-    """How many rows of a day may be dead letters.
-
-    Attributes:
-        share: of the day's raw rows.
-        rows: so many may be dead whatever their share, unless all of them are.
-    """
-
-    share: float = 0.01
-    rows: int = 20
-
-    def exceeded(self, dead: int, raw: int) -> bool:
-        """Say whether `dead` of `raw` rows are too many."""
-        return dead > self.share * raw and (dead > self.rows or dead >= raw)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,21 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from conversation_analytics.assets.corrections import corrected_on, correction_rows
-from conversation_analytics.assets.partitions import MAX_DAYS_PER_RUN, categorised_with, origins
+from conversation_analytics.assets.partitions import (
+    MAX_DAYS_PER_RUN,
+    categorised_with,
+    dead_letter_limit,
+    origins,
+)
 from conversation_analytics.core.errors import ExtensionError, OutdatedPartitionError
 from conversation_analytics.core.periods import NAMES, Period
-from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
+from conversation_analytics.core.staleness import (
+    AWAITED,
+    StaleAsset,
+    StoredPartition,
+    awaited_place,
+    stale_assets,
+)
 from conversation_analytics.core.tables import TABLES
 from conversation_analytics.core.zones import DAILY
 from conversation_analytics.io_managers.document_io import stored_documents
@@ -35,11 +46,49 @@ USERS_PAGE = "index"
 
 
 @dataclass(frozen=True, slots=True)
+class Stop:
+    """A typed table of a day with more dead letters than are allowed: nothing is made of it.
+
+    Attributes:
+        table: its name.
+        dead: rows that could not be typed.
+        raw: all rows.
+    """
+
+    table: str
+    dead: int
+    raw: int
+
+
+@dataclass(frozen=True, slots=True)
 class StaleDay:
-    """A day with assets to make again, upstream first."""
+    """A day that is not as it should be.
+
+    Attributes:
+        key: partition key.
+        assets: to make again, upstream first; none where all that is stale is stopped.
+        stops: why the others are left out.
+        left_out: what is made of the tables of `stops`, and these: nothing of an extension that is
+            made of any of them may be made, either.
+    """
 
     key: str
     assets: tuple[StaleAsset, ...]
+    stops: tuple[Stop, ...] = ()
+    left_out: frozenset[str] = frozenset()
+
+    @property
+    def stopped(self) -> str:
+        """What stops this day and what to do, in a sentence; empty: nothing does."""
+        if not self.stops:
+            return ""
+        counts = ", ".join(f"{one.dead} of {one.raw} {one.table}" for one in self.stops)
+        return (
+            f"{self.key}: stopped, nothing more is made of it: {counts} are dead letters. Look at "
+            "the reasons; mend the source and `conversation-analytics backfill "
+            f"{self.key} {self.key}`, or the contract and `conversation-analytics replay "
+            f"{self.key} {self.key}`, or allow more (DEAD_LETTER_SHARE, DEAD_LETTER_ROWS)"
+        )
 
 
 def made_from(
@@ -81,6 +130,18 @@ def whole_steps(names: Iterable[str], steps: Sequence[frozenset[str]]) -> tuple[
     """Return `names` and what can only be made together with them, sorted."""
     wanted = set(names)
     return tuple(sorted(set().union(*(step for step in steps if step & wanted))))
+
+
+def assets_to_make(day: StaleDay, steps: Sequence[frozenset[str]]) -> tuple[str, ...]:
+    """Return what to make again of a day: its stale assets, and what is made with them.
+
+    Args:
+        day: of `stale_days`.
+        steps: assets that are made together.
+    """
+    stopped = set(whole_steps(day.left_out, steps))
+    wanted = whole_steps([one.asset for one in day.assets], steps)
+    return tuple(name for name in wanted if name not in stopped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +218,41 @@ def days_held(lake: Lake) -> tuple[str, ...]:
     return tuple(sorted(set().union(*(lake.keys(zones.raw) for zones in DAILY.values()))))
 
 
+def _awaited(lake: Lake, stored: Iterable[StoredPartition | None]) -> dict[str, str]:
+    """Return the digests now of the partitions to which rows of `stored` have moved."""
+    names = {
+        name
+        for partition in stored
+        if partition is not None
+        for name in partition.inputs
+        if name.startswith(AWAITED)
+    }
+    digests = {}
+    for name in names:
+        table, key = awaited_place(name)
+        schema = _TABLES[table]
+        digests[name] = lake.stat(schema, key).sha256 if lake.exists(schema, key) else ""
+    return digests
+
+
+def days_of_moved_rows(lake: Lake, settings: Settings, keys: Iterable[str]) -> list[str]:
+    """Return the days among `keys` with rows that another day may hold by now, in order.
+
+    Raises:
+        LakeError: a partition is there and cannot be read.
+        LakeUnavailableError: the storage does not answer.
+    """
+    found = []
+    raw = [DAILY[table].raw for table in settings.source_tables]
+    for key in sorted(keys):
+        stats = [lake.stat(schema, key) for schema in raw if lake.exists(schema, key)]
+        stored = [StoredPartition(info.sha256, info.inputs) for info in stats]
+        now = _awaited(lake, stored)
+        if any(now[name] != one.inputs.get(name, now[name]) for one in stored for name in now):
+            found.append(key)
+    return found
+
+
 def files_inputs_path(folder: str, key: str) -> str:
     """Return where report files of a day, week, month or of users say what they were made of."""
     return f"{folder}/{key}.inputs.json"
@@ -204,7 +300,10 @@ def stale_days(
     settings: Settings,
     keys: Iterable[str],
 ) -> Iterator[StaleDay]:
-    """Yield the days among `keys` that have assets to make again.
+    """Yield the days among `keys` that have assets to make again, or would have.
+
+    What is made of a typed table with too many dead letters is left out, unless the table itself
+    is to be made again: its check judges it in that run, and is in no run without it.
 
     Args:
         graph: of `made_from`.
@@ -223,6 +322,27 @@ def stale_days(
     for key in wanted:
         stored = stored_day(graph, lake, documents, key)
         told = origins(settings, graph, key, categorised | corrected_on(lake, corrections, key))
-        stale = stale_assets(stored, graph, told)
+        stale = stale_assets(stored, graph, told, _awaited(lake, stored.values()))
         if stale:
-            yield StaleDay(key, stale)
+            yield _with_stops(StaleDay(key, stale), graph, lake, settings)
+
+
+def _with_stops(
+    day: StaleDay, graph: Mapping[str, tuple[str, ...]], lake: Lake, settings: Settings
+) -> StaleDay:
+    """Return the day without what is made of tables with too many dead letters."""
+    stale = {one.asset for one in day.assets}
+    limit = dead_letter_limit(settings)
+    stops: list[Stop] = []
+    left_out: set[str] = set()
+    for zones in (DAILY[table] for table in settings.source_tables):
+        name, dead_letters = zones.curated.name, zones.dead_letters
+        after = downstream(graph, [name])
+        if not stale.isdisjoint({name, dead_letters.name}) or stale.isdisjoint(after):
+            continue  # typed again, or nothing to make of it
+        dead, raw = lake.row_count(dead_letters, day.key), lake.row_count(zones.raw, day.key)
+        if limit.exceeded(dead, raw):
+            stops.append(Stop(name, dead, raw))
+            left_out.update(after)
+    assets = tuple(one for one in day.assets if one.asset not in left_out)
+    return StaleDay(day.key, assets, tuple(stops), frozenset(left_out))

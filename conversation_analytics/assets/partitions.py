@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from conversation_analytics.core.categories import CATEGORIES
+from conversation_analytics.core.dead_letters import DeadLetterLimit
 from conversation_analytics.core.languages import (
     LANGUAGES_VERSION,
     MESSAGE_LANGUAGE,
@@ -24,6 +25,7 @@ from conversation_analytics.core.metrics import metrics_version
 from conversation_analytics.core.model_performance import MODEL_PERFORMANCE
 from conversation_analytics.core.partials import PARTIALS_VERSION, PartialOptions
 from conversation_analytics.core.schemas import CATEGORY_PARTIALS, DAILY_PARTIALS, DAILY_REPORT
+from conversation_analytics.core.source import SERVED_BY
 from conversation_analytics.core.translation_tables import TRANSLATIONS
 from conversation_analytics.core.translations import TRANSLATIONS_VERSION
 from conversation_analytics.core.windows import day_window
@@ -84,9 +86,19 @@ def origin(settings: Settings, key: str) -> dict[str, str]:
     """Return what a raw partition of day `key` records in place of inputs."""
     window = day_window(dt.date.fromisoformat(key), settings.analytics_timezone)
     return {
-        "source": settings.source_kind,
+        **served_by(settings),
         "window": f"{window.start.isoformat()}/{window.end.isoformat()}",
     }
+
+
+def dead_letter_limit(settings: Settings) -> DeadLetterLimit:
+    """Return how many rows of a day and table may be dead letters."""
+    return DeadLetterLimit(settings.dead_letter_share, settings.dead_letter_rows)
+
+
+def served_by(settings: Settings) -> dict[str, str]:
+    """Return what every raw partition records of the source that served it."""
+    return {SERVED_BY: settings.source_kind}
 
 
 def partial_options(settings: Settings) -> PartialOptions:

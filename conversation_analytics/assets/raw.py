@@ -3,15 +3,21 @@
 import contextlib
 import datetime as dt
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from zoneinfo import ZoneInfo
 
 import dagster as dg
 import polars as pl
 
-from conversation_analytics.assets.partitions import UNDATED_GROUP, DailyChain, origin
+from conversation_analytics.assets.partitions import (
+    UNDATED_GROUP,
+    DailyChain,
+    origin,
+    served_by,
+)
 from conversation_analytics.assets.undated import days_holding, noted_beside
+from conversation_analytics.core.errors import SettingsError
 from conversation_analytics.core.landing import GonePolicy, land
 from conversation_analytics.core.partitions import (
     Described,
@@ -19,7 +25,8 @@ from conversation_analytics.core.partitions import (
     PartitionReplacedError,
 )
 from conversation_analytics.core.schemas import TableSchema
-from conversation_analytics.core.source import Source, SourceTable
+from conversation_analytics.core.source import SAMPLE, SERVED_BY, Source, SourceTable
+from conversation_analytics.core.staleness import awaited_name
 from conversation_analytics.core.suppression import Suppressions, row_names, row_owners
 from conversation_analytics.core.windows import day_window, local_day
 from conversation_analytics.core.zones import DAILY, UNDATED
@@ -69,18 +76,18 @@ def _daily(chain: DailyChain, table: SourceTable) -> dg.AssetsDefinition:
 
         def read(key: str) -> Described[pl.DataFrame]:
             window = day_window(dt.date.fromisoformat(key), zone)
+            elsewhere = _Elsewhere(lake, table, zone)
             landing = land(
                 source.read_window(table, window.start, window.end),
-                lake.read(schema, key) if lake.exists(schema, key) else None,
+                _held(chain, lake, schema, key),
                 window=window,
                 policy=_policy(chain, table),
                 find=partial(source.read_ids, table),
-                held_elsewhere=partial(_held_elsewhere, lake, table, zone),
+                held_elsewhere=elsewhere.held,
             )
             admitted = _Admission.of(chain, lake, table, key, landing.frame)
-            return Described(
-                admitted.frame, landing.facts(), origin(chain.settings, key), admitted.look_again
-            )
+            told = origin(chain.settings, key) | elsewhere.awaited
+            return Described(admitted.frame, landing.facts(), told, admitted.look_again)
 
         return Partitioned(tuple(sorted(context.partition_keys)), read)
 
@@ -107,7 +114,7 @@ def _undated(chain: DailyChain, table: SourceTable) -> dg.AssetsDefinition:
 
         def read() -> Described[pl.DataFrame]:
             shown = source.read_undated(table)
-            held = lake.read(schema, None) if lake.exists(schema, None) else None
+            held = _held(chain, lake, schema, None)
             either = shown if held is None else pl.concat([shown, held])
             holding = days_holding(lake, chain.settings, table, either)
             landing = land(
@@ -116,12 +123,10 @@ def _undated(chain: DailyChain, table: SourceTable) -> dg.AssetsDefinition:
                 window=None,
                 policy=_policy(chain, table),
                 find=partial(source.read_ids, table),
-                held_elsewhere=partial(
-                    _held_elsewhere, lake, table, chain.settings.analytics_timezone
-                ),
+                held_elsewhere=_Elsewhere(lake, table, chain.settings.analytics_timezone).held,
             )
             admitted = _Admission.of(chain, lake, table, None, landing.frame)
-            beside = noted_beside(holding, admitted.frame)
+            beside = noted_beside(holding, admitted.frame) | served_by(chain.settings)
             return Described(admitted.frame, landing.facts(), beside, admitted.look_again)
 
         # The IO manager calls it, once it has noted what it is to replace.
@@ -204,8 +209,50 @@ class _Admission:
             )
 
 
+def _held(
+    chain: DailyChain, lake: Lake, schema: TableSchema, key: str | None
+) -> pl.DataFrame | None:
+    """Return the rows that a read is compared with; None: there are none.
+
+    Rows that the sample made up were never at a real source, so they are not gone there.
+
+    Raises:
+        SettingsError: the sample would be put to the rows of a real source.
+    """
+    kind = chain.settings.source_kind
+    if kind == SAMPLE:
+        _require_made_up(lake, schema, key)
+    if not lake.exists(schema, key):
+        return None
+    rows, info = lake.read_with_info(schema, key)
+    return None if info.inputs.get(SERVED_BY, kind) == SAMPLE != kind else rows
+
+
+def _require_made_up(lake: Lake, schema: TableSchema, key: str | None) -> None:
+    """Check that no real source has filled this partition, or the ends of the table.
+
+    An address that is missing, or misspelt, makes the sample the source: that must not cost the
+    rows which are there.
+
+    Raises:
+        SettingsError: one has.
+    """
+    days = [] if key is None else lake.keys(schema)
+    for place in dict.fromkeys([key, *days[:1], *days[-1:]]):
+        if not lake.exists(schema, place):
+            continue
+        served_by = lake.stat(schema, place).inputs.get(SERVED_BY, SAMPLE)
+        if served_by != SAMPLE:
+            raise SettingsError(
+                f"{schema.name}/{place or 'undated'}: expected rows of the sample, got what was "
+                f"read from {served_by}: made-up rows are never put to real ones. Set what that "
+                "source needs (is NOCODB_BASE_URL there, and spelt right?), or for the sample "
+                "another PARQUET_BASE_DIR or S3_PREFIX"
+            )
+
+
 def _policy(chain: DailyChain, table: SourceTable) -> GonePolicy:
-    if chain.settings.source_kind == "sample":
+    if chain.settings.source_kind == SAMPLE:
         return GonePolicy.PURGE  # made up: a smaller sample leaves nothing behind
     policy = GonePolicy(chain.settings.gone_rows)
     if table is SourceTable.FEEDBACKS and policy is GonePolicy.KEEP:
@@ -213,18 +260,37 @@ def _policy(chain: DailyChain, table: SourceTable) -> GonePolicy:
     return policy
 
 
-def _held_elsewhere(
-    lake: Lake, table: SourceTable, zone: ZoneInfo, moved: pl.DataFrame
-) -> frozenset[str]:
-    """Return the ids of moved rows that the partition of their new time holds already."""
-    by_key: dict[str | None, list[str]] = {}
-    for row_id, created_at in moved.select("id", "created_at").iter_rows():
-        with contextlib.suppress(OverflowError):  # the last hours of year 9999 have no local day
-            key = None if created_at is None else local_day(created_at, zone).isoformat()
-            by_key.setdefault(key, []).append(row_id)
-    held: set[str] = set()
-    for key, ids in by_key.items():
-        schema = (UNDATED if key is None else DAILY)[table].raw
-        if lake.exists(schema, key):
-            held.update(lake.read(schema, key).filter(pl.col("id").is_in(ids))["id"])
-    return frozenset(held)
+@dataclass(frozen=True)
+class _Elsewhere:
+    """Where rows that have moved are held by now.
+
+    Attributes:
+        lake: the lake.
+        table: of the source.
+        zone: of the days.
+        awaited: partitions that did not hold all of them, as they are recorded, with their digest.
+    """
+
+    lake: Lake
+    table: SourceTable
+    zone: ZoneInfo
+    awaited: dict[str, str] = field(default_factory=dict)
+
+    def held(self, moved: pl.DataFrame) -> frozenset[str]:
+        """Return the ids of moved rows that the partition of their new time holds already."""
+        by_key: dict[str | None, set[str]] = {}
+        for row_id, created_at in moved.select("id", "created_at").iter_rows():
+            with contextlib.suppress(OverflowError):  # year 9999's last hours have no local day
+                key = None if created_at is None else local_day(created_at, self.zone).isoformat()
+                by_key.setdefault(key, set()).add(row_id)
+        held: set[str] = set()
+        for key, ids in by_key.items():
+            schema = (UNDATED if key is None else DAILY)[self.table].raw
+            there, sha256 = set[str](), ""
+            if self.lake.exists(schema, key):
+                rows, info = self.lake.read_with_info(schema, key)
+                there, sha256 = ids.intersection(rows["id"]), info.sha256
+            if there < ids:
+                self.awaited[awaited_name(schema.name, key)] = sha256
+            held |= there
+        return frozenset(held)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from conversation_analytics.assets.lineage import downstream, stored_day
+from conversation_analytics.core.source import SERVED_BY
 from conversation_analytics.core.staleness import StaleAsset, stale_assets
 from conversation_analytics.core.suppression import row_names, row_owners
 from conversation_analytics.core.tables import TABLES
@@ -120,7 +121,8 @@ def stale_undated(
     """Return the assets of rows without a time to make again, upstream first.
 
     None where such rows have never been read. Beside what is missing or made of other rows than
-    are stored now: the raw table, where a day holds a row of it by now.
+    are stored now: the raw table, where a day holds a row of it by now, or where another kind of
+    source served it.
 
     Args:
         graph: of `UndatedSteps`.
@@ -147,6 +149,10 @@ def stale_undated(
         if (partition := stored[schema.name]) is None:
             continue
         beside[schema.name] = partition.inputs
+        kind = settings.source_kind
+        if partition.inputs.get(SERVED_BY, kind) != kind:  # an earlier version did not note it
+            found[schema.name] = "read from another source"
+            continue
         holding = days_holding(lake, settings, table, lake.read(schema, None), keys)
         if news := [day for day in holding if partition.inputs.get(day.name) != day.sha256]:
             found[schema.name] = f"rows of it are in {news[0].name} by now"

@@ -1,11 +1,13 @@
-"""The ledger of dead letters: since when each is known, how often it was found, whether it landed.
+"""Dead letters: how many a day may have, and the ledger of them.
 
-The lake's tables of dead letters hold what is dead now, with the rows themselves; they are made
+The ledger tells since when each is known, how often it was found, whether it landed. The lake's
+tables of dead letters hold what is dead now, with the rows themselves; they are made
 again whole. The ledger remembers, and holds no text of a conversation.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +18,23 @@ if TYPE_CHECKING:
 
     from conversation_analytics.core.documents import Document
     from conversation_analytics.core.source import SourceTable
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterLimit:
+    """How many rows of a day may be dead letters.
+
+    Attributes:
+        share: of the day's raw rows.
+        rows: so many may be dead whatever their share, unless all of them are.
+    """
+
+    share: float = 0.01
+    rows: int = 20
+
+    def exceeded(self, dead: int, raw: int) -> bool:
+        """Say whether `dead` of `raw` rows are too many."""
+        return dead > self.share * raw and (dead > self.rows or dead >= raw)
 
 
 def ledger_id(table: SourceTable, source_id: str) -> str:

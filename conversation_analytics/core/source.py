@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Sequence
 
     import polars as pl
+
+SERVED_BY: Final = "source"
+"""Under which raw partitions record the kind of source that served them."""
+SAMPLE: Final = "sample"
+"""The kind of the source whose rows are made up."""
 
 
 class SourceTable(StrEnum):

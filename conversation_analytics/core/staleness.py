@@ -17,6 +17,24 @@ if TYPE_CHECKING:
 PENDING: Final = "pending"
 """What an asset records beside its inputs while rows of it wait for a later run: how many."""
 
+AWAITED: Final = "awaited/"
+"""Before the name of a raw partition that another one records because rows have moved there.
+
+They stay where they were until it holds them. Its digest is recorded, '' where there was none: once
+it has another one, the rows are asked for again, and as long as it has not, nothing is.
+"""
+
+
+def awaited_name(table: str, key: str | None) -> str:
+    """Return what a raw partition records another one as to which rows of it have moved."""
+    return f"{AWAITED}{table}/{key or ''}"
+
+
+def awaited_place(name: str) -> tuple[str, str | None]:
+    """Return the table and the key that `awaited_name` was given."""
+    table, _, key = name.removeprefix(AWAITED).partition("/")
+    return table, key or None
+
 
 @dataclass(frozen=True, slots=True)
 class StoredPartition:
@@ -45,6 +63,7 @@ def stale_assets(
     stored: Mapping[str, StoredPartition | None],
     made_from: Mapping[str, tuple[str, ...]],
     origins: Mapping[str, Mapping[str, str]],
+    awaited: Mapping[str, str] | None = None,
 ) -> tuple[StaleAsset, ...]:
     """Compare the stored partitions of one day with each other.
 
@@ -54,6 +73,8 @@ def stale_assets(
             that are read from the source.
         origins: what assets must have recorded beside the digests of their inputs: where rows
             come from, or the settings they depend on; nothing for those that are not in it.
+        awaited: digest now of each partition that is recorded as `AWAITED`, by that name; '' where
+            there is none. None: nothing of the raw zone is among `stored`.
 
     Returns:
         Assets to make again, in the order of `made_from`: those that are not as they should
@@ -81,8 +102,17 @@ def stale_assets(
                 for name in inputs
                 if (held := stored[name]) is None or partition.inputs.get(name) != held.sha256
             ]
+            arrived = [
+                name
+                for name, sha256 in partition.inputs.items()
+                if name.startswith(AWAITED) and (awaited or {})[name] != sha256
+            ]
             if changed:
                 found[asset] = f"{changed[0]} has changed since"
+            elif arrived:
+                table, key = awaited_place(arrived[0])
+                where = f"{table} of {key or 'no day'}"
+                found[asset] = f"rows of it have moved to {where}, which has changed since"
             elif rows := partition.inputs.get(PENDING):
                 found[asset] = f"{rows} rows wait for a later run"
     return tuple(StaleAsset(asset, reason) for asset, reason in found.items())
@@ -90,4 +120,8 @@ def stale_assets(
 
 def _beside(partition: StoredPartition, inputs: tuple[str, ...]) -> dict[str, str]:
     known = {*inputs, PENDING}
-    return {name: value for name, value in partition.inputs.items() if name not in known}
+    return {
+        name: value
+        for name, value in partition.inputs.items()
+        if name not in known and not name.startswith(AWAITED)
+    }

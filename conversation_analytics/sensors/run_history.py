@@ -163,6 +163,7 @@ def request_stale(
     days: int,
     quiet: str,
     beside: tuple[list[dg.RunRequest], list[str]] | None = None,
+    stopped: Sequence[str] = (),
 ) -> dg.SensorResult:
     """Ask for the runs of what is stale, and say so in one line of the tick's log.
 
@@ -173,6 +174,7 @@ def request_stale(
         days: that were looked at.
         quiet: what the tick says where nothing is stale.
         beside: requests that were planned otherwise, and what waits.
+        stopped: what no run may make, each in a sentence: it is told before what waits.
     """
     requests, waiting = plan_runs(
         context.instance, wanted,
@@ -180,6 +182,7 @@ def request_stale(
     )  # fmt: skip
     if beside is not None:
         requests, waiting = requests + beside[0], waiting + beside[1]
+    waiting = [*stopped, *waiting]
     context.log.info("looked: days=%d stale=%d runs=%d", days, len(wanted), len(requests))
     if requests:
         return dg.SensorResult(run_requests=requests)

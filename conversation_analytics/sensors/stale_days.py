@@ -8,7 +8,13 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
     UnresolvedAssetJobDefinition,
 )
 
-from conversation_analytics.assets.lineage import StaleDay, days_held, stale_days, whole_steps
+from conversation_analytics.assets.lineage import (
+    StaleDay,
+    assets_to_make,
+    days_held,
+    stale_days,
+    whole_steps,
+)
 from conversation_analytics.assets.undated import UndatedSteps, stale_undated
 from conversation_analytics.core.staleness import StaleAsset
 from conversation_analytics.documents.store import DocumentStore
@@ -52,7 +58,8 @@ def repair_stale(
         description=f"Every {LOOK_INTERVAL.seconds // 60} minutes: of the days of the last "
         f"{LOOK_DAYS} that have been read, makes again exactly the assets that are missing or "
         "were made of other rows than are stored now, as after a run that was killed; so of rows "
-        "without a time, also where one of these days holds such a row by now. Days that "
+        "without a time, also where one of these days holds such a row by now. Nothing is made of "
+        "a table with too many dead letters: the tick names such days. Days that "
         "only wait for translations take turns, one an hour. Older days: "
         "`conversation-analytics repair`.",
     )
@@ -65,12 +72,19 @@ def repair_stale(
         keys = [key for key in days_held(lake) if key >= first.isoformat()]
         stale = list(stale_days(graph, lake, documents, settings, keys))
         backlog = [day for day in stale if is_backlog(day)]
-        wanted = [_wanted(job.name, day, steps) for day in stale if not is_backlog(day)]
+        wanted = [
+            _wanted(job.name, day, steps) for day in stale if day.assets and not is_backlog(day)
+        ]
         if assets := stale_undated(undated.graph, lake, documents, settings, keys):
             wanted.append(_wanted_undated(undated_job.name, assets, undated))
         beside = plan_backlog(context.instance, job.name, backlog, dt.datetime.now(dt.UTC))
+        stopped = [day.stopped for day in stale if day.stops]
+        if stopped:
+            context.log.warning(
+                "days are stopped by dead letters: days=%d; %s", len(stopped), "; ".join(stopped)
+            )
         return request_stale(
-            context, wanted, settings, days=len(keys), beside=beside,
+            context, wanted, settings, days=len(keys), beside=beside, stopped=stopped,
             quiet=f"All of {len(keys)} days are as they should be.",
         )  # fmt: skip
 
@@ -84,7 +98,7 @@ def _wanted(job: str, day: StaleDay, steps: Sequence[frozenset[str]]) -> WantedR
         day=dt.date.fromisoformat(day.key),
         digest=digest_of(told),
         why=f"{len(day.assets)} assets are stale ({day.assets[0].asset}: {day.assets[0].reason})",
-        assets=whole_steps([stale.asset for stale in day.assets], steps),
+        assets=assets_to_make(day, steps),
     )
 
 

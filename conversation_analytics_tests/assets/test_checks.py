@@ -12,7 +12,6 @@ import polars as pl
 import pytest
 
 from conversation_analytics.assets.checks import (
-    DeadLetterLimit,
     agreement,
     counted_to_agree,
     daily_checks,
@@ -26,7 +25,7 @@ from conversation_analytics.assets.checks import (
 from conversation_analytics.assets.partitions import daily_chain
 from conversation_analytics.core import schemas
 from conversation_analytics.core.daily_report import daily_report
-from conversation_analytics.core.dead_letters import ledger_entries
+from conversation_analytics.core.dead_letters import DeadLetterLimit, ledger_entries
 from conversation_analytics.core.documents import (
     conversation_slices,
     message_documents,

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conversation_analytics.core.staleness import PENDING, StaleAsset, StoredPartition, stale_assets
+from conversation_analytics.core.staleness import (
+    PENDING,
+    StaleAsset,
+    StoredPartition,
+    awaited_name,
+    awaited_place,
+    stale_assets,
+)
 
 MADE_FROM: dict[str, tuple[str, ...]] = {
     "raw": (),
@@ -102,6 +109,28 @@ def test_what_has_rows_that_wait_is_stale_and_what_follows_from_it() -> None:
     found = stale_assets({**WHOLE, "partials": waiting}, MADE_FROM, ORIGINS)
     assert [one.asset for one in found] == ["partials", "report", "documents"]
     assert found[0].reason == "12 rows wait for a later run"
+
+
+@pytest.mark.parametrize(
+    ("recorded", "now", "stale"),
+    [("", "", False), ("a", "a", False), ("", "a", True), ("a", "b", True), ("a", "", True)],
+)
+def test_rows_that_moved_are_asked_for_once_where_they_went_has_changed(
+    recorded: str, now: str, *, stale: bool
+) -> None:
+    raw, name = WHOLE["raw"], awaited_name("raw", "2026-11-29")
+    assert raw is not None
+    stored = {**WHOLE, "raw": replace(raw, inputs={**raw.inputs, name: recorded})}
+    found = stale_assets(stored, MADE_FROM, ORIGINS, {name: now})
+    assert [one.asset for one in found] == (list(MADE_FROM) if stale else [])
+    if stale:
+        expected = "rows of it have moved to raw of 2026-11-29, which has changed since"
+        assert found[0].reason == expected
+
+
+@pytest.mark.parametrize("key", ["2026-11-29", None])
+def test_a_place_is_read_from_its_name(key: str | None) -> None:
+    assert awaited_place(awaited_name("raw_messages", key)) == ("raw_messages", key)
 
 
 @given(

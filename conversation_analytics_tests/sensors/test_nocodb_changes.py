@@ -16,7 +16,7 @@ import pytest
 
 from conversation_analytics.core import schemas
 from conversation_analytics.core.schemas import INSTANT
-from conversation_analytics.core.source import SourceTable
+from conversation_analytics.core.source import SERVED_BY, SourceTable
 from conversation_analytics.definitions import build_definitions
 from conversation_analytics.resources.connections import open_documents, open_lake
 from conversation_analytics.settings import Settings, parse_settings
@@ -399,7 +399,7 @@ def test_a_row_that_the_source_itself_shows_without_a_time_is_asked_for_once(
     assert keys(platform.repair()) == []
     lake = open_lake(platform.settings)
     noted = lake.stat(schemas.RAW_UNDATED_MESSAGES, None).inputs
-    assert noted.keys() == {f"raw_messages/{created.date()}"}
+    assert noted.keys() == {f"raw_messages/{created.date()}", SERVED_BY}
 
 
 def test_rows_dated_after_today_wait_for_their_day(platform: Platform) -> None:

@@ -15,15 +15,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def environment(folder: Path, first: dt.date) -> dict[str, str]:
+    return {
+        "PARQUET_BASE_DIR": str(folder / "lake"),
+        "SQLITE_PATH": str(folder / "documents.sqlite"),
+        "ANALYTICS_START_DATE": first.isoformat(),
+        "SAMPLE_TURNS_PER_DAY": "5",
+    }
+
+
 def settings_in(folder: Path, first: dt.date) -> Settings:
-    return parse_settings(
-        {
-            "PARQUET_BASE_DIR": str(folder / "lake"),
-            "SQLITE_PATH": str(folder / "documents.sqlite"),
-            "ANALYTICS_START_DATE": first.isoformat(),
-            "SAMPLE_TURNS_PER_DAY": "5",
-        }
-    )
+    return parse_settings(environment(folder, first))
 
 
 def tick(sensor: str, settings: Settings, instance: dg.DagsterInstance) -> dg.SensorResult:
