@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 START = dt.datetime(2026, 11, 1, 12, tzinfo=dt.UTC)
 
 
-def raw(schema: TableSchema, day: int | None, rows: dict[str, dict[str, object]]) -> pl.DataFrame:
+def raw(schema: TableSchema, day: int | None, rows: dict[str, dict[str, str]]) -> pl.DataFrame:
     at = None if day is None else START + dt.timedelta(days=day)
     served = [(name, at, json.dumps(row), name, name, name, False) for name, row in rows.items()]
     return schema.conform(pl.DataFrame(served, schema=schema.polars, orient="row"))
@@ -47,7 +47,7 @@ def test_the_days_that_hold_rows_are_those_that_a_look_at_every_day_finds(
         ids = chance.sample(sorted(talks), 3)
         rows = {name: {"id": name, "conversation_id": talks[name]} for name in ids}
         key = (START + dt.timedelta(days=day)).date().isoformat()
-        lake.write(schema, key, raw(schema, day, dict(rows)))
+        lake.write(schema, key, raw(schema, day, rows))
         of_days[key] = set(ids)
         if day % 4:  # the others are as before there was an index
             index_places(lake, settings, [(schema, key)])
