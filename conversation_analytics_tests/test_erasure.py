@@ -40,6 +40,7 @@ from conversation_analytics.lake.suppressions import read_suppressions
 from conversation_analytics.materialize import (
     look_for_stale_periods,
     look_for_stale_topics,
+    look_for_stale_undated,
     look_for_stale_users,
 )
 from conversation_analytics.resources.connections import (
@@ -147,6 +148,7 @@ def test_rows_without_a_time_go_too(made_lake: Path, tmp_path: Path) -> None:
     with closing(open_documents(settings)) as documents:
         assert documents.count("messages", "undated") == 0
         assert documents.count_slice("conversations", "undated") == (0, 0)
+    assert look_for_stale_undated(settings, DAYS) == ()
 
 
 def test_the_memory_of_translations_forgets_what_nobody_else_said(

@@ -1,9 +1,10 @@
 """Which days the source shows otherwise than the raw zone holds them.
 
 What was asked for counts for nothing, what is held counts: a day is asked for again as long as
-a row of the source is not in the raw zone as the source shows it. So a run that failed, a lost
-cursor or a server that was down for a week lose no row. The cursor only says how far back
-the next look has to begin, and it never passes a row that is not held yet.
+a row of the source is not in the raw zone as the source shows it. So a run that failed or a server
+that was down for a week lose no row. The cursor only says how far back the next look has to begin,
+and it never passes a row that is not held yet; where it is lost, the next look begins at the newest
+row held, and what is older and not held is left to backfills and re-reads.
 
 A look compares fingerprints of small columns. Where one differs, or a turn was unfinished when
 it was read, the whole row is asked for and its content compared: times of change move when
