@@ -37,6 +37,7 @@ from conversation_analytics.core.translation_tables import TRANSLATION_MEMORY, T
 from conversation_analytics.definitions import daily_graph
 from conversation_analytics.lake.store import Lake, PartitionInfo
 from conversation_analytics.lake.suppressions import read_suppressions
+from conversation_analytics.lake.temporary_folders import SQL, TemporaryFolder
 from conversation_analytics.materialize import (
     look_for_stale_periods,
     look_for_stale_topics,
@@ -470,3 +471,18 @@ def test_on_s3_with_mongodb_leftovers_of_dead_writers_go_too(
     assert not any(
         user.encode() in (lake.objects.get(info.path) or b"") for info in lake.objects.list("")
     )
+
+
+def test_what_killed_queries_and_exports_spilled_here_goes_with_every_erasure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    with TemporaryFolder(SQL) as used:
+        for kind in ("sql", "export"):
+            left = temporary / f"conversation-analytics-{kind}-left"
+            left.mkdir()
+            (left / "rows").write_text("I am Anna Kowalska")
+        erase(settings_in(tmp_path), "nobody-here")
+        assert list(temporary.iterdir()) == [used]

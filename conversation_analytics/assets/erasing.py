@@ -67,6 +67,7 @@ from conversation_analytics.core.zones import DAILY, UNDATED, Zones
 from conversation_analytics.lake.search import search_lake
 from conversation_analytics.lake.store import Lake
 from conversation_analytics.lake.suppressions import change_suppressions
+from conversation_analytics.lake.temporary_folders import remove_leftovers
 from conversation_analytics.lake.user_index import (
     conversation_mark,
     holding_places,
@@ -196,6 +197,7 @@ def carry_out(
         AnalyticsError: a storage refuses or does not answer; the same again goes on from there.
         LakeError: there is no such request.
     """
+    remove_leftovers()  # queries and exports that were killed here left rows of people in clear
     lake = work.lake
     request, proved = read_note(lake, name, REQUEST), read_note(lake, name, PROOF)
     if proved is not None:

@@ -20,7 +20,7 @@ from conversation_analytics.assets.periods import (
 from conversation_analytics.assets.week_topics import digest_of_topics, read_topic_changes
 from conversation_analytics.core.conversation_texts import conversation_texts, first_queries
 from conversation_analytics.core.documents import Document
-from conversation_analytics.core.engine import Engine, taken_by
+from conversation_analytics.core.engine import CPU, Engine, taken_by
 from conversation_analytics.core.errors import OutdatedPartitionError
 from conversation_analytics.core.lanes import PLANS
 from conversation_analytics.core.partitions import Described, Partitioned
@@ -28,7 +28,12 @@ from conversation_analytics.core.periods import Period
 from conversation_analytics.core.schemas import MESSAGES
 from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
 from conversation_analytics.core.topic_changes import topic_documents
-from conversation_analytics.core.topic_names import NAMES_VERSION, known_names, name_topics
+from conversation_analytics.core.topic_names import (
+    NAMES_VERSION,
+    conversations_told,
+    known_names,
+    name_topics,
+)
 from conversation_analytics.core.topic_tables import CONVERSATION_TOPICS, TOPICS
 from conversation_analytics.documents.store import DocumentStore
 from conversation_analytics.io_managers.lake_io import begin_outputs, column_schema
@@ -116,7 +121,7 @@ def topic_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
                 )
                 texts = engine.collect(conversation_texts(queries))
                 week = week_of_topics(start, texts, held, embedder, words, options, common)
-                told, named = _named(lake, settings, key, week.topics, texts, held)
+                told, named = _named(lake, settings, key, week.topics, held, queries)
                 shown = told.filter(pl.col("shown") & (pl.col("conversations") > 0))
                 facts = {
                     "conversations": week.conversations.height,
@@ -137,8 +142,8 @@ def _named(
     settings: Settings,
     key: str,
     topics: pl.DataFrame,
-    texts: pl.DataFrame,
     before: pl.DataFrame,
+    queries: pl.LazyFrame,
 ) -> tuple[pl.DataFrame, dict[str, int]]:
     """Return the topics with the names of the model, if one is set, and counts for the UI.
 
@@ -154,6 +159,9 @@ def _named(
                 tables.append(lake.read(TOPICS, key))
         except OutdatedPartitionError:
             pass  # of another version: its names are asked for again
+        wanted = pl.Series(sorted(conversations_told(topics)), dtype=pl.String).implode()
+        told = queries.filter(pl.col("conversation_id").is_in(wanted))
+        texts = CPU.collect(conversation_texts(told, characters=None))  # some rows, in memory
         found = name_topics(topics, texts, namer, known_names(tables, namer.model))
     return found.topics, {"names_asked": found.asked, "names_left_out": found.left_out}
 

@@ -20,6 +20,7 @@ from conversation_analytics.client.results import (
     Translation,
     Turn,
     UserAnalytics,
+    UserOrder,
 )
 from conversation_analytics.core.documents import cut_to_milliseconds
 from conversation_analytics.core.errors import DocumentError, ReadRequestError
@@ -57,7 +58,8 @@ class Client:
 
     Every call of pages takes `cursor`, the `next` of the page before, and `limit`, items at most
     (1 to 1,000). Pages hold still: what is written meanwhile neither repeats nor skips an item
-    that was there. Safe to use from several threads.
+    that was there, as long as what they are sorted by stays. It does everywhere but in `users` by
+    last turn. Safe to use from several threads.
 
     Every call raises ReadRequestError for arguments that cannot be asked for,
     DocumentStoreUnavailableError or LakeUnavailableError (both TransientError) where the storage
@@ -265,11 +267,30 @@ class Client:
         return next(iter(self._page(query, None, 1, UserAnalytics.of).items), None)
 
     def users(
-        self, *, app_id: str | None = None, cursor: str | None = None, limit: int = 50
+        self,
+        *,
+        app_id: str | None = None,
+        order: UserOrder = "last_at",
+        cursor: str | None = None,
+        limit: int = 50,
     ) -> Page[UserAnalytics]:
-        """Return the users of an app, or over all apps, the one with the last turn first."""
+        """Return the users of an app, or over all apps.
+
+        Args:
+            app_id: of this app ('': of no app); None: over all apps.
+            order: `last_at`: the one with the last turn first. Who has a new turn moves to the
+                front, and so out of the pages behind: to have the latest, ask for the first page.
+                `user_id`: by id; to go through all users, each of them once, take this.
+            cursor: of the page before, of the same order.
+            limit: users at most.
+        """
         equals = {"app_id": _text_or_none("app_id", app_id)}
-        query = _Pages("users", Kind.USERS, equals, "last_at")
+        if order == "last_at":
+            query = _Pages("users", Kind.USERS, equals, "last_at")
+        elif order == "user_id":
+            query = _Pages("users by id", Kind.USERS, equals, "user_id", descending=False)
+        else:
+            raise ReadRequestError(f"order: expected last_at or user_id, got {order!r:.60}")
         return self._page(query, cursor, limit, UserAnalytics.of)
 
     def topics(self, day: dt.date) -> tuple[Topic, ...]:

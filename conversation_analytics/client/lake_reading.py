@@ -44,6 +44,11 @@ if TYPE_CHECKING:
 _Answer = TypeVar("_Answer")
 
 _ATTEMPTS: Final = 3  # a run may replace a partition while it is read
+_USER_SORTS: Final = {
+    "last_at": pl.col("last_at").dt.truncate("1ms"),
+    "user_id": pl.col("user_id"),
+}
+"""What pages of users are sorted by; no user lacks it."""
 _REPORTS: Final = {
     NAMES[Period.DAY]: DAILY_REPORT,
     NAMES[Period.WEEK]: WEEKLY_REPORT,
@@ -125,14 +130,14 @@ class LakeReading:
         frame = self._lake.read(USER_ANALYTICS, None)
         for name, value in query.equals.items():
             frame = frame.filter(pl.col(name).eq_missing(pl.lit(value, pl.String)))
-        if query.sort == "last_at":  # ids take long to make: only those that can be on the page
-            last_at = pl.col("last_at").dt.truncate("1ms")
+        if query.sort in _USER_SORTS:  # ids take long to make: only those that can be on the page
+            key = _USER_SORTS[query.sort]
             most = pl.lit(query.limit)
             bound = query.after[0] if query.after else None
-            if isinstance(bound, dt.datetime):
-                frame = frame.filter(last_at <= bound if query.descending else last_at >= bound)
-                most += (last_at == bound).sum()
-            frame = frame.filter(last_at.rank("min", descending=query.descending) <= most)
+            if bound is not None:
+                frame = frame.filter(key <= bound if query.descending else key >= bound)
+                most += (key == bound).sum()
+            frame = frame.filter(key.rank("min", descending=query.descending) <= most)
         return _page_of(UserDocuments(frame), query)
 
     def _topics(self, query: PageQuery) -> list[Document]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 PeriodName = Literal["daily", "weekly", "monthly"]
+UserOrder = Literal["last_at", "user_id"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,15 +38,19 @@ def first_queries(messages: pl.LazyFrame, texts: pl.LazyFrame | None = None) -> 
     return _first(spoken).select("conversation_id", "user_id", "created_at", "text")
 
 
-def conversation_texts(queries: pl.LazyFrame) -> pl.LazyFrame:
+def conversation_texts(
+    queries: pl.LazyFrame, characters: int | None = MAX_CHARACTERS
+) -> pl.LazyFrame:
     """Return one text per conversation, of the queries of one day or of several put together.
 
     Args:
         queries: rows of `first_queries`.
+        characters: of a text at most; None: all. Who redacts takes all: what is cut through its
+            middle is not found.
 
     Returns:
         `conversation_id`, `user_id`, `text`, sorted by conversation: its first queries, a line
-        each, cut to `MAX_CHARACTERS`.
+        each, cut to `characters`.
     """
     ordered = queries.sort("conversation_id", "created_at", nulls_last=True, maintain_order=True)
     users = (
@@ -64,7 +68,9 @@ def conversation_texts(queries: pl.LazyFrame) -> pl.LazyFrame:
             for place, line in enumerate(lines)
         )
     )
-    text = pl.concat_str(lines, separator="\n", ignore_nulls=True).str.slice(0, MAX_CHARACTERS)
+    text = pl.concat_str(lines, separator="\n", ignore_nulls=True)
+    if characters is not None:
+        text = text.str.slice(0, characters)
     return (
         texts.join(users, on="conversation_id", how="left")
         .select("conversation_id", "user_id", text.alias("text"))

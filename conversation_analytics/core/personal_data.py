@@ -51,6 +51,7 @@ _PLACE: Final = "\ue000"  # private use: stands for what was found, and for plac
 _PLACEHOLDER: Final = re.compile(
     rf"<(?:{'|'.join(kind.upper() for kind in Kind)})_[1-9][0-9]{{0,8}}>"
 )
+_LONGEST_PLACEHOLDER: Final = max(map(len, Kind)) + len("<_123456789>")
 _URL_CREDENTIALS: Final = re.compile(
     r"(?<![A-Za-z0-9])[a-zA-Z][a-zA-Z0-9+.\-]{1,20}://"
     r"(?P<user>[^\s/?#:@\"'<>\ue000]*:[^\s/\"'<>\ue000]+|[^\s/?#:@\"'<>\ue000]{20,})@(?=[\w\[])"
@@ -156,6 +157,21 @@ def find(text: str) -> tuple[Span, ...]:
 def redact(text: str) -> Redaction:
     """Return `text` with a placeholder for every span that `find` finds."""
     return redact_together([text])[0]
+
+
+def beginning(redaction: Redaction, characters: int) -> str:
+    """Return the first characters of a redacted text, and no part of a placeholder.
+
+    A text is redacted first and cut then: half an address is not found.
+
+    Args:
+        redaction: of the whole text.
+        characters: at most.
+    """
+    for match in _PLACEHOLDER.finditer(redaction.text, max(0, characters - _LONGEST_PLACEHOLDER)):
+        if match.start() < characters < match.end():
+            return redaction.text[: match.start()]
+    return redaction.text[:characters]
 
 
 def redact_together(texts: Sequence[str]) -> tuple[Redaction, ...]:

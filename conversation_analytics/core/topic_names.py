@@ -15,10 +15,11 @@ from conversation_analytics.core.topic_tables import TOPICS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-NAMES_VERSION: Final = "1"
+NAMES_VERSION: Final = "2"
 """Another one asks for all names again."""
 LONGEST_NAME: Final = 80
 _MEDOID_CHARACTERS: Final = 500
+_IS_NAMED: Final = pl.col("shown") & (pl.col("conversations") > 0)
 
 
 class TopicNamer(Protocol):
@@ -75,6 +76,16 @@ def known_names(tables: Iterable[pl.DataFrame], model: str) -> dict[str, str]:
     }
 
 
+def conversations_told(topics: pl.DataFrame) -> frozenset[str]:
+    """Return the conversations whose texts `name_topics` wants.
+
+    Args:
+        topics: schema `TOPICS`, of one week.
+    """
+    wanted = topics.filter(_IS_NAMED)["examples"]
+    return frozenset(one for examples in wanted for one in json.loads(examples))
+
+
 def name_topics(
     topics: pl.DataFrame, texts: pl.DataFrame, namer: TopicNamer, known: Mapping[str, str]
 ) -> NamedTopics:
@@ -82,14 +93,18 @@ def name_topics(
 
     Args:
         topics: schema `TOPICS`, of one week.
-        texts: `conversation_id` and `text` of its conversations.
+        texts: `conversation_id` and `text`, not cut, of at least its `conversations_told`: they
+            are redacted whole, and cut then.
         namer: asked once for each topic whose name is not known.
         known: of `known_names`: the same texts are not asked about again.
 
     Raises:
         AnalyticsError: as `TopicNamer.name`; a refusal only where every topic asked for has one.
     """
-    from conversation_analytics.core.personal_data import redact  # noqa: PLC0415 - import budget
+    from conversation_analytics.core.personal_data import (  # noqa: PLC0415 - import budget
+        beginning,
+        redact,
+    )
 
     said = dict(texts.select("conversation_id", "text").iter_rows())
     rows: list[dict[str, Any]] = []
@@ -100,7 +115,7 @@ def name_topics(
             rows.append(row)
             continue
         examples = [said[one] for one in json.loads(row["examples"])]
-        medoids = [redact(text[:_MEDOID_CHARACTERS]).text for text in examples]
+        medoids = [beginning(redact(text), _MEDOID_CHARACTERS) for text in examples]
         told = [NAMES_VERSION, namer.model, namer.language, *medoids]
         digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()
         name = known.get(digest)

@@ -33,8 +33,8 @@ TRANSLATION_MEMORY = TableSchema(
         Column("currency", pl.String(), "ISO 4217 code of the cost", low_cardinality=True),
     ),
     sort_by=("key",),
-    description="One text an engine has answered, of the day whose messages had it first. Only "
-    "added to: no text is sent twice.",
+    description="One text an engine has answered, of the day whose messages had it first. No text "
+    "is sent twice while a message of that day has it; it goes with the last one.",
 )  # fmt: skip
 
 TRANSLATIONS = TableSchema(

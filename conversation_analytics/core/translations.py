@@ -21,7 +21,7 @@ from conversation_analytics.core.translation_sending import Budget, Sender, Sent
 from conversation_analytics.core.translation_tables import TRANSLATION_MEMORY, TRANSLATIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from conversation_analytics.core.text_masking import FindSpans
     from conversation_analytics.core.translation_confidence import DetectLanguages
@@ -72,6 +72,18 @@ class TranslationMemory(Protocol):
             What the partition now has of these keys.
         """
 
+    def forget(self, day: str, superfluous: Callable[[pl.DataFrame], frozenset[str]]) -> int:
+        """Drop answers from partition `day`.
+
+        Args:
+            day: partition key.
+            superfluous: given what the partition has (schema TRANSLATION_MEMORY), the keys to
+                drop of it; asked again where others have added to the day meanwhile.
+
+        Returns:
+            Answers dropped.
+        """
+
 
 @dataclass(slots=True)
 class TranslationFacts:
@@ -83,6 +95,7 @@ class TranslationFacts:
         characters: code points sent.
         texts_sent: distinct texts sent.
         texts_remembered: distinct texts that the memory had.
+        texts_forgotten: texts dropped from the memory of the day: no message of it has them now.
         tokens: placeholders of the texts sent.
         survived: of them, those that came back.
     """
@@ -92,6 +105,7 @@ class TranslationFacts:
     characters: int = 0
     texts_sent: int = 0
     texts_remembered: int = 0
+    texts_forgotten: int = 0
     tokens: int = 0
     survived: int = 0
 
@@ -176,7 +190,9 @@ def translate_day(
         road: engine, memory and options.
 
     Returns:
-        A frame of the schema TRANSLATIONS.
+        A frame of the schema TRANSLATIONS. What the day's memory has and no message of the day
+        says any more (it was purged, corrected or moved) is dropped from it, whatever the engine
+        does: another day that has the same text asks for it again.
 
     Raises:
         AnalyticsError: of the engine or the memory. What was answered until then is remembered.
@@ -192,9 +208,16 @@ def translate_day(
         .sort("first")
     )
     claimed: set[str] = set()
-    outcomes = [
-        _outcomes(part, day, road, facts, claimed) for part in distinct.iter_slices(_TEXTS_AT_ONCE)
-    ]
+    said: set[str] = set()
+    try:
+        outcomes = [
+            _outcomes(part, day, road, facts, claimed, said)
+            for part in distinct.iter_slices(_TEXTS_AT_ONCE)
+        ]
+    finally:
+        facts.texts_forgotten = road.memory.forget(
+            day, lambda held: _superfluous(held, said, messages, languages, road)
+        )
     none = pl.DataFrame(schema=_OUTCOMES)
     known = pl.concat([none, *outcomes]).drop("billed", "billed_characters", "cost")
     billing = pl.concat([none, *outcomes]).select(
@@ -241,7 +264,12 @@ _OUTCOMES: Final[Mapping[str, pl.DataType | type[pl.DataType]]] = {
 
 
 def _outcomes(
-    distinct: pl.DataFrame, day: str, road: Road, facts: TranslationFacts, claimed: set[str]
+    distinct: pl.DataFrame,
+    day: str,
+    road: Road,
+    facts: TranslationFacts,
+    claimed: set[str],
+    said: set[str],
 ) -> pl.DataFrame:
     texts = [
         _text(text, source, road) for text, source in distinct.select("text", "source").iter_rows()
@@ -252,6 +280,7 @@ def _outcomes(
             for key, piece in zip(text.keys, text.pieces, strict=True):
                 if key is not None:
                     wanted.setdefault(key, (text.source, piece))
+    said.update(wanted)
     answers = _by_key(road.memory.lookup(list(wanted)))
     facts.texts_remembered += len(answers)
     missing = {key: at for key, at in wanted.items() if key not in answers}
@@ -285,6 +314,25 @@ def memory_keys(
         if piece.masked.has_words
         for engine, model, target in engines
     )
+
+
+def _superfluous(
+    held: pl.DataFrame,
+    said: set[str],
+    messages: pl.DataFrame,
+    languages: pl.DataFrame,
+    road: Road,
+) -> frozenset[str]:
+    """Return the keys of a day's memory that no message of it says, in whatever way.
+
+    What other settings asked for (engine, model, target, fields) stays: it may be wanted again.
+    """
+    others = held.filter(~pl.col("key").is_in(pl.Series(list(said), dtype=pl.String).implode()))
+    if others.is_empty():
+        return frozenset()
+    texts = texts_of(messages, languages, TranslationOptions(fields=FIELDS))
+    kept = memory_keys(texts, others, road.translator.limits.characters, road.find)
+    return frozenset(others["key"]) - kept
 
 
 def _text(text: str, source: str, road: Road) -> _Text:

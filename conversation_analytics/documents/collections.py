@@ -135,12 +135,13 @@ def topics(name: str = "topics") -> CollectionSpec:
 
 
 def user_analytics(name: str = "user_analytics") -> CollectionSpec:
-    """Users: by user, by app and last turn, by cohort."""
+    """Users: by user, by app and last turn, by app and id, by cohort."""
     return CollectionSpec(
         name,
         (
             _ascending("user_id", "app_id"),
             _ascending("app_id", "last_at"),
+            _ascending("app_id", "user_id"),
             _ascending("app_id", "cohort"),
             partition_index(),
         ),

@@ -15,7 +15,7 @@ from conversation_analytics.core.translation_tables import TRANSLATION_MEMORY
 from conversation_analytics.core.translations import Road, TranslationOptions, translate_day
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from conversation_analytics.core.translator import Translator
 
@@ -159,3 +159,8 @@ class _Nothing:
         """Return the answers."""
         del day
         return answers
+
+    def forget(self, day: str, superfluous: Callable[[pl.DataFrame], frozenset[str]]) -> int:
+        """Drop nothing: nothing is held."""
+        del day, superfluous
+        return 0

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import heapq
-import tempfile
 from contextlib import ExitStack
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from conversation_analytics.lake.temporary_folders import EXPORT, TemporaryFolder
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
     from types import TracebackType
     from typing import Self
 
@@ -97,8 +98,7 @@ class SortedRuns:
     def _written(self, records: Iterable[Record]) -> Path:
         """Write records as blocks of MessagePack, each behind its size."""
         if self._folder is None:
-            folder = tempfile.TemporaryDirectory(prefix="conversation-analytics-export-")
-            self._folder = Path(self._stack.enter_context(folder))
+            self._folder = self._stack.enter_context(TemporaryFolder(EXPORT))
         path = self._folder / str(next(self._numbers))
         encoder = msgspec.msgpack.Encoder()
         with path.open("wb") as sink:

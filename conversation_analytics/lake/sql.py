@@ -10,8 +10,6 @@ import datetime as dt
 import json
 import os
 import re
-import shutil
-import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -27,6 +25,7 @@ from conversation_analytics.core.schemas import INSTANT, MONEY
 from conversation_analytics.core.tables import TABLES, period_of
 from conversation_analytics.lake.objects import LocalObjects
 from conversation_analytics.lake.snapshot import NO_DAY, PROTOCOL, Snapshot, SnapshotFiles
+from conversation_analytics.lake.temporary_folders import SQL, TemporaryFolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -105,6 +104,8 @@ class Rows:
 class LakeSql:
     """A DuckDB over the lake's tables; a context manager, which removes what was spilled.
 
+    What a process that was killed has spilled is removed by the next one that makes this object.
+
     A view per table of `core.schemas.TABLES`, of the same name and columns, also where nothing
     is stored of it yet. Tables of day partitions have `partition_day DATE` at the end: bounds on
     it decide which objects are opened. Columns that older partitions lack have there what
@@ -116,7 +117,7 @@ class LakeSql:
         limits = limits or SqlLimits()
         self._snapshot = Snapshot(lake)
         self._files = SnapshotFiles(self._snapshot)
-        self._spill = tempfile.mkdtemp(prefix="conversation-analytics-sql-")
+        self._spill = TemporaryFolder(SQL)
         self._limits = limits
         # Python hears Ctrl-C only where its main thread is not inside DuckDB.
         self._thread = ThreadPoolExecutor(1, "lake-sql")
@@ -127,7 +128,7 @@ class LakeSql:
         self._connection = duckdb.connect(
             config={
                 "memory_limit": limits.memory,
-                "temp_directory": self._spill,
+                "temp_directory": os.fspath(self._spill.path),
                 "max_temp_directory_size": limits.spill,
                 "threads": str(threads),
                 "autoinstall_known_extensions": "false",
@@ -177,7 +178,7 @@ class LakeSql:
             if self._is_idle():
                 self._connection.close()
         finally:
-            shutil.rmtree(self._spill, ignore_errors=True)
+            self._spill.remove()
 
     def _is_idle(self) -> bool:
         """Say whether what ran has ended, after a little patience."""

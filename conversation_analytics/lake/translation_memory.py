@@ -1,4 +1,4 @@
-"""The translation memory in the lake: one object a day, only ever added to."""
+"""The translation memory in the lake: one object a day."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from conversation_analytics.core.partitions import PartitionReplacedError
 from conversation_analytics.core.translation_tables import TRANSLATION_MEMORY
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from conversation_analytics.lake.store import Lake
 
@@ -24,7 +24,8 @@ class LakeTranslationMemory:
 
     A partition is the day whose messages had the texts first. Several runs may add to one
     day at once: whoever comes second reads again and adds to what is there. An answer that
-    is there stays, so that what was made of it is made of it again.
+    is there stays, so that what was made of it is made of it again, until no message of its day
+    has the text any more.
     """
 
     def __init__(self, lake: Lake) -> None:
@@ -82,6 +83,37 @@ class LakeTranslationMemory:
                     raise
             else:
                 return merged.join(answers, on="key", how="semi")
+
+    def forget(self, day: str, superfluous: Callable[[pl.DataFrame], frozenset[str]]) -> int:
+        """Drop answers from a day; return how many.
+
+        Args:
+            day: partition key.
+            superfluous: given what the day has (schema TRANSLATION_MEMORY), the keys to drop.
+
+        Raises:
+            PartitionReplacedError: others add all the time, 20 tries long.
+            LakeError: the storage refuses.
+            LakeUnavailableError: the storage does not answer.
+        """
+        tries = 0
+        while True:
+            since = self._lake.begin(TRANSLATION_MEMORY, day)
+            if since.version is None:
+                return 0
+            held = self._read(day)
+            dropped = pl.Series(sorted(superfluous(held)), dtype=pl.String).implode()
+            left = held.filter(~pl.col("key").is_in(dropped))
+            if left.height == held.height:
+                return 0
+            try:
+                self._lake.write(TRANSLATION_MEMORY, day, left, since)
+            except PartitionReplacedError:
+                tries += 1
+                if tries == _TRIES:
+                    raise
+            else:
+                return held.height - left.height
 
     def _read(self, day: str) -> pl.DataFrame:
         return self._lake.read(TRANSLATION_MEMORY, day)

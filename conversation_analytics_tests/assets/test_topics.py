@@ -292,3 +292,26 @@ def test_a_model_names_what_is_shown_once(
         run_job(named, "topics", FIRST.isoformat(), THIRD.isoformat(), instance=instance)
         assert (len(server.asked), lake.stat(TOPICS, SECOND.isoformat()).sha256) == (asked, before)
     assert stale(settings).keys() == {"2026-W45", "2026-W46", "2026-W47"}
+
+
+def test_personal_data_across_any_cut_is_not_sent_to_the_namer(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    day = DAYS[0]
+    write_day(open_lake(topic_settings(tmp_path, FIRST)), day, {"refund": 9})
+    lake = open_lake(topic_settings(tmp_path, FIRST))
+    held = lake.read(MESSAGES, day.isoformat())
+    # So much of it that what is left after redaction is far below what a namer is sent.
+    addresses = [f"{'anna.kowalska' * 4}.{number}@example.com" for number in range(40)]
+    lake.write(MESSAGES, day.isoformat(), held.with_columns(
+        query=pl.lit("refund: " + " ".join(addresses))
+    ))  # fmt: skip
+    answer = {"message": {"content": '{"name": "Questions of a kind"}'}, "finish_reason": "stop"}
+    with scripted(Answer(body={"choices": [answer]})) as server:
+        named = topic_settings(
+            tmp_path, FIRST, TOPIC_NAMER_URL=server.base_url, TOPIC_NAMER_MODEL="small-1"
+        )
+        follow(named, instance, day)
+        sent = b"".join(one.content for one in server.asked).decode()
+    assert "<EMAIL_40>" in sent
+    assert "kowalska" not in sent

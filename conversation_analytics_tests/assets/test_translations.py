@@ -270,3 +270,20 @@ def test_the_engine_is_the_one_of_the_settings(changes: dict[str, str], kind: st
 def test_settings_that_cannot_work_are_refused(changes: dict[str, str]) -> None:
     with pytest.raises(SettingsError, match="TRANSLAT"):
         parse_settings(changes)
+
+
+def test_a_purged_text_leaves_the_memory_when_its_day_is_made_again(
+    settings_of: Callable[..., Settings],
+) -> None:
+    settings = settings_of(**translating(GONE_ROWS="purge"))
+    write_day(settings, FIRST, "I am Anna", "a dog")
+    write_day(settings, SECOND, "a cat")
+    assert run(settings, FIRST, SECOND).success
+    lake = open_lake(settings)
+    write_day(settings, FIRST, "a dog")  # as `land` leaves it: the source deleted the row
+    assert run(settings, FIRST, FIRST).success
+    held = {day: lake.read(TRANSLATION_MEMORY, day)["translated"].to_list()
+            for day in (FIRST, SECOND)}  # fmt: skip
+    assert held == {FIRST: ["A DOG"], SECOND: ["A CAT"]}
+    assert lake.read(TRANSLATIONS, FIRST)["translated"].to_list() == ["A DOG"]
+    assert ENGINE.texts.count("a dog") == 1

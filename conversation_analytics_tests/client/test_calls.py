@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,8 @@ from conversation_analytics.client.reading import Kind, collection_names
 from conversation_analytics.core.errors import ReadRequestError, SettingsError
 from conversation_analytics.documents.mongodb import MongoStore
 from conversation_analytics.documents.paging import PageQuery, segments
-from conversation_analytics.documents.store import MongoConfig
+from conversation_analytics.documents.sqlite import SqliteStore
+from conversation_analytics.documents.store import MongoConfig, SqliteConfig
 from conversation_analytics.resources.connections import collection_specs
 from conversation_analytics.settings import parse_settings
 from conversation_analytics_tests.documents.test_mongodb import stages
@@ -71,6 +73,8 @@ CALLS: dict[str, tuple[Any, Any]] = {  # the call, and a sort key that its pages
     "user-figures": (lambda c: c.user("u1", app_id="a1"), "u1"),
     "users": (lambda c: c.users(), NOON),
     "users-app": (lambda c: c.users(app_id="a1"), NOON),
+    "users-by-id": (lambda c: c.users(order="user_id"), "u1"),
+    "users-by-id-app": (lambda c: c.users(app_id="a1", order="user_id"), "u1"),
     "topics": (lambda c: c.topics(DAY), 5),
 }  # fmt: skip
 
@@ -99,6 +103,31 @@ def test_every_call_comes_off_an_index_in_order(indexed: MongoStore, call: Any, 
             used = stages(plan["winningPlan"])
             assert "IXSCAN" in used or used == {"EOF"}, used  # EOF: a text that is null, too
             assert used.isdisjoint({"COLLSCAN", "SORT"}), used
+
+
+# A user of an app is one document, whose order SQLite looks after none the less.
+LISTS = {name: call for name, call in CALLS.items() if name != "user-figures"}
+
+
+@pytest.mark.parametrize(("call", "key"), LISTS.values(), ids=LISTS)
+def test_every_list_comes_off_an_index_of_sqlite_in_order(
+    tmp_path: Path, call: Any, key: Any
+) -> None:
+    reading = Recording()
+    call(Client(reading))
+    [(kind, query)] = reading.asked
+    name = collection_names(parse_settings({}))[kind]
+    with closing(SqliteStore(SqliteConfig(tmp_path / "documents.sqlite"))) as store:
+        for spec in collection_specs(parse_settings({})):
+            store.ensure(spec)
+        for one in (query, replace(query, after=(key, "id"))):
+            for segment in segments(one):
+                with store._reading("plan") as connection:
+                    sql, values = store._segment(name, one, segment)
+                    steps = connection.execute(f"EXPLAIN QUERY PLAN {sql}", values).fetchall()
+                plan = [step[3] for step in steps]
+                assert len(plan) == 1, plan  # a second line would be a sort
+                assert "USING INDEX" in plan[0]
 
 
 def test_every_call_is_among_them() -> None:

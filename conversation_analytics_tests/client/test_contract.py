@@ -251,6 +251,9 @@ def test_users_and_a_user(client: Client, lake: Lake) -> None:
     times = [one.last_at for one in found]
     assert times == sorted(times, reverse=True)
     assert {one.user_id for one in found} == set(overall["user_id"])
+    by_id = list(every(lambda cursor: client.users(order="user_id", cursor=cursor, limit=10)))
+    assert [one.user_id for one in by_id] == sorted(overall["user_id"])
+    assert sorted(found, key=lambda one: one.user_id) == by_id
     busiest = max(found, key=lambda one: (one.turns, one.user_id))
     assert client.user(busiest.user_id) == busiest
     row = overall.filter(pl.col("user_id") == busiest.user_id).row(0, named=True)
@@ -285,6 +288,11 @@ def everything(client: Client) -> dict[str, Any]:
         "reports": client.reports("daily", FIRST, LAST),
         "weekly": client.report("weekly", FIRST),
         "users": list(every(lambda c: client.users(cursor=c, limit=100))),
+        "users_by_id": list(
+            every(
+                lambda c: client.users(app_id=period[0].app_id, order="user_id", cursor=c, limit=7)
+            )
+        ),
         "topics": client.topics(FIRST),
     }
 
@@ -360,6 +368,8 @@ WRONG_CALLS = {
     "backwards": lambda client: client.reports("daily", LAST, FIRST),
     "no-items": lambda client: client.users(limit=0),
     "too-many": lambda client: client.users(limit=1001),
+    "order": lambda client: client.users(order="$where"),
+    "order-object": lambda client: client.users(order={"user_id": 1}),
     "limit-text": lambda client: client.users(limit="1"),
     "cursor-text": lambda client: client.users(cursor="no cursor"),
     "surrogate": lambda client: client.conversation("\ud800"),
@@ -409,6 +419,10 @@ def test_a_forged_cursor_is_refused(client: Client, changes: dict[str, Any]) -> 
     [
         (lambda client, cursor: client.users(limit=1, cursor=cursor), ["", 1, 2**80]),
         (
+            lambda client, cursor: client.users(limit=1, order="user_id", cursor=cursor),
+            [None, 1, "\ud800", {"at": "2026-11-10T00:00:00+00:00"}],
+        ),
+        (
             lambda client, cursor: client.reports("daily", FIRST, LAST, limit=1, cursor=cursor),
             ["", None, 1, "\ud800", {"at": "2026-11-10T00:00:00+00:00"}],
         ),
@@ -419,7 +433,7 @@ def test_a_forged_cursor_is_refused(client: Client, changes: dict[str, Any]) -> 
             ["", 1, {"at": "9999-12-31T23:59:59-14:00"}],
         ),
     ],
-    ids=["users", "reports", "turns"],
+    ids=["users", "users-by-id", "reports", "turns"],
 )
 def test_a_cursor_with_the_key_of_another_column_is_refused(
     client: Client, call: Any, keys: list[Any]
@@ -443,6 +457,8 @@ def test_a_cursor_of_another_call_is_refused(client: Client) -> None:
         client.conversations_of_period(SINCE, UNTIL, app_id="a", cursor=cursor)
     with pytest.raises(ReadRequestError, match="another"):
         client.users(cursor=cursor)
+    with pytest.raises(ReadRequestError, match="another"):
+        client.users(order="user_id", cursor=client.users(limit=1).next)
 
 
 def test_the_examples_of_the_page_work(

@@ -77,3 +77,16 @@ def test_queries_of_several_days_are_put_together_in_the_order_of_time() -> None
     )  # fmt: skip
     days = [first_queries(messages_frame([one])) for one in (later, sooner)]
     assert CPU.collect(conversation_texts(pl.concat(days))).rows() == [("c", "u", "first\nsecond")]
+
+
+def test_who_redacts_gets_the_whole_text() -> None:
+    long = "word " * MAX_CHARACTERS + "end"
+    rows = [
+        turn(id=name, conversation_id="c", query=long, created_at=NOON + dt.timedelta(seconds=n))
+        for n, name in enumerate("ab")
+    ]
+    queries = first_queries(messages_frame(rows))
+    whole = CPU.collect(conversation_texts(queries, characters=None))
+    assert whole["text"].to_list() == [f"{long}\n{long}"]
+    cut = CPU.collect(conversation_texts(queries))
+    assert cut["text"].to_list() == [long[:MAX_CHARACTERS]]

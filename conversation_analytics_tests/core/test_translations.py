@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import itertools
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,9 +21,6 @@ from conversation_analytics.core.translation_tables import TRANSLATIONS
 from conversation_analytics.core.translations import TranslationOptions, translate_day
 from conversation_analytics.core.translator import TranslatorLimits
 from conversation_analytics_tests.core.translating import DAY, Memory, WatchedEngine, day_of, road
-
-if TYPE_CHECKING:
-    import polars as pl
 
 PRICED = TranslationOptions(fields=("query",), price_per_million=Decimal(20), currency="EUR")
 
@@ -273,3 +270,71 @@ def test_rows_are_those_of_the_texts_and_the_same_given_the_memory(
     sent = [t for t in itertools.chain(*engine.calls) if t not in {"ok", "BAD"}]
     if not any("BAD" in text for text in engine.texts):
         assert len(sent) == len(set(sent)) or {"th", "pt"} <= {s for _, s in texts}
+
+
+def answers_of(memory: Memory, day: str = DAY) -> list[str]:
+    return sorted(memory.days[day]["translated"])
+
+
+def test_what_no_message_of_the_day_says_any_more_leaves_its_memory() -> None:
+    engine, memory = WatchedEngine(), Memory()
+    translate_day(*day_of("I am Anna", "my dog", "my cat"), DAY, road(engine, memory))
+    translate_day(*day_of("my hen"), "2026-11-21", road(engine, memory))
+    purged, facts = translate_day(*day_of("my dog", "my cat"), DAY, road(engine, memory))
+    assert told(purged) == [("translated", None, "MY DOG"), ("translated", None, "MY CAT")]
+    assert answers_of(memory) == ["MY CAT", "MY DOG"]
+    assert (facts.texts_forgotten, facts.texts_sent, facts.texts_remembered) == (1, 0, 2)
+    corrected, facts = translate_day(*day_of("my dog", "my cow"), DAY, road(engine, memory))
+    assert answers_of(memory) == ["MY COW", "MY DOG"]
+    assert (facts.texts_forgotten, corrected.height) == (1, 2)
+    _, facts = translate_day(*day_of(), DAY, road(engine, memory))
+    assert (answers_of(memory), facts.texts_forgotten) == ([], 2)
+    assert answers_of(memory, "2026-11-21") == ["MY HEN"]
+
+
+def test_another_day_that_says_a_forgotten_text_asks_for_it_again() -> None:
+    engine, memory = WatchedEngine(), Memory()
+    other = day_of("my dog", "my cat")
+    translate_day(*day_of("my dog"), DAY, road(engine, memory))
+    before, _ = translate_day(*other, "2026-11-21", road(engine, memory))
+    translate_day(*day_of(), DAY, road(engine, memory))
+    after, facts = translate_day(*other, "2026-11-21", road(engine, memory))
+    assert (told(after), facts.texts_sent) == (told(before), 1)
+    assert answers_of(memory, "2026-11-21") == ["MY CAT", "MY DOG"]
+
+
+def test_a_text_is_forgotten_though_the_engine_is_away() -> None:
+    engine, memory = WatchedEngine(), Memory()
+    translate_day(*day_of("I am Anna", "my dog"), DAY, road(engine, memory))
+    engine.error = TranslatorUnavailableError("away")
+    with pytest.raises(TranslatorUnavailableError):
+        translate_day(*day_of("my dog", "my cow"), DAY, road(engine, memory))
+    assert answers_of(memory) == ["MY DOG"]
+
+
+def test_what_other_settings_asked_for_stays_while_a_message_says_it() -> None:
+    memory = Memory()
+    messages, languages = day_of("my dog", "I am Anna")
+    messages = messages.with_columns(answer=pl.Series(["good boy", "hello Anna"]))
+    languages = languages.with_columns(answer_language=pl.lit("th"))
+    both = TranslationOptions()
+    french = TranslationOptions("fr", ("query",))
+    engine, other = WatchedEngine(), WatchedEngine(model="2")
+    translate_day(messages, languages, DAY, road(engine, memory, options=both))
+    translate_day(messages, languages, DAY, road(other, memory, options=french))
+    assert len(answers_of(memory)) == 6
+    _, facts = translate_day(messages, languages, DAY, road(engine, memory))
+    assert (facts.texts_forgotten, len(answers_of(memory))) == (0, 6)
+    _, facts = translate_day(messages.head(1), languages, DAY, road(engine, memory))
+    assert facts.texts_forgotten == 3
+    assert answers_of(memory) == ["GOOD BOY", "MY DOG", "MY DOG"]
+
+
+def test_the_parts_of_a_long_text_stay_in_the_memory() -> None:
+    engine, memory = WatchedEngine(limits=TranslatorLimits(50, 40)), Memory()
+    day = day_of("One sentence here. Another sentence there. And a third one at the end of it.")
+    translate_day(*day, DAY, road(engine, memory))
+    parts = answers_of(memory)
+    assert len(parts) > 1
+    _, facts = translate_day(*day, DAY, road(engine, memory))
+    assert (answers_of(memory), facts.texts_forgotten) == (parts, 0)

@@ -96,6 +96,14 @@ class Memory:
         self.days[day] = pl.concat([held, new])
         return self.days[day].filter(pl.col("key").is_in(answers["key"].to_list()))
 
+    def forget(self, day: str, superfluous: Callable[[pl.DataFrame], frozenset[str]]) -> int:
+        if day not in self.days:
+            return 0
+        held = self.days[day]
+        dropped = superfluous(held)
+        self.days[day] = held.filter(~pl.col("key").is_in(list(dropped)))
+        return len(dropped)
+
 
 def road(engine: WatchedEngine, memory: Memory | None = None, **changes: object) -> Road:
     values: dict[str, object] = {

@@ -466,7 +466,7 @@ def test_likeness_finds_the_turns_that_the_partials_count(
 
 def test_what_hears_no_interrupt_is_not_waited_for(local: Lake) -> None:
     sql = open_sql(local)
-    spill = Path(sql._spill)
+    spill = sql._spill.path
     rows = sql._thread.submit(time.sleep, 6)
     sql._running = rows
     began = time.monotonic()
@@ -487,7 +487,7 @@ def test_what_needs_too_much_says_what_to_do(local: Lake) -> None:
 
 def test_what_was_spilled_is_removed(local: Lake) -> None:
     with open_sql(local, SqlLimits(memory="60MB")) as sql:
-        spill = Path(sql._spill)
+        spill = sql._spill.path
         assert spill.stat().st_mode & 0o077 == 0
         ask(sql, "SELECT max(h) FROM (SELECT hash(range) h FROM range(5000000) ORDER BY h)")
     assert not spill.exists()

@@ -70,3 +70,24 @@ def test_nothing_is_lost_where_several_add_to_one_day(tmp_path: Path, writers: i
     keys = [f"{writer}-{number}" for writer in range(writers) for number in range(5)]
     found = LakeTranslationMemory(open_lake(tmp_path)).lookup([*keys, "shared"])
     assert sorted(found["key"]) == sorted([*keys, "shared"])
+
+
+def test_what_is_superfluous_goes_and_what_others_add_meanwhile_stays(tmp_path: Path) -> None:
+    memory = LakeTranslationMemory(open_lake(tmp_path))
+    assert memory.forget(DAY, lambda held: frozenset(held["key"])) == 0
+    memory.add(DAY, answers("a", "b"))
+    memory.add("2026-11-21", answers("c"))
+    looked_at: list[list[str]] = []
+
+    def superfluous(held: pl.DataFrame) -> frozenset[str]:
+        looked_at.append(sorted(held["key"]))
+        if len(looked_at) == 1:
+            memory.add(DAY, answers("d"))
+        return frozenset({"a", "c"})
+
+    assert memory.forget(DAY, superfluous) == 1
+    assert looked_at == [["a", "b"], ["a", "b", "d"]]
+    assert sorted(memory.lookup(["a", "b", "c", "d"])["key"]) == ["b", "c", "d"]
+    before = open_lake(tmp_path).stat(TRANSLATION_MEMORY, DAY).sha256
+    assert memory.forget(DAY, lambda _: frozenset({"a"})) == 0
+    assert open_lake(tmp_path).stat(TRANSLATION_MEMORY, DAY).sha256 == before
