@@ -12,6 +12,8 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from conversation_analytics.assets import documents as documents_module
+from conversation_analytics.assets import users as users_module
 from conversation_analytics.assets.erasing import (
     carry_out,
     carry_out_each,
@@ -28,6 +30,7 @@ from conversation_analytics.assets.retention import remove_old_days
 from conversation_analytics.assets.user_export import export_user
 from conversation_analytics.core import schemas
 from conversation_analytics.core.changes import Cursor
+from conversation_analytics.core.documents import ConversationSlice
 from conversation_analytics.core.id_search import SoughtIds
 from conversation_analytics.core.languages import MESSAGE_LANGUAGE
 from conversation_analytics.core.source import SourceTable
@@ -35,6 +38,7 @@ from conversation_analytics.core.tables import TABLES
 from conversation_analytics.core.topic_tables import CONVERSATION_TOPICS, TOPICS
 from conversation_analytics.core.translation_tables import TRANSLATION_MEMORY, TRANSLATIONS
 from conversation_analytics.definitions import daily_graph
+from conversation_analytics.io_managers import retries
 from conversation_analytics.lake.store import Lake, PartitionInfo
 from conversation_analytics.lake.suppressions import read_suppressions
 from conversation_analytics.lake.temporary_folders import SQL, TemporaryFolder
@@ -64,6 +68,7 @@ from conversation_analytics_tests.platform import run_job
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from types import ModuleType
 
     from conversation_analytics.settings import Settings
     from conversation_analytics.stack.seaweedfs import S3Server
@@ -150,6 +155,76 @@ def test_rows_without_a_time_go_too(made_lake: Path, tmp_path: Path) -> None:
         assert documents.count("messages", "undated") == 0
         assert documents.count_slice("conversations", "undated") == (0, 0)
     assert look_for_stale_undated(settings, DAYS) == ()
+
+
+@pytest.mark.parametrize("held", [True, False], ids=["held", "not yet held"])
+@pytest.mark.parametrize(
+    ("job", "asset", "builder", "place"),
+    [
+        ("undated", "undated_message_documents", (documents_module, "message_documents"),
+         ("messages", "undated")),
+        ("users", "user_analytics_documents", (users_module, "UserDocuments"),
+         ("user_analytics", "users")),
+    ],
+)  # fmt: skip
+def test_a_run_that_read_the_person_before_writes_no_document_of_them_after_the_proof(
+    made_lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, job: str, asset: str,
+    builder: tuple[ModuleType, str], place: tuple[str, str], *, held: bool,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(retries, "WAIT_S", 0.0)
+    settings = settings_in(copied(made_lake, tmp_path))
+    undated = open_lake(settings).read(schemas.UNDATED_MESSAGES, None)["user_id"]
+    user = busiest_user(settings) if job == "users" else str(undated.drop_nulls()[0])
+    sought, proofs = SoughtIds.of([user]), list[dict[str, Any]]()
+    build = getattr(*builder)
+
+    def slowly(*given: Any) -> Any:
+        if not proofs:  # the inputs of the step are read
+            proofs.append(erase(settings, user))
+        return build(*given)
+
+    monkeypatch.setattr(*builder, slowly)
+    with closing(open_documents(settings)) as documents:
+        if not held:
+            documents.replace_partition(*place, [])
+        assert (place[0] in documents.holding(sought)) is held
+        assert run_job(settings, job, assets=[asset]).success
+        assert proofs[0]["search"]["found"] == 0
+        assert documents.holding(sought) == {}
+        assert documents.count(*place) > 0 or job == "undated"
+
+
+def test_the_header_of_a_conversation_of_others_goes_though_its_day_is_long_gone(
+    made_lake: Path, tmp_path: Path
+) -> None:
+    settings = settings_in(copied(made_lake, tmp_path), ERASURE_MIN_USERS="0")
+    user, old, later = busiest_user(settings), "2026-08-01", "2026-10-01"
+    talks = {
+        "by end user": {"user_id": user, "from_end_user_id": user},
+        "by account": {"user_id": "another", "from_account_id": user},
+        "of another": {"user_id": "another", "from_end_user_id": "another"},
+    }
+    turn = dict.fromkeys(schemas.MESSAGES.polars) | {"id": "m", "user_id": "another"}
+    del turn["conversation_id"]
+    nothing = dict.fromkeys(set(schemas.CONVERSATIONS.polars) - {"id"})
+    created = [ConversationSlice(talk, nothing | told, []) for talk, told in talks.items()]
+    went_on = [ConversationSlice(talk, None, [turn]) for talk in talks]
+    with closing(open_documents(settings)) as documents:
+        documents.merge_conversations("conversations", old, created)
+        documents.merge_conversations("conversations", later, went_on)
+        documents.merge_conversations("conversations", old, [], rest="aged")
+        assert {one["_id"] for one in documents.find("conversations", {"days": old})} == set(talks)
+        proof = erase(settings, user)
+        assert proof["search"]["found"] == 0
+        assert proof["documents"]["conversations"]["after"] == 0
+        left = {one["_id"]: one for one in documents.find("conversations", {"days": later})}
+    assert left.keys() == talks.keys()
+    assert all(
+        [one["user_id"] for one in talk["messages"]] == ["another"] for talk in left.values()
+    )
+    assert {talk: left[talk].get("user_id") for talk in talks} == {
+        "by end user": None, "by account": None, "of another": "another",
+    }  # fmt: skip
 
 
 def test_the_memory_of_translations_forgets_what_nobody_else_said(

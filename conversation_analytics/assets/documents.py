@@ -136,7 +136,7 @@ def _dead_letter_documents(
         documents: dg.ResourceParam[DocumentStore], **frames: pl.DataFrame
     ) -> Callable[[], list[dict[str, Any]]]:
         dead = {table: frames[UNDATED_ZONES[table].dead_letters.name] for table in tables}
-        # The IO manager calls it, once it has noted what it is to replace.
+        # The IO manager calls it: only then is the ledger read that is to be replaced.
         return lambda: entries(documents, UNDATED, dead)
 
     return dead_letter_documents, undated_dead_letter_documents

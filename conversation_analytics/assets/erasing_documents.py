@@ -9,6 +9,7 @@ from conversation_analytics.assets.erasing_notes import Follow
 from conversation_analytics.core.categories import CATEGORIES, category_documents
 from conversation_analytics.core.dead_letters import ledger_id
 from conversation_analytics.core.documents import (
+    ConversationSlice,
     Document,
     clean_text,
     conversation_slices,
@@ -66,6 +67,9 @@ def erase_day_documents(
         tables: Sequence[TableSchema],
         write: Callable[[int, Sequence[pl.DataFrame]], object],
     ) -> None:
+        # The day has been rewritten: who began before may have read the person, also where the
+        # documents that are there hold nothing of them yet.
+        store.supersede(collection, key)
         if stored_documents(store, asset, key) is None:
             return
         since = store.begin(collection, key)
@@ -105,6 +109,7 @@ def erase_day_documents(
             return store.replace_partition(collection, key, build(frames[0], key), since)
 
         replace(asset, collection, (table,), write)
+    store.supersede(settings.mongodb_dead_letters_collection, key)
     for collection, ids in _ledger(store, settings, day).items():
         store.discard(collection, ids)
     follow_documents(store, f"{prefix}dead_letter_documents", key, follow)
@@ -188,6 +193,48 @@ def follow_documents(
     now = {name: follow.get(name, {}).get(digest, digest) for name, digest in inputs.items()}
     if stored.outdated or now != dict(inputs):
         record_inputs(store, asset, key, now)
+
+
+def kept_headers_of(store: DocumentStore, settings: Settings, user: str) -> dict[str, str]:
+    """Return the conversations whose header is the person's and outlived its day, with that day.
+
+    Nothing of such a day may be left in the lake, so no day that is rewritten tells of them.
+
+    Args:
+        store: the document store.
+        settings: of this process.
+        user: as the lake has it.
+
+    Raises:
+        AnalyticsError: the store refuses or does not answer.
+    """
+    return {
+        one["_id"]: one["header_day"]
+        for field in ("user_id", "from_account_id")  # `user_id` is from_end_user_id if there is one
+        for one in store.find(settings.mongodb_conversations_collection, {field: user})
+        if one.get("header_kept")
+    }
+
+
+def erase_kept_headers(
+    store: DocumentStore, settings: Settings, headers: Mapping[str, str]
+) -> None:
+    """Take headers out of their conversations; turns stay.
+
+    Args:
+        store: the document store.
+        settings: of this process.
+        headers: of `kept_headers_of`.
+
+    Raises:
+        AnalyticsError: the store refuses or does not answer.
+    """
+    for day in sorted(set(headers.values())):
+        store.merge_conversations(
+            settings.mongodb_conversations_collection, day,
+            [ConversationSlice(one, None, []) for one in sorted(headers) if headers[one] == day],
+            rest="left",
+        )  # fmt: skip
 
 
 def _ledger(store: DocumentStore, settings: Settings, day: DayWork) -> dict[str, list[str]]:

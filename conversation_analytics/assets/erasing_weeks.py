@@ -10,7 +10,11 @@ import polars as pl
 
 from conversation_analytics.assets.day_partials import input_name
 from conversation_analytics.assets.erasing_day import Rewritten
-from conversation_analytics.assets.erasing_documents import follow_documents
+from conversation_analytics.assets.erasing_documents import (
+    erase_kept_headers,
+    follow_documents,
+    kept_headers_of,
+)
 from conversation_analytics.assets.erasing_notes import (
     Erasing,
     Follow,
@@ -37,6 +41,7 @@ from conversation_analytics.core.schemas import (
 )
 from conversation_analytics.core.topic_tables import CONVERSATION_TOPICS, TOPICS
 from conversation_analytics.core.user_analytics import USER_ANALYTICS
+from conversation_analytics.documents.store import DocumentStore
 from conversation_analytics.lake.store import Lake
 
 
@@ -272,20 +277,31 @@ def erase_users(
         own = pl.col("user_id") == user if schema is USER_ANALYTICS else pl.lit(value=False)
         tables.append(Rewritten(schema, since, frame, frame.filter(~own), info.sha256, info.inputs))
     collection = work.settings.mongodb_user_analytics_collection
-    ids = [one["_id"] for one in store.find(collection, {"user_id": user})]
+    headers = kept_headers_of(store, work.settings, user)
+    documents = {
+        collection: _documents_of(store, collection, user),
+        work.settings.mongodb_conversations_collection: sorted(headers),
+    }
     step = note_step(
         work, name, "users", tables, None,
-        lambda one, follow, _: followed(one.inputs, {**of_days, **follow}), {collection: ids},
+        lambda one, follow, _: followed(one.inputs, {**of_days, **follow}), documents,
     )  # fmt: skip
     write_step(work, step)
     follow = {**of_days, **step.follow}
     path = files_inputs_path(FILES[USER_FILES], USERS_PAGE)
     if lake.has_report(path):
         follow_file(lake, path, follow)
-    if ids:
+    # Who makes these documents has read the table of before, if they began before.
+    store.supersede(collection, USERS)
+    if ids := _documents_of(store, collection, user):
         store.discard(collection, ids)
+    erase_kept_headers(store, work.settings, headers)
     follow_documents(store, "user_analytics_documents", USERS, follow)
     work.on_step("users")
+
+
+def _documents_of(store: DocumentStore, collection: str, user: str) -> list[str]:
+    return [one["_id"] for one in store.find(collection, {"user_id": user})]
 
 
 def _of_days(

@@ -13,6 +13,7 @@ from conversation_analytics.core.schemas import TableSchema
 from conversation_analytics.core.topic_tables import CONVERSATION_TOPICS
 from conversation_analytics.core.translation_tables import TRANSLATION_MEMORY, TRANSLATIONS
 from conversation_analytics.core.zones import DAILY
+from conversation_analytics.documents.collections import conversations
 from conversation_analytics.documents.store import DocumentStore
 from conversation_analytics.io_managers.document_io import MADE_FROM, record_inputs
 from conversation_analytics.lake.store import Lake
@@ -133,7 +134,9 @@ def _old_documents(
         old = sorted(one["partition"] for one in made if one["partition"] < first.isoformat())
         for key in () if dry_run else old:
             if asset == "conversation_documents":
-                store.merge_conversations(collection, key, [])
+                # Nothing that writes documents may have run since the rules became others.
+                store.ensure(conversations(collection))
+                store.merge_conversations(collection, key, [], rest="aged")
             else:
                 store.replace_partition(collection, key, [])
             record_inputs(store, asset, key, None)

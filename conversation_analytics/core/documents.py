@@ -6,7 +6,8 @@ Shapes:
         `header_day`, `days`, `message_count`, `first_message_at`, `last_message_at`,
         `models`, `messages` (each with `id` and `day`). Of one that is too large for a document
         the last turns are left out: `messages_truncated` is true, `truncated_days` tells how
-        many of which day, and what is derived counts them all.
+        many of which day, and what is derived counts them all. `header_kept` is true where
+        `header_day` went by its age while other days own turns.
     report: `_id`, `period`, `day`, `app_id`, `metrics` as an array of {name, unit, currency,
         value}: names come from data and must never become field names.
 
@@ -47,6 +48,7 @@ _DERIVED: Final = (
     "messages_truncated",
     "truncated_days",
     "other_headers",
+    "header_kept",
 )
 """Fields of a conversation document that `merge_slice` owns."""
 
@@ -67,11 +69,14 @@ class ConversationSlice:
         conversation_id: id of the conversation.
         header: fields of the conversation if it was created on this day, else None.
         messages: its messages of this day; each has `id`, `created_at` and `model_id`.
+        by_age: the day goes by its age, so there is neither header nor messages: the header it
+            gave stays as long as other days own turns.
     """
 
     conversation_id: str
     header: Document | None
     messages: list[Document]
+    by_age: bool = False
 
 
 def clean_text(text: str) -> str:
@@ -429,6 +434,9 @@ def merge_slice(
     turns that were left out come back when their own day is made again, not when another one
     shrinks.
 
+    A header that is kept after its day went by age gives way to that of any other day, and goes
+    with the last turn, whatever takes that away. It is kept if other days have turns by then.
+
     Args:
         existing: the document as stored, without the store's own fields; None if there is none.
         conversation: what `day` knows now; no header and no messages withdraws the day.
@@ -441,12 +449,20 @@ def merge_slice(
     """
     document: Mapping[str, Any] = existing or {}
     headers = _headers_by_day(document)
-    headers.pop(day, None)
+    kept_day: str | None = document["header_day"] if document.get("header_kept") else None
+    own = headers.pop(day, None)
     if conversation.header is not None:
         headers[day] = conversation.header
     messages = [message for message in document.get("messages", ()) if message["day"] != day]
     messages += [{**message, "day": day} for message in conversation.messages]
     truncated = [one for one in document.get("truncated_days", ()) if one["day"] != day]
+    if conversation.by_age and own is not None:
+        headers[day], kept_day = own, day
+    elif kept_day == day:
+        kept_day = None
+    if kept_day is not None and (len(headers) > 1 or not (messages or truncated)):
+        del headers[kept_day]
+        kept_day = None
     if not headers and not messages and not truncated:
         return None
     messages.sort(key=_message_order)
@@ -465,4 +481,6 @@ def merge_slice(
         merged |= {"messages_truncated": True, "truncated_days": truncated}
     if others:
         merged["other_headers"] = [{"day": other, "header": headers[other]} for other in others]
+    if kept_day is not None:
+        merged["header_kept"] = True
     return merged

@@ -172,7 +172,8 @@ def storable_slice(conversation: ConversationSlice) -> ConversationSlice:
     messages = [_mapping(message, 2) for message in conversation.messages]
     if not all(isinstance(message.get("id"), str) for message in messages):
         raise UnstorableError("message without id")
-    return ConversationSlice(_text(conversation.conversation_id), header, messages)
+    identifier = _text(conversation.conversation_id)
+    return ConversationSlice(identifier, header, messages, conversation.by_age)
 
 
 def merge_encoded(

@@ -43,7 +43,6 @@ from pymongo.errors import (
 from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 
-from conversation_analytics.core.documents import ConversationSlice
 from conversation_analytics.core.errors import (
     AnalyticsError,
     DocumentError,
@@ -80,10 +79,11 @@ from conversation_analytics.documents.mongo_transactions import (
     transaction_bytes,
 )
 from conversation_analytics.documents.paging import PageQuery, Segment, check_page, read_page
-from conversation_analytics.documents.rules import broken
+from conversation_analytics.documents.rules import as_ruled, broken
 from conversation_analytics.documents.store import (
     MongoConfig,
     ReplaceOutcome,
+    Rest,
     Scalar,
     Sort,
     check_collection,
@@ -92,6 +92,7 @@ from conversation_analytics.documents.store import (
     check_partition,
     check_query,
     refusal,
+    slices_of_rest,
 )
 from conversation_analytics.documents.views import pipeline
 
@@ -102,7 +103,7 @@ if TYPE_CHECKING:
     from pymongo.collection import Collection
     from pymongo.database import Database
 
-    from conversation_analytics.core.documents import Document
+    from conversation_analytics.core.documents import ConversationSlice, Document
     from conversation_analytics.core.id_search import SoughtIds
     from conversation_analytics.documents.views import ViewSpec
 
@@ -307,6 +308,15 @@ class MongoStore:
     def _generations(self) -> Collection[Document]:
         return self._database().get_collection(GENERATIONS, write_concern=WriteConcern("majority"))
 
+    def supersede(self, collection: str, partition: str) -> None:
+        """See `DocumentStore.supersede`."""
+        since = self.begin(collection, partition)
+        with (
+            self._errors(f"{collection}, {partition}"),
+            self._claimed(collection, partition, since),
+        ):
+            pass  # that it is claimed is all
+
     @contextlib.contextmanager
     def _claimed(self, collection: str, partition: str, since: int) -> Iterator[Turn]:
         """Make the partition the next generation: from here on no older writer can write."""
@@ -477,6 +487,8 @@ class MongoStore:
         day: str,
         slices: Sequence[ConversationSlice],
         since: int | None = None,
+        *,
+        rest: Rest = "withdrawn",
     ) -> ReplaceOutcome:
         """See `DocumentStore.merge_conversations`."""
         check_ids(collection, day, (piece.conversation_id for piece in slices))
@@ -484,11 +496,12 @@ class MongoStore:
         since = self.begin(collection, day) if since is None else since
         with self._errors(f"{collection}, {day}"):
             target = self._collection(collection)
-            done = self._merge(target, day, slices, None)
+            rules = self._rules_there(collection)
+            done = self._merge(target, day, slices, rest, rules, None)
             if done is None or self._is_half_replaced(collection, day):
                 # Something differs: look again when nobody else can write.
                 with self._claimed(collection, day, since) as turn:
-                    done = self._merge(target, day, slices, turn)
+                    done = self._merge(target, day, slices, rest, rules, turn)
         total, number = done or (Written(), 0)
         touched = total.inserted + total.matched + total.deleted + len(total.bad)
         outcome = ReplaceOutcome(total.inserted, total.matched, number - touched, total.deleted)
@@ -502,14 +515,16 @@ class MongoStore:
         target: Collection[Document],
         day: str,
         slices: Sequence[ConversationSlice],
+        rest: Rest,
+        rules: Document | None,
         turn: Turn | None,
     ) -> tuple[Written, int] | None:
         """Return what was written and the number of slices; None where `turn` is needed."""
         given = {piece.conversation_id for piece in slices}
         owned = {one["_id"] for one in target.find({"days": {"$eq": day}}, {"_id": 1})}
-        withdrawn = [ConversationSlice(one, None, []) for one in sorted(owned - given)]
+        others = slices_of_rest(owned - given, rest)
         # In one order for all days: so of two that meet one goes on.
-        pieces = sorted([*slices, *withdrawn], key=lambda piece: piece.conversation_id)
+        pieces = sorted([*slices, *others], key=lambda piece: piece.conversation_id)
         by_id = {piece.conversation_id: piece for piece in pieces}
         bad: dict[str, str] = {}
         seen: dict[str, str | None] = {}
@@ -521,7 +536,8 @@ class MongoStore:
             writes = []
             for piece in batch:
                 try:
-                    write = _merge(found.get(piece.conversation_id), storable_slice(piece), day)
+                    held = found.get(piece.conversation_id)
+                    write = _merge(held, storable_slice(piece), day, rules)
                 except UnstorableError as error:
                     bad[piece.conversation_id] = str(error)
                     continue
@@ -810,6 +826,12 @@ class MongoStore:
                 "the roles readWrite and dbAdmin"
             ) from None
 
+    def _rules_there(self, name: str) -> Document | None:
+        """Return the rules that the server holds documents to, whichever process set them."""
+        validator = ((self._there(name) or {}).get("options") or {}).get("validator") or {}
+        rules: Document | None = validator.get("$jsonSchema")
+        return rules
+
     def _let_rules_hold(self, target: Collection[Document], rules: Document) -> None:
         validator = {"$jsonSchema": rules}
         with self._rights(f"{target.name}, validator", "collMod or createCollection"):
@@ -983,12 +1005,16 @@ def _changed(
     return changed, bad
 
 
-def _merge(found: Document | None, piece: ConversationSlice, day: str) -> Write | None:
+def _merge(
+    found: Document | None, piece: ConversationSlice, day: str, rules: Document | None
+) -> Write | None:
     """Return the write that merges `piece` into what was found, None if nothing changes."""
     identifier = piece.conversation_id
     before = None if found is None else found.get(HASH)
     guard = {"_id": identifier, HASH: before}
     existing = None if found is None else _without_own(found)
+    if existing is not None and rules is not None:
+        existing = as_ruled(existing, rules, day)
     merged = merge_encoded(existing, piece, day, _encoded)
     if merged is None:
         return None if found is None else Write(identifier, DeleteOne(guard), _DELETION_BYTES)

@@ -14,9 +14,12 @@ import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from conversation_analytics.core.documents import RESERVED_HEADER_FIELDS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from conversation_analytics.core.documents import Document
     from conversation_analytics.core.schemas import Column, TableSchema
 
 Rule: TypeAlias = dict[str, Any]
@@ -102,6 +105,7 @@ def _conversations() -> Rule:
         {
             **header,
             "messages_truncated": {"bsonType": ["bool"]},
+            "header_kept": {"bsonType": ["bool"]},
             "truncated_days": _array(_object(truncated)),
             "other_headers": _array(_object({"day": _TEXT, "header": _object(header)})),
         },
@@ -198,6 +202,56 @@ def rules_of(kind: str) -> str:
         kind: the collection's name where no setting changes it.
     """
     return json.dumps(_RULES[kind](), sort_keys=True, separators=(",", ":"))
+
+
+def as_ruled(conversation: Document, rules: Rule, day: str) -> Document:
+    """Return a stored conversation with its headers, and the turns of other days, as ruled.
+
+    Each day owns its own part, and no day could be made again while the others are of a version
+    with other columns. A column that came since is what rows of before have in the lake
+    (`Column.absent`), else null, and so is one of another type; what the rules do not know goes.
+    It is right again when its own day is made again, which it is: documents of before are stale.
+
+    Args:
+        conversation: as stored, without the store's own fields.
+        rules: of the collection, from the store.
+        day: whose turns are about to be replaced: they stay as they are.
+    """
+    from conversation_analytics.core import schemas  # noqa: PLC0415 - import budget
+
+    of_turns = rules["properties"]["messages"]["items"]
+    of_headers = rules["properties"]["other_headers"]["items"]["properties"]["header"]
+    turns, headers = schemas.MESSAGES.absent, schemas.CONVERSATIONS.absent
+    ruled = {
+        **conversation,
+        "messages": [
+            one if one["day"] == day else _part_as_ruled(one, of_turns, turns)
+            for one in conversation.get("messages", ())
+        ],
+    }
+    if conversation.get("header_day") is not None:
+        own = {name: ruled.pop(name) for name in conversation if name not in RESERVED_HEADER_FIELDS}
+        ruled |= _part_as_ruled(own, of_headers, headers)
+    if "other_headers" in conversation:
+        ruled["other_headers"] = [
+            {**one, "header": _part_as_ruled(one["header"], of_headers, headers)}
+            for one in conversation["other_headers"]
+        ]
+    return ruled
+
+
+def _part_as_ruled(part: Document, rule: Rule, absent: Mapping[str, str | bool]) -> Document:
+    if broken(part, rule) is None:
+        return part
+    fields = rule["properties"]
+    ruled = {name: value for name, value in part.items() if name in fields}
+    for name, field in fields.items():
+        if name in ruled and broken(ruled[name], field) is None:
+            continue
+        # Where neither may stand there it is left to be refused, by name.
+        if broken(absent.get(name), field) is None:
+            ruled[name] = absent.get(name)
+    return ruled
 
 
 _KINDS: Final[dict[type, str]] = {

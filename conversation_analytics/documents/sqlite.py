@@ -19,7 +19,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from conversation_analytics.core.documents import ConversationSlice
 from conversation_analytics.core.errors import DocumentError, DocumentStoreUnavailableError
 from conversation_analytics.core.partitions import replaced_meanwhile
 from conversation_analytics.documents.collections import CollectionSpec, conversations
@@ -37,9 +36,10 @@ from conversation_analytics.documents.encoding import (
     storable_slice,
 )
 from conversation_analytics.documents.paging import PageQuery, Segment, check_page, read_page
-from conversation_analytics.documents.rules import broken
+from conversation_analytics.documents.rules import as_ruled, broken
 from conversation_analytics.documents.store import (
     ReplaceOutcome,
+    Rest,
     Scalar,
     Sort,
     SqliteConfig,
@@ -50,13 +50,14 @@ from conversation_analytics.documents.store import (
     check_partition,
     check_query,
     refusal,
+    slices_of_rest,
 )
 from conversation_analytics.documents.views import select
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from conversation_analytics.core.documents import Document
+    from conversation_analytics.core.documents import ConversationSlice, Document
     from conversation_analytics.core.id_search import SoughtIds
     from conversation_analytics.documents.views import ViewSpec
 
@@ -334,6 +335,13 @@ class SqliteStore:
         with self._reading(f"{collection}, {partition}") as connection:
             return _generation(connection, collection, partition)
 
+    def supersede(self, collection: str, partition: str) -> None:
+        """See `DocumentStore.supersede`."""
+        check_collection(collection)
+        check_partition(collection, partition)
+        with self._writing(f"{collection}, {partition}") as connection:
+            _advance(connection, collection, partition)
+
     def replace_partition(
         self,
         collection: str,
@@ -397,6 +405,8 @@ class SqliteStore:
         day: str,
         slices: Sequence[ConversationSlice],
         since: int | None = None,
+        *,
+        rest: Rest = "withdrawn",
     ) -> ReplaceOutcome:
         """See `DocumentStore.merge_conversations`."""
         check_ids(collection, day, (piece.conversation_id for piece in slices))
@@ -414,8 +424,7 @@ class SqliteStore:
                 )
             }
             given = {piece.conversation_id for piece in slices}
-            withdrawn = [ConversationSlice(i, None, []) for i in sorted(owned - given)]
-            pieces = [*slices, *withdrawn]
+            pieces = [*slices, *slices_of_rest(owned - given, rest)]
             for start in range(0, len(pieces), _CHUNK):
                 batch = []
                 for piece in pieces[start : start + _CHUNK]:
@@ -447,13 +456,16 @@ class SqliteStore:
                 f"SELECT id, hash, body FROM {self._table(collection)} WHERE id IN {marks}", chunk
             ):
                 stored[identifier] = (digest, body)
-        encode = partial(_checked, _rules(connection, collection))
+        rules = _rules(connection, collection)
+        encode = partial(_checked, rules)
         rows = []
         gone = []
         for piece in batch:
             identifier = piece.conversation_id
             before, text = stored.get(identifier, (None, None))
             existing = None if text is None else {"_id": identifier, **from_json_text(text)}
+            if existing is not None and rules is not None:
+                existing = as_ruled(existing, rules, day)
             try:
                 merging = merge_encoded(existing, piece, day, encode)
             except UnstorableError as error:

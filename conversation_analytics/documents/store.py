@@ -9,19 +9,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
+from conversation_analytics.core.documents import ConversationSlice
 from conversation_analytics.core.errors import DocumentError, SettingsError
 from conversation_analytics.documents.encoding import PARTITION, UnstorableError, storable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conversation_analytics.core.documents import ConversationSlice, Document
+    from conversation_analytics.core.documents import Document
     from conversation_analytics.core.id_search import SoughtIds
     from conversation_analytics.documents.collections import CollectionSpec
     from conversation_analytics.documents.paging import PageQuery
 
 Scalar: TypeAlias = str | int | bool | dt.datetime | None
 Sort: TypeAlias = Sequence[tuple[str, Literal[1, -1]]]
+Rest: TypeAlias = Literal["withdrawn", "aged", "left"]
+"""What becomes of a day's part of conversations that a merge is not given: it goes, it goes by its
+age (`ConversationSlice.by_age`), or it stays."""
 
 _COLLECTION: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
 _FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
@@ -61,6 +65,15 @@ class DocumentStore(Protocol):
         writes with an older one is refused from then on: in the middle, too.
         """
 
+    def supersede(self, collection: str, partition: str) -> None:
+        """Make the partition (or day) the next generation, though nothing of it changes.
+
+        Whoever has begun on it before, or is in the middle, writes nothing from then on.
+
+        Raises:
+            PartitionReplacedError: another writer did so at the same moment.
+        """
+
     def replace_partition(
         self,
         collection: str,
@@ -86,10 +99,14 @@ class DocumentStore(Protocol):
         day: str,
         slices: Sequence[ConversationSlice],
         since: int | None = None,
+        *,
+        rest: Rest = "withdrawn",
     ) -> ReplaceOutcome:
         """Make `day` own exactly `slices` of the conversations; see `merge_slice`.
 
-        Conversations that `day` had a part of and that are not in `slices` lose that part.
+        Conversations that `day` had a part of and that are not in `slices` lose that part, unless
+        `rest` says otherwise. Parts of other days are brought to the collection's rules, where
+        these have changed since they were stored (`rules.as_ruled`).
         Days may come in any order and in parallel. Repeat it after any interruption.
 
         Raises:
@@ -355,6 +372,18 @@ def check_ids(collection: str, partition: str, ids: Iterable[object]) -> list[st
             f"{_named(repeated)}; drop duplicates before writing"
         )
     return texts
+
+
+def slices_of_rest(ids: Iterable[str], rest: Rest) -> list[ConversationSlice]:
+    """Return what a merge is to do with conversations that it is not given.
+
+    Args:
+        ids: of those that the day has a part of.
+        rest: what becomes of it.
+    """
+    if rest == "left":
+        return []
+    return [ConversationSlice(one, None, [], by_age=rest == "aged") for one in sorted(ids)]
 
 
 def _named(ids: Sequence[str]) -> str:

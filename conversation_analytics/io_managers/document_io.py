@@ -8,6 +8,7 @@ import dagster as dg
 
 from conversation_analytics.core.document_versions import document_version
 from conversation_analytics.core.engine import Engine
+from conversation_analytics.core.partitions import Partitioned
 from conversation_analytics.core.staleness import StoredPartition
 from conversation_analytics.documents.collections import CollectionSpec
 from conversation_analytics.documents.store import DocumentStore
@@ -80,16 +81,32 @@ class DocumentIOManager(dg.IOManager):
     @retry_if_transient()
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Replace every partition of this output."""
+        keys = _keys(context)
         if not context.has_asset_partitions:
             compute = obj if callable(obj) else lambda: obj
-            key = str(context.definition_metadata.get("partition", UNDATED))
-            context.add_output_metadata(self._write(context, key, compute))
+            # Its inputs are frames: they were read before the asset's function was called.
+            since = self._since_step_began(context, keys[0])
+            context.add_output_metadata(self._write(context, keys[0], compute, since))
             return
-        keys = sorted(context.asset_partition_keys)
         values: Mapping[str, Any] = obj if isinstance(obj, Mapping) else {keys[0]: obj}
         for key in keys:
-            written = self._write(context, key, lambda key=key: values[key])  # type: ignore[misc]
+            # A `Partitioned` reads the lake when it is asked for a day, others have read it.
+            lazy = isinstance(values, Partitioned)
+            since = None if lazy else self._since_step_began(context, key)
+            written = self._write(context, key, lambda key=key: values[key], since)  # type: ignore[misc]
             add_partition_metadata(context, key, written)
+
+    def begin(self, context: dg.OutputContext) -> dict[tuple[str, str], int]:
+        """Return the generation of each partition that this output will replace.
+
+        To be called before the first input of the step is read (`begin_outputs`).
+        """
+        places = [_place(context, key) for key in _keys(context)]
+        return {place: self._store.begin(*place) for place in places}
+
+    def _since_step_began(self, context: dg.OutputContext, key: str) -> int | None:
+        begun = self._reads.documents_begun(attempt_of(context.step_context))
+        return begun.get(_place(context, key))
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Refuse: documents are an end of the road, the lake is the truth."""
@@ -105,14 +122,13 @@ class DocumentIOManager(dg.IOManager):
             self._missing.pop()
 
     def _write(
-        self, context: dg.OutputContext, key: str, compute: Callable[[], Any]
+        self, context: dg.OutputContext, key: str, compute: Callable[[], Any], since: int | None
     ) -> dict[str, Any]:
         started = time.perf_counter()
-        collection = str(context.definition_metadata["collection"])
+        collection, target = _place(context, key)
         self._ensure_all()
-        period = context.definition_metadata.get("period")
-        target = f"{period}/{key}" if period else key
-        since = self._store.begin(collection, target)  # before the lake is read for the documents
+        if since is None:  # nothing has been read for the documents yet
+            since = self._store.begin(collection, target)
         value = compute()
         if context.definition_metadata["documents"] == "merge":
             outcome = self._store.merge_conversations(collection, target, value, since)
@@ -133,3 +149,15 @@ class DocumentIOManager(dg.IOManager):
             "seconds": round(time.perf_counter() - started, 3),
             **computed_by(self._engine),
         }
+
+
+def _keys(context: dg.OutputContext) -> list[str]:
+    if context.has_asset_partitions:
+        return sorted(context.asset_partition_keys)
+    return [str(context.definition_metadata.get("partition", UNDATED))]
+
+
+def _place(context: dg.OutputContext, key: str) -> tuple[str, str]:
+    """Return the collection of an output, and what its partition `key` is called there."""
+    period = context.definition_metadata.get("period")
+    return str(context.definition_metadata["collection"]), f"{period}/{key}" if period else key

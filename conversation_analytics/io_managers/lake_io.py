@@ -17,6 +17,7 @@ from conversation_analytics.core.partitions import Described, Partitioned
 from conversation_analytics.core.schemas import TableSchema
 from conversation_analytics.core.tables import TABLES
 from conversation_analytics.io_managers.day_spread import DaySpread, RangeStep, WrittenDays
+from conversation_analytics.io_managers.document_io import DocumentIOManager
 from conversation_analytics.io_managers.partition_metadata import (
     add_partition_metadata,
     computed_by,
@@ -204,7 +205,7 @@ class LakeIOManager(dg.IOManager):
 
 
 def begin_outputs(step: StepExecutionContext, lake: Lake, reads: ReadLog) -> None:
-    """Remember the state of what a step will replace in the lake, before it reads its first input.
+    """Remember the state of what a step will replace, before it reads its first input.
 
     Reading an input does it; an asset that reads by itself calls this first. Whoever replaces one
     of the outputs from then on makes the step begin again.
@@ -213,13 +214,17 @@ def begin_outputs(step: StepExecutionContext, lake: Lake, reads: ReadLog) -> Non
     if reads.begun(attempt) is not None:
         return
     begun: dict[tuple[str, str | None], Generation] = {}
+    documents: dict[tuple[str, str], int] = {}
     for output in step.step.step_outputs:
-        target = step.get_output_context(StepOutputHandle(step.step.key, output.name))
+        handle = StepOutputHandle(step.step.key, output.name)
+        target = step.get_output_context(handle)
         schema = _BY_NAME.get(target.asset_key.path[-1])
         if schema is not None:
             keys = target.asset_partition_keys if target.has_asset_partitions else [None]
             begun |= {(schema.name, key): lake.begin(schema, key) for key in keys}
-    reads.begin(attempt, begun)
+        elif isinstance(manager := step.get_io_manager(handle), DocumentIOManager):
+            documents |= manager.begin(target)
+    reads.begin(attempt, begun, documents)
 
 
 def _lineage(context: dg.OutputContext) -> dict[str, Any]:

@@ -223,6 +223,8 @@ def state_of(folder: Path) -> dict[str, object]:
     with closing(sqlite3.connect(folder / "documents.sqlite")) as connection:
         tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
         for (name,) in sorted(tables.fetchall()):
+            if name == "partition generations":  # how often it was tried, and no document
+                continue
             rows = connection.execute(f'SELECT * FROM "{name}"').fetchall()
             found[f"documents: {name}"] = sorted(map(repr, rows))
     return found

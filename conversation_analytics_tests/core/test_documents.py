@@ -207,6 +207,93 @@ def test_only_the_last_slice_of_each_day_counts(data: st.DataObject) -> None:
     assert document["last_message_at"] == max(times, default=None)
 
 
+def turn_of(day: str) -> list[Document]:
+    return [{"id": f"turn of {day}", "created_at": NOON, "model_id": None}]
+
+
+EARLY, LATE, LATER = "2026-11-21", "2026-11-22", "2026-11-23"
+CREATED = ConversationSlice("c", {"user_id": "u1"}, turn_of(EARLY))
+GOES_BY_AGE = ConversationSlice("c", None, [], by_age=True)
+WITHDRAWN = ConversationSlice("c", None, [])
+
+
+def continued(day: str) -> ConversationSlice:
+    return ConversationSlice("c", None, turn_of(day))
+
+
+def merged(*history: tuple[str, ConversationSlice]) -> Document | None:
+    document: Document | None = None
+    for day, piece in history:
+        document = merge_slice(document, piece, day)
+    return document
+
+
+KEPT = ((EARLY, CREATED), (LATE, continued(LATE)), (EARLY, GOES_BY_AGE))
+"""A conversation whose day of creation went by age, while another day has a turn of it."""
+
+
+def test_a_header_outlives_its_day_while_another_day_has_a_turn() -> None:
+    whole, kept = merged(*KEPT[:2]), merged(*KEPT)
+    assert whole is not None
+    assert kept is not None
+    assert kept == whole | {
+        "header_kept": True,
+        "messages": [{**turn_of(LATE)[0], "day": LATE}],
+        "message_count": 1,
+    }
+    assert merged(*KEPT, (EARLY, GOES_BY_AGE)) == kept  # again, after a kill
+    assert merged(*KEPT, (LATE, continued(LATE))) == kept
+
+
+@pytest.mark.parametrize("last", [GOES_BY_AGE, WITHDRAWN], ids=["by age", "erased or purged"])
+def test_a_header_that_outlived_its_day_goes_with_the_last_turn(last: ConversationSlice) -> None:
+    assert merged(*KEPT, (LATE, last)) is None
+    more = merged(*KEPT, (LATER, continued(LATER)), (LATE, last))
+    assert more is not None
+    assert (more["user_id"], more["header_day"], more["days"]) == ("u1", EARLY, [EARLY, LATER])
+
+
+def test_a_header_that_outlived_its_day_can_be_taken_out_alone() -> None:
+    left = merged(*KEPT, (EARLY, WITHDRAWN))
+    assert left == merged((LATE, continued(LATE)))
+    assert "user_id" not in (left or {})
+
+
+def test_a_header_that_outlived_its_day_gives_way_to_that_of_any_other_day() -> None:
+    moved = ConversationSlice("c", {"user_id": "u2"}, turn_of(LATER))
+    expected = merged((LATE, continued(LATE)), (LATER, moved))
+    assert merged(*KEPT, (LATER, moved)) == expected
+    both = ((EARLY, CREATED), (LATE, continued(LATE)), (LATER, moved))
+    assert merged(*both, (EARLY, GOES_BY_AGE)) == expected
+
+
+def test_a_day_that_is_made_again_owns_its_header_again() -> None:
+    back = merged(*KEPT, (EARLY, CREATED))
+    assert back == merged(*KEPT[:2])
+    assert merged(*KEPT, (EARLY, CREATED), (LATE, WITHDRAWN)) == merged((EARLY, CREATED))
+
+
+def test_nothing_outlives_a_day_that_is_alone_and_the_header_of_a_later_day_is_its_own() -> None:
+    assert merged((EARLY, CREATED), (EARLY, GOES_BY_AGE)) is None
+    created = ConversationSlice("c", {"user_id": "u1"}, [])
+    alone = merged((EARLY, continued(EARLY)), (LATE, created), (EARLY, GOES_BY_AGE))
+    assert alone == merged((LATE, created))
+    assert "header_kept" not in (alone or {})
+
+
+def test_turns_that_were_left_out_keep_a_header_too() -> None:
+    cut = merge_slice(merged(*KEPT[:2]), continued(LATE), LATE, cut=True)
+    assert cut is not None
+    left_out = {**cut, "messages": [], "messages_truncated": True, "truncated_days": [
+        {"day": LATE, "message_count": 1, "first_message_id": "x", "first_message_at": NOON,
+         "last_message_at": NOON, "models": []}
+    ]}  # fmt: skip
+    kept = merge_slice(left_out, GOES_BY_AGE, EARLY)
+    assert kept is not None
+    assert (kept["header_kept"], kept["user_id"], kept["message_count"]) == (True, "u1", 1)
+    assert merge_slice(kept, GOES_BY_AGE, LATE) is None
+
+
 def test_documents_of_users_are_built_when_they_are_asked_for() -> None:
     people = ["$set", "a.b", "", "u" * 5000, "用户"]
     users = frame(

@@ -72,6 +72,24 @@ def test_who_began_before_another_run_wrote_is_refused(
 
 
 @both
+def test_who_began_before_a_partition_was_superseded_is_refused(
+    store: DocumentStore, collection: str
+) -> None:
+    for _ in range(2):  # of generation 0 there is no record yet, nor a collection
+        late = store.begin(collection, DAY)
+        other = store.begin(collection, "2026-11-21")
+        store.supersede(collection, DAY)
+        assert store.begin(collection, DAY) > late
+        assert store.begin(collection, "2026-11-21") == other
+        with pytest.raises(PartitionReplacedError, match=f"{collection}, {DAY}: another run"):
+            write(store, "late", late, collection)
+    assert versions(store, collection) == []
+    write(store, "new", store.begin(collection, DAY), collection)
+    store.supersede(collection, DAY)
+    assert versions(store, collection) == ["new"] * 30
+
+
+@both
 def test_runs_that_change_nothing_refuse_nobody(store: DocumentStore, collection: str) -> None:
     write(store, "old", None, collection)
     since = store.begin(collection, DAY)

@@ -21,6 +21,7 @@ from conversation_analytics.core.documents import (
     Document,
     UserDocuments,
     conversation_slices,
+    merge_slice,
     message_documents,
     report_documents,
     translation_documents,
@@ -32,6 +33,7 @@ from conversation_analytics.core.topic_tables import TOPICS
 from conversation_analytics.core.translation_tables import TRANSLATIONS
 from conversation_analytics.core.user_analytics import USER_ANALYTICS
 from conversation_analytics.documents import collections
+from conversation_analytics.documents.encoding import storable_slice
 from conversation_analytics.documents.mongodb import MongoStore
 from conversation_analytics.documents.rules import broken
 from conversation_analytics.documents.store import ReplaceOutcome
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from conversation_analytics.documents.collections import CollectionSpec
-    from conversation_analytics.documents.store import DocumentStore, MongoConfig
+    from conversation_analytics.documents.store import DocumentStore, MongoConfig, Rest
 
 DAY = "2026-11-23"
 MONDAY = dt.date(2026, 11, 23)
@@ -155,6 +157,105 @@ def test_conversations_are_stored_whatever_happens_to_them(
         monkeypatch.setattr(f"conversation_analytics.documents.{module}.MAX_BYTES", 4000)
     store.merge_conversations("conversations", "2026-11-25", pieces)
     assert any(one.get("messages_truncated") for one in store.find("conversations", {}))
+
+
+NEXT = "2026-11-24"
+
+
+OTHER_VERSIONS: dict[str, tuple[Document, Document]] = {
+    "added": ({"tool_name": None}, {"tool_name": {"bsonType": ["string", "null"]}}),
+    "dropped": ({"extra": ...}, {"extra": ...}),
+    "retyped": ({"extra": 7}, {"extra": {"bsonType": ["int", "long", "null"]}}),
+}
+"""What a version changes of turns and headers, and of their rules; `...` takes a column away."""
+
+
+def of_version(fields: Document, changes: Document) -> Document:
+    return {name: value for name, value in (fields | changes).items() if value is not ...}
+
+
+def rules_of_version(changes: Document) -> str:
+    rules = json.loads(SPECS["conversations"].rules)
+    fields = rules["properties"]
+    header = fields["other_headers"]["items"]["properties"]["header"]
+    for part in (fields["messages"]["items"], header):
+        part["properties"] = of_version(part["properties"], changes)
+        part["required"] = sorted(part["properties"])
+    rules["properties"] = of_version(fields, changes)
+    return json.dumps(rules)
+
+
+def of_two_days(changes: Document) -> dict[str, ConversationSlice]:
+    """Return what two days know of a conversation, by day; both have a header of it."""
+    (piece,) = (one for one in conversation_pieces() if one.header and one.messages)
+    header = of_version({**(piece.header or {}), "extra": "text"}, changes)
+    turn = of_version({**piece.messages[0], "extra": "text"}, changes)
+    return {
+        day: ConversationSlice(
+            piece.conversation_id, {**header, "name": day}, [{**turn, "id": day, "day": day}]
+        )
+        for day in (DAY, NEXT)
+    }
+
+
+def store_of_two_days(store: DocumentStore, headers: Sequence[str]) -> None:
+    store.ensure(SPECS["conversations"])
+    for day, piece in of_two_days({}).items():
+        header = piece.header if day in headers else None
+        told = ConversationSlice(piece.conversation_id, header, piece.messages)
+        store.merge_conversations("conversations", day, [told])
+
+
+@pytest.mark.parametrize("days", [(DAY, NEXT), (NEXT, DAY)], ids=["in order", "backwards"])
+@pytest.mark.parametrize("version", OTHER_VERSIONS)
+def test_a_conversation_of_two_days_is_made_again_day_by_day_by_another_version(
+    store: DocumentStore, version: str, days: tuple[str, str]
+) -> None:
+    changes, of_rules = OTHER_VERSIONS[version]
+    store_of_two_days(store, (DAY, NEXT))
+    store.ensure(replace(SPECS["conversations"], rules=rules_of_version(of_rules)))
+    now, (first, second) = of_two_days(changes), days
+    assert store.merge_conversations("conversations", first, [now[first]]).replaced == 1
+    (half,) = store.find("conversations", {})
+    assert {turn["day"]: turn["query"] for turn in half["messages"]} == {DAY: "text", NEXT: "text"}
+    waiting = next(turn for turn in half["messages"] if turn["day"] == second)
+    assert waiting.keys() == now[second].messages[0].keys()
+    assert waiting.get("extra") == ("text" if version == "added" else None)
+    store.merge_conversations("conversations", second, [now[second]])
+    direct = merge_slice(None, storable_slice(now[DAY]), DAY)
+    direct = merge_slice(direct, storable_slice(now[NEXT]), NEXT)
+    assert store.find("conversations", {}) == [direct]
+    assert store.merge_conversations("conversations", first, [now[first]]).unchanged == 1
+
+
+@pytest.mark.parametrize("rest", ["withdrawn", "aged"])
+@pytest.mark.parametrize("version", ["dropped", "retyped"])
+def test_a_day_goes_though_the_rest_of_the_conversation_is_of_another_version(
+    store: DocumentStore, version: str, rest: Rest
+) -> None:
+    store_of_two_days(store, (DAY,))
+    store.ensure(
+        replace(SPECS["conversations"], rules=rules_of_version(OTHER_VERSIONS[version][1]))
+    )
+    assert store.merge_conversations("conversations", DAY, [], rest=rest).replaced == 1
+    (left,) = store.find("conversations", {})
+    assert [turn["day"] for turn in left["messages"]] == [NEXT]
+    assert (left["header_day"], left.get("name")) == (
+        (DAY, DAY) if rest == "aged" else (None, None)
+    )
+    assert left.get("extra") is None
+
+
+def test_a_column_that_came_is_what_rows_of_before_have_in_the_lake(store: DocumentStore) -> None:
+    rules = json.loads(SPECS["conversations"].rules)
+    assert schemas.MESSAGES.absent == {"gone": False}
+    rules["properties"]["messages"]["items"]["properties"]["gone"]["bsonType"].remove("null")
+    for day, piece in of_two_days({"gone": ...}).items():
+        store.merge_conversations("conversations", day, [piece])
+    store.ensure(replace(SPECS["conversations"], rules=json.dumps(rules)))
+    store.merge_conversations("conversations", DAY, [of_two_days({})[DAY]])
+    (held,) = store.find("conversations", {})
+    assert {turn["day"]: turn["gone"] for turn in held["messages"]} == {DAY: True, NEXT: False}
 
 
 def changed(name: str, **fields: Any) -> Document:

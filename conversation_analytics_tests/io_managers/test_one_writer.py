@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -13,7 +14,12 @@ from polars.testing import assert_frame_equal
 
 from conversation_analytics.core.engine import CPU
 from conversation_analytics.core.partitions import Partitioned
-from conversation_analytics.core.schemas import DAILY_REPORT, MESSAGES, RAW_MESSAGES
+from conversation_analytics.core.schemas import (
+    DAILY_REPORT,
+    MESSAGES,
+    RAW_MESSAGES,
+    UNDATED_MESSAGES,
+)
 from conversation_analytics.documents.sqlite import SqliteStore
 from conversation_analytics.documents.store import SqliteConfig
 from conversation_analytics.io_managers import retries
@@ -25,7 +31,7 @@ from conversation_analytics.lake.store import Lake
 from conversation_analytics_tests.lake.frames import message_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 DAY = "2026-11-22"
@@ -38,7 +44,13 @@ def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
     return Lake(LocalObjects(tmp_path / "lake"))
 
 
-def run(asset: dg.AssetsDefinition, lake: Lake, store: SqliteStore | None = None) -> bool:
+def run(
+    asset: dg.AssetsDefinition,
+    lake: Lake,
+    store: SqliteStore | None = None,
+    source: str = "raw_messages",
+    key: str | None = DAY,
+) -> bool:
     reads = ReadLog()
     resources: dict[str, Any] = {
         "lake_io": dg.IOManagerDefinition.hardcoded_io_manager(
@@ -49,9 +61,9 @@ def run(asset: dg.AssetsDefinition, lake: Lake, store: SqliteStore | None = None
         resources["document_io"] = dg.IOManagerDefinition.hardcoded_io_manager(
             DocumentIOManager(store, (), reads, CPU, lambda *_: None)
         )
-    raw = dg.AssetSpec("raw_messages", partitions_def=DAYS)
+    raw = dg.AssetSpec(source, partitions_def=DAYS if key else None)
     return dg.materialize(
-        [asset, raw], partition_key=DAY, resources=resources, raise_on_error=False
+        [asset, raw], partition_key=key, resources=resources, raise_on_error=False
     ).success
 
 
@@ -127,6 +139,62 @@ def test_documents_are_made_again(lake: Lake, tmp_path: Path, times: int, kept: 
     assert [one["by"] for one in store.find("messages", {})] == [kept]
     store.close()
     other.close()
+
+
+@pytest.fixture
+def stores(tmp_path: Path) -> Iterator[tuple[SqliteStore, SqliteStore]]:
+    """Give the store of a run and that of another one."""
+    config = SqliteConfig(tmp_path / "documents.sqlite")
+    with closing(SqliteStore(config)) as store, closing(SqliteStore(config)) as other:
+        yield store, other
+
+
+WITH_TEXT = [{"_id": "m1", "text": "theirs"}, {"_id": "m2", "text": "of others"}]
+
+
+def test_documents_of_an_asset_without_partitions_count_from_before_its_input_was_read(
+    lake: Lake, stores: tuple[SqliteStore, SqliteStore]
+) -> None:
+    store, other = stores
+    lake.write(UNDATED_MESSAGES, None, UNDATED_MESSAGES.empty())
+    store.replace_partition("messages", "undated", WITH_TEXT)
+    read = overtaking(1, lambda: other.replace_partition("messages", "undated", WITH_TEXT[1:]))
+
+    @dg.asset(
+        io_manager_key="document_io", dagster_type=dg.Any,
+        metadata={"collection": "messages", "documents": "replace"},
+        ins={"rows": dg.AssetIn(
+            UNDATED_MESSAGES.name, input_manager_key="lake_io", dagster_type=dg.Any
+        )},
+    )  # fmt: skip
+    def undated_message_documents(rows: pl.DataFrame) -> list[dict[str, Any]]:
+        assert rows.height == 0  # it has been read
+        return WITH_TEXT if read() == "read0" else WITH_TEXT[1:]
+
+    assert run(undated_message_documents, lake, store, UNDATED_MESSAGES.name, None)
+    assert read() == "read2"  # the step was repeated, once
+    assert store.find("messages", {}) == WITH_TEXT[1:]
+
+
+def test_documents_of_a_day_that_are_not_made_lazily_count_from_before_the_input_was_read(
+    lake: Lake, stores: tuple[SqliteStore, SqliteStore]
+) -> None:
+    store, other = stores
+    lake.write(RAW_MESSAGES, DAY, RAW_MESSAGES.empty())
+    store.replace_partition("messages", f"week/{DAY}", WITH_TEXT)
+    read = overtaking(1, lambda: other.supersede("messages", f"week/{DAY}"))
+
+    @dg.asset(
+        partitions_def=DAYS, io_manager_key="document_io", dagster_type=dg.Any,
+        metadata={"collection": "messages", "documents": "replace", "period": "week"},
+        ins={"raw": dg.AssetIn("raw_messages", input_manager_key="lake_io", dagster_type=dg.Any)},
+    )  # fmt: skip
+    def message_documents(raw: Partitioned[pl.DataFrame]) -> list[dict[str, Any]]:
+        assert raw[DAY].height == 0
+        return [{"_id": "m1", "text": read()}]
+
+    assert run(message_documents, lake, store)
+    assert store.find("messages", {}) == [{"_id": "m1", "text": "read1"}]
 
 
 def test_rows_of_a_day_outside_the_run_are_told_not_dropped(lake: Lake) -> None:
