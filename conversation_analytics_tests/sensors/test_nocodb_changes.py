@@ -70,6 +70,9 @@ class Rows:
         ]
         return pl.DataFrame(rows, schema=SHOWN, orient="row")
 
+    def describe(self) -> dict[str, str]:
+        return {"source": "in memory"}
+
     def close(self) -> None:
         pass
 
@@ -331,8 +334,11 @@ def land_raw(platform: Platform, request: dg.RunRequest) -> None:
 
 def raw_ids(platform: Platform, day: dt.date | None) -> list[str]:
     schema = schemas.RAW_UNDATED_MESSAGES if day is None else schemas.RAW_MESSAGES
-    frame = open_lake(platform.settings).read(schema, day and day.isoformat())
-    return sorted(frame["id"])
+    return sorted(open_lake(platform.settings).read(schema, key_of(day))["id"])
+
+
+def key_of(day: dt.date | None) -> str | None:
+    return None if day is None else day.isoformat()
 
 
 def left(platform: Platform) -> list[str]:
@@ -352,9 +358,7 @@ def test_a_row_whose_time_was_corrected_leaves_its_former_day(
     platform.source.add("stays", None if undated else before)
     land_raw(
         platform,
-        dg.RunRequest(
-            job_name="undated" if undated else "daily", partition_key=old and old.isoformat()
-        ),
+        dg.RunRequest(job_name="undated" if undated else "daily", partition_key=key_of(old)),
     )
     platform.cursor = json.dumps({"watermark": (now - dt.timedelta(hours=3)).isoformat()})
     assert platform.tick().skip_reason
@@ -363,7 +367,7 @@ def test_a_row_whose_time_was_corrected_leaves_its_former_day(
     place = f"raw_{'undated_' if undated else ''}messages/{old or ''}"
     assert left(platform) == [place]
     by_key = {request.partition_key: request for request in requests}
-    assert set(by_key) == {old and old.isoformat(), new.isoformat()}
+    assert set(by_key) == {key_of(old), key_of(new)}
     for key in sorted(by_key, key=lambda one: (one == new.isoformat()) == (first == "old")):
         land_raw(platform, by_key[key])
     assert raw_ids(platform, new) == ["x"]
@@ -372,7 +376,7 @@ def test_a_row_whose_time_was_corrected_leaves_its_former_day(
         assert raw_ids(platform, old) == ["stays", "x"]
         assert "rows have moved to another day after 1 runs" in str(platform.tick().skip_reason)
         assert left(platform) == [place]
-        land_raw(platform, by_key[old and old.isoformat()])
+        land_raw(platform, by_key[key_of(old)])
     assert raw_ids(platform, old) == ["stays"]
     assert platform.tick().skip_reason
     assert left(platform) == []
