@@ -31,21 +31,38 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Left:
+    """A raw partition that holds rows which another one is to hold, or holds by now.
+
+    Attributes:
+        sha256: its digest when that was found.
+        until: until then it is asked for, UTC.
+    """
+
+    sha256: str
+    until: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Cursor:
     """What the sensor remembers between two looks.
 
     Attributes:
         watermark: every row created or changed before is held, UTC.
         same: rows ("table/id" to digest) whose times moved though their content is as held.
+        left: raw partitions ("table/day") that rows are to leave.
     """
 
     watermark: dt.datetime
     same: Mapping[str, str] = field(default_factory=dict)
+    left: Mapping[str, Left] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Return the cursor as text, the same for equal cursors."""
+        left = {name: [one.sha256, one.until.isoformat()] for name, one in self.left.items()}
         return json.dumps(
-            {"watermark": self.watermark.isoformat(), "same": dict(self.same)}, sort_keys=True
+            {"watermark": self.watermark.isoformat(), "same": dict(self.same), "left": left},
+            sort_keys=True,
         )
 
     @staticmethod
@@ -59,14 +76,18 @@ class Cursor:
             data = json.loads(text)
             watermark = dt.datetime.fromisoformat(data["watermark"])
             same = {str(name): str(digest) for name, digest in data.get("same", {}).items()}
+            left = {
+                str(name): Left(str(sha256), dt.datetime.fromisoformat(until))
+                for name, (sha256, until) in data.get("left", {}).items()
+            }
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ValueError(
                 f"the sensor's cursor is unreadable ({type(error).__name__}): reset it in the UI, "
                 "the next look then begins at the newest row of the raw zone"
             ) from error
-        if watermark.tzinfo is None:
+        if watermark.tzinfo is None or any(one.until.tzinfo is None for one in left.values()):
             raise ValueError("the sensor's cursor has a time without a zone: reset it in the UI")
-        return Cursor(watermark, same)
+        return Cursor(watermark, same, left)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import dagster as dg
@@ -26,16 +26,27 @@ from conversation_analytics.core.landing import GonePolicy
 from conversation_analytics.core.source import Source, SourceTable
 from conversation_analytics.core.windows import local_day
 from conversation_analytics.lake.store import Lake
+from conversation_analytics.sensors.former_days import (
+    FormerDays,
+    Reading,
+    day_of,
+    left_behind,
+)
 from conversation_analytics.sensors.held_rows import HeldRows
-from conversation_analytics.sensors.run_history import WantedRun, plan_runs
+from conversation_analytics.sensors.run_history import WantedRun, digest_of, plan_runs
 from conversation_analytics.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """Rows that are not held as the source shows them, and the cursor after the look."""
+    """Rows that are not held as the source shows them, and the cursor after the look.
+
+    Those of `late` were created before the time that the look is about, and their day lacks them.
+    """
 
     different: frozenset[SeenRow]
+    late: tuple[SeenRow, ...]
+    first_day: dt.date
     ahead: int
     cursor: Cursor
 
@@ -50,14 +61,15 @@ def _look(
 ) -> _Look:
     lag = dt.timedelta(seconds=settings.sensor_lag)
     settled_before = now - dt.timedelta(seconds=settings.sensor_settle)
-    shown, different, same = [], set[SeenRow](), set[SeenRow]()
+    shown, different, same, late = [], set[SeenRow](), set[SeenRow](), list[SeenRow]()
+    since = cursor.watermark - lag
     ahead = 0
     today = local_day(now, settings.analytics_timezone)
     # Older days are removed by age: a row of theirs that moves is not asked for again.
     first_day = max(settings.analytics_start_date, first_whole(settings, today) or dt.date.min)
     for table in settings.source_tables:
         held = partial(held_rows.rows, lake, table)
-        listed = source.changes_since(table, cursor.watermark - lag)
+        listed = source.changes_since(table, since)
         found = suspects(
             table, listed, held,
             same=cursor.same, zone=settings.analytics_timezone,
@@ -75,12 +87,17 @@ def _look(
                 gone_differs=settings.gone_rows != GonePolicy.KEEP,
             )  # fmt: skip
         names = {row.name for row in changed}
+        old = listed.filter((pl.col("created_at") < since).fill_null(value=True))
+        old_ids = set(old["id"])
+        late += [row for row in found.absent if row.id in old_ids]
         shown.append(listed)
         ahead += found.ahead
         different |= changed | frozenset(found.absent)
         same |= frozenset(found.same) | {row for row in found.doubtful if row.name not in names}
     return _Look(
         frozenset(different),
+        tuple(late),
+        first_day,
         ahead,
         next_cursor(
             cursor, shown, different, same, settled_before=settled_before, lag=lag
@@ -110,15 +127,15 @@ def nocodb_changes(
     settings: Settings,
 ) -> dg.SensorDefinition:
     """Return the sensor `nocodb_changes`; switch it on in the UI."""
-    held_rows = HeldRows()
+    held_rows, former_days = HeldRows(), FormerDays()
 
     @dg.sensor(
         name="nocodb_changes",
         jobs=[daily_job, undated_job],
         minimum_interval_seconds=settings.sensor_interval,
         description="Compares the source with the raw zone and materialises exactly the days whose "
-        "rows are new, changed or finished. It begins at the newest row held, or now "
-        "where nothing is held yet: backfill older days.",
+        "rows are new, changed or finished, and days that rows have left for them. It begins at "
+        "the newest row held, or now where nothing is held yet: backfill older days.",
     )
     def changes(
         context: dg.SensorEvaluationContext,
@@ -140,12 +157,22 @@ def nocodb_changes(
             )
             for changed in changed_days(seen.different)
         ]
+        reading = Reading(source, lake, held_rows, settings)
+        left = left_behind(lake, cursor.left, former_days.of(seen.late, reading), now)
+        asked_for = {one.day for one in wanted}
+        for name in sorted(left):
+            day = day_of(name)
+            if day not in asked_for and (day is None or day >= seen.first_day):
+                job = daily_job if day else undated_job
+                why = "rows have moved to another day"
+                wanted.append(WantedRun(job.name, day, digest_of([name, left[name].sha256]), why))
+                asked_for.add(day)
         requests, waiting = plan_runs(
             context.instance, wanted,
             interval=dt.timedelta(seconds=settings.sensor_interval),
             max_runs=settings.sensor_max_runs, now=now,
         )  # fmt: skip
-        cursor_text = seen.cursor.to_json()
+        cursor_text = replace(seen.cursor, left=left).to_json()
         context.log.info(
             "looked: rows_different=%d runs=%d days_waiting=%d",
             len(seen.different), len(requests), len(waiting),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from conversation_analytics.core.changes import (
     ChangedDay,
     Cursor,
+    Left,
     SeenRow,
     changed_days,
     differing,
@@ -201,7 +202,8 @@ def test_unfinished_turns_are_those_without_an_answer_and_without_an_error() -> 
 
 
 def test_a_cursor_survives_its_text() -> None:
-    cursor = Cursor(at(0.5), {"messages/0a": "1b"})
+    left = {"raw_messages/2026-10-20": Left("2c", at(24)), "raw_undated_messages/": Left("", NOON)}
+    cursor = Cursor(at(0.5), {"messages/0a": "1b"}, left)
     assert Cursor.from_json(cursor.to_json()) == cursor
 
 
@@ -211,7 +213,17 @@ def test_a_cursor_of_an_earlier_version_still_says_where_to_begin() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"watermark": 1}', '{"watermark": "2026-11-22T12:00:00"}', "null"]
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"watermark": 1}',
+        '{"watermark": "2026-11-22T12:00:00"}',
+        "null",
+        '{"watermark": "2026-11-22T12:00:00Z", "left": {"raw_messages/2026-10-20": "2c"}}',
+        '{"watermark": "2026-11-22T12:00:00Z", "left": {"a/b": ["2c", "2026-11-22T12:00:00"]}}',
+    ],
 )
 def test_an_unreadable_cursor_says_what_to_do(text: str) -> None:
     with pytest.raises(ValueError, match="reset it in the UI"):

@@ -15,10 +15,13 @@ import polars as pl
 import pytest
 
 from conversation_analytics.core import schemas
+from conversation_analytics.core.changes import Left, SeenRow
 from conversation_analytics.core.schemas import INSTANT
 from conversation_analytics.core.source import SERVED_BY, SourceTable
 from conversation_analytics.definitions import build_definitions
 from conversation_analytics.resources.connections import open_documents, open_lake
+from conversation_analytics.sensors.former_days import FormerDays, Reading, left_behind
+from conversation_analytics.sensors.held_rows import HeldRows
 from conversation_analytics.settings import Settings, parse_settings
 from conversation_analytics_tests.sensors.ticks import tick
 
@@ -69,6 +72,9 @@ class Rows:
             and any(t is not None and t >= since for t in (row["created_at"], row["updated_at"]))
         ]
         return pl.DataFrame(rows, schema=SHOWN, orient="row")
+
+    def describe(self) -> dict[str, str]:
+        return {"source": "in memory"}
 
     def close(self) -> None:
         pass
@@ -408,3 +414,102 @@ def test_rows_dated_after_today_wait_for_their_day(platform: Platform) -> None:
     platform.source.add("far ahead", dt.datetime(9999, 12, 31, 23, 59, tzinfo=dt.UTC))
     platform.source.add("now", created := now())
     assert keys(platform.tick()) == [("daily", created.date().isoformat())]
+
+
+def land_raw(platform: Platform, request: dg.RunRequest) -> None:
+    assert request.job_name
+    job = build_definitions(platform.settings).resolve_job_def(request.job_name)
+    undated = "undated_" if request.job_name == "undated" else ""
+    result = job.execute_in_process(
+        QUIET, partition_key=request.partition_key, instance=platform.instance, tags=request.tags,
+        asset_selection=[dg.AssetKey(f"raw_{undated}messages")],
+    )  # fmt: skip
+    assert result.success
+
+
+def raw_ids(platform: Platform, day: dt.date | None) -> list[str]:
+    schema = schemas.RAW_UNDATED_MESSAGES if day is None else schemas.RAW_MESSAGES
+    return sorted(open_lake(platform.settings).read(schema, key_of(day))["id"])
+
+
+def key_of(day: dt.date | None) -> str | None:
+    return None if day is None else day.isoformat()
+
+
+def left(platform: Platform) -> list[str]:
+    return sorted(json.loads(platform.cursor or "{}")["left"])
+
+
+@pytest.mark.parametrize("undated", [False, True], ids=["from a day", "from no day"])
+@pytest.mark.parametrize("first", ["old", "new"])
+def test_a_row_whose_time_was_corrected_leaves_its_former_day(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch, first: str, *, undated: bool
+) -> None:
+    monkeypatch.setattr("conversation_analytics.definitions.open_source", lambda _: platform.source)
+    now = dt.datetime.now(dt.UTC)
+    before, since = now - dt.timedelta(days=40), now - dt.timedelta(days=1)
+    old, new = None if undated else before.date(), since.date()
+    platform.source.add("x", None if undated else before)
+    platform.source.add("stays", None if undated else before)
+    land_raw(
+        platform,
+        dg.RunRequest(job_name="undated" if undated else "daily", partition_key=key_of(old)),
+    )
+    platform.cursor = json.dumps({"watermark": (now - dt.timedelta(hours=3)).isoformat()})
+    assert platform.tick().skip_reason
+    platform.source.add("x", since, updated_at=now - dt.timedelta(minutes=1))
+    requests = platform.tick().run_requests or []
+    place = f"raw_{'undated_' if undated else ''}messages/{old or ''}"
+    assert left(platform) == [place]
+    by_key = {request.partition_key: request for request in requests}
+    assert set(by_key) == {key_of(old), key_of(new)}
+    for key in sorted(by_key, key=lambda one: (one == new.isoformat()) == (first == "old")):
+        land_raw(platform, by_key[key])
+    assert raw_ids(platform, new) == ["x"]
+    if first == "old":
+        # It was read while the row was nowhere else, and is asked for again after a pause.
+        assert raw_ids(platform, old) == ["stays", "x"]
+        assert "rows have moved to another day after 1 runs" in str(platform.tick().skip_reason)
+        assert left(platform) == [place]
+        land_raw(platform, by_key[key_of(old)])
+    assert raw_ids(platform, old) == ["stays"]
+    assert platform.tick().skip_reason
+    assert left(platform) == []
+
+
+def test_a_row_that_is_shown_again_is_not_looked_for_again(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("conversation_analytics.definitions.open_source", lambda _: platform.source)
+    day = LONG_AGO.date()
+    for row_id in ("x", "y"):
+        platform.source.add(row_id, LONG_AGO)
+    land_raw(platform, dg.RunRequest(job_name="daily", partition_key=day.isoformat()))
+    lake, held_rows, source = open_lake(platform.settings), HeldRows(), platform.source
+    reading, former_days = Reading(source, lake, held_rows, platform.settings), FormerDays()
+    rows = [
+        SeenRow(SourceTable.MESSAGES, "x", day + dt.timedelta(days=9), None, "a"),
+        SeenRow(SourceTable.MESSAGES, "y", day, None, "b"),  # where it is
+        SeenRow(SourceTable.MESSAGES, "not at the source", day, None, "c"),
+    ]
+    sha256 = lake.stat(schemas.RAW_MESSAGES, day.isoformat()).sha256
+    asked = len(source.asked)
+    for _ in range(2):
+        assert former_days.of(rows, reading) == {f"raw_messages/{day}": sha256}
+    assert source.asked[asked:] == ["read_ids messages"]
+    assert former_days.of(rows[1:], reading) == {}
+    assert source.asked[asked:] == ["read_ids messages"]
+
+
+def test_a_former_day_is_asked_for_until_it_has_changed_or_a_day_has_passed(
+    platform: Platform,
+) -> None:
+    lake, key = open_lake(platform.settings), LONG_AGO.date().isoformat()
+    lake.write(schemas.RAW_MESSAGES, key, schemas.RAW_MESSAGES.empty())
+    name, sha256 = f"raw_messages/{key}", lake.stat(schemas.RAW_MESSAGES, key).sha256
+    noted = left_behind(lake, {}, {name: sha256, "raw_messages/2026-01-02": "removed"}, LONG_AGO)
+    assert noted == {name: Left(sha256, LONG_AGO + dt.timedelta(days=1))}
+    later = LONG_AGO + dt.timedelta(hours=23)
+    assert left_behind(lake, noted, {name: sha256}, later) == noted
+    assert left_behind(lake, noted, {}, LONG_AGO + dt.timedelta(hours=24)) == {}
+    assert left_behind(lake, {name: Left("before", later)}, {}, LONG_AGO) == {}
