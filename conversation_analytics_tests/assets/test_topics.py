@@ -68,10 +68,10 @@ def stale(settings: Settings, today: dt.date = OVER, *days: dt.date) -> dict[str
 
 
 def run(settings: Settings, planned: PlannedRun, instance: dg.DagsterInstance) -> str:
-    first, last, assets = None, None, ()
-    if planned.partitions is not None:
-        first, last = planned.partitions.first.isoformat(), planned.partitions.last.isoformat()
-        assets = planned.partitions.assets
+    first = last = None
+    if made := planned.partitions:
+        first, last = made.first.isoformat(), made.last.isoformat()
+    assets = made.assets if made else ()
     run_job(settings, planned.job, first, last, instance=instance, assets=assets)
     return f"{planned.job} {planned.label}"
 
@@ -247,7 +247,7 @@ def test_the_page_of_a_week_tells_its_topics_and_follows_them(
     found, info = lake.read_with_info(TOPICS, FIRST.isoformat())
     lake.write(TOPICS, FIRST.isoformat(), found.head(1), inputs=info.inputs)
     with contextlib.closing(open_documents(settings)) as documents:
-        weeks = stale_periods(lake, documents, Period.WEEK, [FIRST])
+        weeks = stale_periods(lake, documents, settings, Period.WEEK, [FIRST], OVER)
     assert {one.label: one.assets[0].asset for one in weeks} == {
         "2026-W45": "weekly_report_files", "2026-W46": "weekly_report_files",
     }  # fmt: skip
@@ -265,7 +265,9 @@ def test_topics_that_an_earlier_version_wrote_are_found_again_from_the_first_one
     # Looked at are the weeks of the last day alone: those that its ids go on from come first.
     assert set(stale(settings, OVER, DAYS[-1])) == {"2026-W45", "2026-W46", "2026-W47"}
     with contextlib.closing(open_documents(settings)) as documents:
-        assert stale_periods(lake, documents, Period.WEEK, DAYS) == ()  # no day has partials here
+        assert (
+            stale_periods(lake, documents, settings, Period.WEEK, DAYS, OVER) == ()
+        )  # no day has partials here
     follow(settings, instance, DAYS[-1])
     assert {one: lake.read(TOPICS, one.isoformat()).rows() for one in before} == {
         one: frame.rows() for one, frame in before.items()
