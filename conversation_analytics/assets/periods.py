@@ -11,7 +11,7 @@ import polars as pl
 
 from conversation_analytics.assets.day_partials import held_days, input_name, read_partials
 from conversation_analytics.assets.lineage import stored_day
-from conversation_analytics.assets.partitions import DailyChain, computed_by, lake_in
+from conversation_analytics.assets.partitions import DailyChain, computed_by, lake_in, placed_in
 from conversation_analytics.assets.report_files import period_report_files
 from conversation_analytics.assets.report_types import report_frame_type
 from conversation_analytics.assets.retention import first_whole
@@ -129,17 +129,19 @@ def stale_periods(
             waiting.append(period.label(start))
             continue
         report, name = PERIOD_REPORTS[period].name, NAMES[period]
+        documents_of = f"{name}_report_documents"
         graph = {
             report: tuple(inputs),
             f"{name}_report_files": (report, *held.inputs(own), *topics),
-            f"{name}_report_documents": (report,),
+            documents_of: (report,),
         }
         stored = stored_day(graph, lake, documents, start.isoformat())
         found_of = stored[report]
         if start < whole and held.lack(own) and found_of is not None and not found_of.outdated:
             kept.append(period.label(start))  # it tells of days that nothing can tell of again
             continue
-        if found := stale_assets(digests | topics | stored, graph, {report: computed_by()}):
+        beside = {report: computed_by(), documents_of: placed_in(settings, documents_of)}
+        if found := stale_assets(digests | topics | stored, graph, beside):
             stale.append(StalePeriod(period, start, found))
     if kept:
         _logger.warning(

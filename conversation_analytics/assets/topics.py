@@ -12,7 +12,7 @@ import polars as pl
 
 from conversation_analytics.assets.day_partials import input_name
 from conversation_analytics.assets.lineage import stored_day
-from conversation_analytics.assets.partitions import DailyChain
+from conversation_analytics.assets.partitions import DailyChain, placed_in
 from conversation_analytics.assets.periods import (
     PERIODS_PER_RUN,
     StalePeriod,
@@ -315,7 +315,11 @@ def _stale_assets(
     }  # fmt: skip
     graph = ({} if only_told else made) | {_DOCUMENTS: (itself, *weeks)}
     origin = found_with(settings)
-    found = stale_assets(all_stored, graph, {itself: origin, CONVERSATION_TOPICS.name: origin})
+    beside = {
+        itself: origin, CONVERSATION_TOPICS.name: origin,
+        _DOCUMENTS: placed_in(settings, _DOCUMENTS),
+    }  # fmt: skip
+    found = stale_assets(all_stored, graph, beside)
     return tuple(
         StaleAsset(TOPICS.name if one.asset == itself else one.asset, one.reason) for one in found
     )

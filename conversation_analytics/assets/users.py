@@ -12,7 +12,7 @@ import polars as pl
 
 from conversation_analytics.assets.day_partials import warn_of_lost
 from conversation_analytics.assets.lineage import USER_FILES, USERS_PAGE, stored_day
-from conversation_analytics.assets.partitions import DailyChain, lake_in
+from conversation_analytics.assets.partitions import DailyChain, lake_in, placed_in
 from conversation_analytics.assets.report_files import user_report_files
 from conversation_analytics.assets.retention import days_made_again
 from conversation_analytics.core.cohorts import (
@@ -165,7 +165,8 @@ def stale_users(
         **stored_day([USER_FILES], lake, documents, USERS_PAGE),
     }
     made_by = {table.name: _MADE_BY for table in _TABLES}
-    return stale_assets(stored, _GRAPH, {**made_by, _DOCUMENTS: _kept_for(settings)})
+    beside = _kept_for(settings) | placed_in(settings, _DOCUMENTS)
+    return stale_assets(stored, _GRAPH, {**made_by, _DOCUMENTS: beside})
 
 
 def _kept_for(settings: Settings) -> dict[str, str]:

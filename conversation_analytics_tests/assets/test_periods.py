@@ -308,3 +308,16 @@ def test_categories_of_another_version_whose_rows_are_gone_leave_the_rest_of_the
     told = stale(settings, SUNDAY)
     assert set(told) <= {"2026-W45"}, "the week after has no days of its own"
     assert told == {}
+
+
+def test_documents_of_reports_are_made_again_in_another_collection(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    settings = settings_in(tmp_path)
+    run_job(settings, "daily", SUNDAY.isoformat(), instance=instance)
+    make(settings, Period.WEEK, WEEKS[0], instance)
+    assert "2026-W44" not in stale(settings, SUNDAY)
+    moved = Settings({**settings.values, "MONGODB_ANALYTICS_REPORTS_COLLECTION": "figures"})
+    assert list(stale(moved, SUNDAY)["2026-W44"]) == ["weekly_report_documents"]
+    make(moved, Period.WEEK, WEEKS[0], instance)
+    assert "2026-W44" not in stale(moved, SUNDAY)

@@ -396,3 +396,15 @@ def test_weeks_before_the_first_day_are_left_out(
     assert stale(later) == {"2026-W46": "made of other inputs or with other settings"}
     assert follow(later, instance)[:1] == ["topics 2026-W46"]
     assert stale(later) == {}
+
+
+def test_documents_of_topics_are_made_again_in_another_collection(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    follow(settings, instance)
+    moved = Settings({**settings.values, "MONGODB_TOPICS_COLLECTION": "themes"})
+    found = look_for_stale_topics(moved, DAYS, OVER)
+    assert {asset.asset for week in found for asset in week.assets} == {"topic_documents"}
+    assert follow(moved, instance) == ["topics 2026-W45 to 2026-W47"]
+    assert documents_of(moved, THIRD) == documents_of(settings, THIRD) != {}
+    assert stale(moved) == {}

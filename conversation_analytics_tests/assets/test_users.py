@@ -286,3 +286,14 @@ def test_a_day_of_another_version_is_waited_for_unless_its_rows_are_gone(
     assert stale(settings) == {}
     starts = lake.read(USER_ANALYTICS, None)["first_day"]
     assert starts.min() == FIRST + dt.timedelta(days=1)
+
+
+def test_documents_of_users_are_made_again_in_another_collection(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    run_job(settings, "daily", FIRST.isoformat(), instance=instance)
+    run_job(settings, "users", instance=instance)
+    moved = Settings({**settings.values, "MONGODB_USER_ANALYTICS_COLLECTION": "people"})
+    assert list(stale(moved)) == ["user_analytics_documents"]
+    run_job(moved, "users", instance=instance)
+    assert stale(moved) == {}
