@@ -197,12 +197,10 @@ def repair(first: dt.date | None, last: dt.date | None, *, dry_run: bool) -> Non
     """
     from conversation_analytics import materialize  # noqa: PLC0415 - import budget
     from conversation_analytics.assets.lineage import days_held  # noqa: PLC0415
-    from conversation_analytics.assets.retention import whole_days  # noqa: PLC0415
     from conversation_analytics.resources.connections import open_lake  # noqa: PLC0415
 
     settings = _settings()
-    held = whole_days(settings, _today(settings), days_held(open_lake(settings)))
-    keys = _between(held, first, last)
+    keys = _days_to_make(settings, _between(days_held(open_lake(settings)), first, last))
     days = [dt.date.fromisoformat(key) for key in keys]
     looked = materialize.look_for_stale_days(settings, keys)
     stale = [day for day in looked if day.assets]
@@ -252,6 +250,20 @@ def repair(first: dt.date | None, last: dt.date | None, *, dry_run: bool) -> Non
     _materialize(settings, runs, days)
 
 
+def _days_to_make(settings: Settings, keys: Iterable[str]) -> list[str]:
+    """Return those of the days that can be made again; say how many are no partitions any more."""
+    from conversation_analytics.assets.retention import whole_days  # noqa: PLC0415
+
+    whole, first = whole_days(settings, _today(settings), keys), settings.analytics_start_date
+    days = [key for key in whole if key >= first.isoformat()]
+    if early := len(whole) - len(days):
+        click.echo(
+            f"left out: {early} days before ANALYTICS_START_DATE {first}; set an earlier one to "
+            "make them again"
+        )
+    return days
+
+
 def _tell_budget(settings: Settings, stale: Iterable[StaleDay]) -> None:
     """Say what translating may send, before it is sent."""
     days = sum("translations" in {one.asset for one in day.assets} for day in stale)
@@ -279,18 +291,19 @@ def replay(first: dt.date | None, last: dt.date | None) -> None:
     """
     from conversation_analytics import materialize  # noqa: PLC0415 - import budget
     from conversation_analytics.assets import lineage  # noqa: PLC0415
-    from conversation_analytics.assets.retention import whole_days  # noqa: PLC0415
     from conversation_analytics.core import zones  # noqa: PLC0415
     from conversation_analytics.definitions import daily_graph, daily_steps  # noqa: PLC0415
     from conversation_analytics.resources.connections import open_lake  # noqa: PLC0415
 
     settings = _settings()
-    lake, today = open_lake(settings), _today(settings)
+    lake = open_lake(settings)
     tables = [zones.DAILY[table].dead_letters for table in settings.source_tables]
+    held = {key for table in tables for key in lake.keys(table)}
+    days = _days_to_make(settings, _between(sorted(held), first, last))
     dead: dict[tuple[str, str], int | None] = {
         (table.name, key): rows
         for table in tables
-        for key in _between(whole_days(settings, today, lake.keys(table)), first, last)
+        for key in sorted(frozenset(days) & frozenset(lake.keys(table)))
         if (rows := _row_count(lake, table, key)) != 0
     }
     counts = {place: rows for place, rows in dead.items() if rows is not None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import fcntl
 import os
 import signal
@@ -58,7 +59,6 @@ from conversation_analytics.resources.connections import open_documents, open_la
 from conversation_analytics.sensors.run_history import living_process
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from dagster_shared.error import SerializableErrorInfo
@@ -126,11 +126,12 @@ def look_for_stale_periods(settings: Settings, days: Iterable[dt.date]) -> list[
         AnalyticsError: a storage does not answer, or what is stored cannot be read.
     """
     lake, wanted = open_lake(settings), list(days)
+    today = dt.datetime.now(settings.analytics_timezone).date()
     with contextlib.closing(open_documents(settings)) as documents:
         return [
             one
             for period in PERIOD_REPORTS
-            for one in stale_periods(lake, documents, period, wanted)
+            for one in stale_periods(lake, documents, settings, period, wanted, today)
         ]
 
 
@@ -249,8 +250,9 @@ def look_for_stale_users(settings: Settings) -> tuple[StaleAsset, ...]:
     Raises:
         AnalyticsError: a storage does not answer, or what is stored cannot be read.
     """
+    today = dt.datetime.now(settings.analytics_timezone).date()
     with contextlib.closing(open_documents(settings)) as documents:
-        return stale_users(open_lake(settings), documents, settings)
+        return stale_users(open_lake(settings), documents, settings, today)
 
 
 class _Rate(ProgressColumn):

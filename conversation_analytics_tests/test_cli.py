@@ -88,13 +88,17 @@ def test_days_of_another_version_are_told_and_made_again_before_what_is_made_of_
     now = schemas.DAILY_PARTIALS
     older = replace(now, columns=now.columns[:-1])
     lake.write(older, "2026-11-02", older.empty())
+    typed_rows = schemas.MESSAGES
+    before = replace(typed_rows, columns=tuple(c for c in typed_rows.columns if c.name != "query"))
+    lake.write(before, "2026-11-02", before.empty())
     status = typed(tmp_path, "status", COLUMNS="200", **few)
     assert status.returncode == 0, status.stderr
     told = status.stdout
     assert re.search(r"daily_partials .* 0 \+ 1 outdated$", told, re.MULTILINE), told
     repaired = typed(tmp_path, "repair", **few)
     assert repaired.returncode == 0, repaired.stderr
-    assert "first daily_partials: made by another version" in repaired.stdout
+    assert "first messages: made by another version" in repaired.stdout
+    assert "left out topics=2026-W45 weeks=1" in repaired.stderr
     assert "left out period=week count=1 first=2026-W45" in repaired.stderr
     assert "users left out: " in repaired.stderr
     again = typed(tmp_path, "repair", "--dry-run", **few)
@@ -102,6 +106,12 @@ def test_days_of_another_version_are_told_and_made_again_before_what_is_made_of_
     assert "0 weeks and months have something to merge again" in again.stdout
     assert "users: " not in again.stdout
     assert "left out" not in again.stderr
+    # Once the first day is a later one, it is no partition any more.
+    lake.write(older, "2026-11-02", older.empty())
+    later = typed(tmp_path, "repair", **{**few, "ANALYTICS_START_DATE": "2026-11-09"})
+    assert later.returncode == 0, later.stderr
+    assert "left out: 1 days before ANALYTICS_START_DATE 2026-11-09" in later.stdout
+    assert "0 of 0 days have something to make again" in later.stdout
 
 
 @pytest.mark.parametrize(

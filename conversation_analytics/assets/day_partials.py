@@ -1,17 +1,24 @@
 """Reading the partials of the days that a period is made of."""
 
 import datetime as dt
-from collections.abc import Iterable, Iterator
+import functools
+import logging
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import polars as pl
 
+from conversation_analytics.assets.retention import days_made_again
 from conversation_analytics.core.engine import Engine, taken_by
+from conversation_analytics.core.errors import OutdatedPartitionError
 from conversation_analytics.core.partials import merged_kinds
 from conversation_analytics.core.schemas import CATEGORY_PARTIALS, DAILY_PARTIALS, TableSchema
 from conversation_analytics.io_managers.read_log import ReadLog, StepAttempt
 from conversation_analytics.io_managers.retries import retry_if_transient
 from conversation_analytics.lake.store import Lake
+from conversation_analytics.settings import Settings
+
+_logger = logging.getLogger("conversation_analytics.day_partials")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,18 +28,34 @@ class HeldDays:
     Attributes:
         daily: those of `daily_partials`; no other day is held.
         categories: those of `category_partials`, which come later, or never.
+        is_lost: whether an earlier version wrote partials, by table and day, that are never made
+            again.
     """
 
     daily: frozenset[str]
     categories: frozenset[str]
+    is_lost: Callable[[TableSchema, str], bool]
 
     def those(self, days: Iterable[dt.date]) -> list[dt.date]:
-        """Return which of the days are held."""
-        return [day for day in days if day.isoformat() in self.daily]
+        """Return which of the days are held, and not lost."""
+        return [
+            day
+            for day in days
+            if (key := day.isoformat()) in self.daily and not self.is_lost(DAILY_PARTIALS, key)
+        ]
 
     def tables(self, day: str) -> tuple[TableSchema, ...]:
-        """Return the tables that hold partials of a day that is held."""
-        return (DAILY_PARTIALS, *([CATEGORY_PARTIALS] if day in self.categories else []))
+        """Return the tables that hold partials of a day that is held, and not lost."""
+        told = day in self.categories and not self.is_lost(CATEGORY_PARTIALS, day)
+        return (DAILY_PARTIALS, *([CATEGORY_PARTIALS] if told else []))
+
+    def lack(self, days: Iterable[dt.date]) -> bool:
+        """Say whether partials of one of the days are lost."""
+        return any(
+            day in keys and self.is_lost(table, day)
+            for day in map(dt.date.isoformat, days)
+            for table, keys in ((DAILY_PARTIALS, self.daily), (CATEGORY_PARTIALS, self.categories))
+        )
 
     def inputs(self, days: Iterable[dt.date]) -> dict[str, tuple[TableSchema, str]]:
         """Return table and partition key of all partials of these days, by the input's name."""
@@ -43,9 +66,40 @@ class HeldDays:
         }
 
 
-def held_days(lake: Lake) -> HeldDays:
-    """Return the days that have partials now."""
-    return HeldDays(*(frozenset(lake.keys(one)) for one in (DAILY_PARTIALS, CATEGORY_PARTIALS)))
+def held_days(lake: Lake, settings: Settings, today: dt.date) -> HeldDays:
+    """Return the days that have partials now.
+
+    Days of which an earlier version wrote partials, and which are never made again, are left out
+    and named in the log: nothing that is made of partials waits for them.
+
+    Args:
+        lake: the lake.
+        settings: of this process.
+        today: in the analytics time zone.
+    """
+    daily, categories = (frozenset(lake.keys(one)) for one in (DAILY_PARTIALS, CATEGORY_PARTIALS))
+    made_again = days_made_again(lake, settings, today)
+
+    @functools.cache
+    def is_lost(table: TableSchema, key: str) -> bool:
+        if key in made_again:
+            return False
+        try:
+            lake.stat(table, key)
+        except OutdatedPartitionError as error:
+            warn_of_lost(key, error)
+            return True
+        return False
+
+    return HeldDays(daily, categories, is_lost)
+
+
+def warn_of_lost(key: str, error: OutdatedPartitionError) -> None:
+    """Say in the log that the partials of a day are left out."""
+    _logger.warning(
+        "left out day=%s: its rows are gone, or it is before ANALYTICS_START_DATE, so that its "
+        "partials are never made again: %s", key, error,
+    )  # fmt: skip
 
 
 def input_name(table: TableSchema, day: str) -> str:

@@ -16,6 +16,7 @@ import dagster as dg
 
 from conversation_analytics.core.categories import CATEGORIES
 from conversation_analytics.core.dead_letters import DeadLetterLimit
+from conversation_analytics.core.document_places import DEFAULT_COLLECTIONS, place_recorded
 from conversation_analytics.core.languages import (
     LANGUAGES_VERSION,
     MESSAGE_LANGUAGE,
@@ -153,6 +154,12 @@ def translated_with(settings: Settings) -> dict[str, str]:
     return {"options": hashlib.sha256(json.dumps(parts).encode()).hexdigest()}
 
 
+def placed_in(settings: Settings, asset: str) -> dict[str, str]:
+    """Return what documents record of their collection; another one makes them stale."""
+    setting = f"MONGODB_{DEFAULT_COLLECTIONS[asset].upper()}_COLLECTION"
+    return place_recorded(asset, settings.values[setting])
+
+
 def origins(
     settings: Settings,
     assets: Mapping[str, tuple[str, ...]],
@@ -177,6 +184,7 @@ def origins(
         CATEGORY_PARTIALS.name: COUNTED_BY,
         TRANSLATIONS.name: translated_with(settings),
         **{report.name: computed_by() for report in (DAILY_REPORT, MODEL_PERFORMANCE)},
+        **{name: placed_in(settings, name) for name in DEFAULT_COLLECTIONS if name in assets},
     }
 
 

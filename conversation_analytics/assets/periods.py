@@ -11,9 +11,10 @@ import polars as pl
 
 from conversation_analytics.assets.day_partials import held_days, input_name, read_partials
 from conversation_analytics.assets.lineage import stored_day
-from conversation_analytics.assets.partitions import DailyChain, computed_by, lake_in
+from conversation_analytics.assets.partitions import DailyChain, computed_by, lake_in, placed_in
 from conversation_analytics.assets.report_files import period_report_files
 from conversation_analytics.assets.report_types import report_frame_type
+from conversation_analytics.assets.retention import first_whole
 from conversation_analytics.assets.week_topics import topics_told
 from conversation_analytics.core.documents import report_documents
 from conversation_analytics.core.engine import Engine
@@ -31,6 +32,7 @@ from conversation_analytics.documents.store import DocumentStore
 from conversation_analytics.io_managers.lake_io import begin_outputs, column_schema
 from conversation_analytics.io_managers.read_log import ReadLog, attempt_of
 from conversation_analytics.lake.store import Lake
+from conversation_analytics.settings import Settings
 
 PERIODS_PER_RUN = 12
 _logger = logging.getLogger("conversation_analytics.periods")
@@ -74,33 +76,43 @@ def period_assets(chain: DailyChain, period: Period) -> list[dg.AssetsDefinition
         "backfill_policy": dg.BackfillPolicy.multi_run(PERIODS_PER_RUN),
     }
     return [
-        _report(period, common),
+        _report(chain.settings, period, common),
         period_report_files(chain, period, common),
         _documents(chain, period, common),
     ]
 
 
 def stale_periods(
-    lake: Lake, documents: DocumentStore, period: Period, days: Iterable[dt.date]
+    lake: Lake,
+    documents: DocumentStore,
+    settings: Settings,
+    period: Period,
+    days: Iterable[dt.date],
+    today: dt.date,
 ) -> tuple[StalePeriod, ...]:
     """Return the periods of `days` with a report that is missing or of other days than are held.
 
     Args:
         lake: the lake.
         documents: the document store.
+        settings: of this process.
         period: week or month.
         days: days that may have changed. A period without partials of its own is left out, and
-            so is one with partials of another version: their days are made again first.
+            so is one with partials of another version: their days are made again first. Where
+            they never are, because rows went by age, a report that is held stays as it is.
+        today: in the analytics time zone.
 
     Raises:
         AnalyticsError: a storage does not answer, or what is stored cannot be read.
     """
-    held = held_days(lake)
+    held = held_days(lake, settings, today)
+    whole = first_whole(settings, today) or dt.date.min
     with_topics = frozenset(lake.keys(TOPICS) if period is Period.WEEK else ())
     touched = {one for day in held.those(days) for one in _told_by(period, day)}
     digests: dict[str, StoredPartition] = {}
     stale = []
     waiting: list[str] = []
+    kept: list[str] = []
     for start in sorted(touched):
         own, before = period.days_of(start), period.days_of(period.before(start))
         if not held.those(own):
@@ -117,14 +129,25 @@ def stale_periods(
             waiting.append(period.label(start))
             continue
         report, name = PERIOD_REPORTS[period].name, NAMES[period]
+        documents_of = f"{name}_report_documents"
         graph = {
             report: tuple(inputs),
             f"{name}_report_files": (report, *held.inputs(own), *topics),
-            f"{name}_report_documents": (report,),
+            documents_of: (report,),
         }
         stored = stored_day(graph, lake, documents, start.isoformat())
-        if found := stale_assets(digests | topics | stored, graph, {report: computed_by()}):
+        found_of = stored[report]
+        if start < whole and held.lack(own) and found_of is not None and not found_of.outdated:
+            kept.append(period.label(start))  # it tells of days that nothing can tell of again
+            continue
+        beside = {report: computed_by(), documents_of: placed_in(settings, documents_of)}
+        if found := stale_assets(digests | topics | stored, graph, beside):
             stale.append(StalePeriod(period, start, found))
+    if kept:
+        _logger.warning(
+            "kept as it is period=%s reports=%s: days of another version, whose rows are gone",
+            period.value, ",".join(kept),
+        )  # fmt: skip
     if waiting:
         _logger.warning(
             "left out period=%s count=%d first=%s: days of another version, which "
@@ -148,7 +171,7 @@ def _told_by(period: Period, day: dt.date) -> tuple[dt.date, dt.date]:
     return start, period.after(start)
 
 
-def _report(period: Period, common: dict[str, Any]) -> dg.AssetsDefinition:
+def _report(settings: Settings, period: Period, common: dict[str, Any]) -> dg.AssetsDefinition:
     schema = PERIOD_REPORTS[period]
 
     @dg.asset(
@@ -185,7 +208,8 @@ def _report(period: Period, common: dict[str, Any]) -> dg.AssetsDefinition:
         step = context.get_step_execution_context()
         attempt = attempt_of(step)
         begin_outputs(step, lake, reads)
-        held = held_days(lake)
+        today = dt.datetime.now(settings.analytics_timezone).date()
+        held = held_days(lake, settings, today)
 
         def read(
             key: str, days: Iterable[dt.date]

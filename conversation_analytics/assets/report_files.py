@@ -154,7 +154,8 @@ def period_report_files(
         from conversation_analytics.reports import period as pages  # noqa: PLC0415 - import budget
 
         attempt = attempt_of(context.get_step_execution_context())
-        held = held_days(lake)
+        settings = chain.settings
+        held = held_days(lake, settings, dt.datetime.now(settings.analytics_timezone).date())
         with _written(context, lake, reads, folder) as write:
             for key in sorted(context.partition_keys):
                 start = dt.date.fromisoformat(key)

@@ -131,7 +131,8 @@ def stale_results(lake: Lake, settings: Settings, days: Iterable[dt.date]) -> di
     Args:
         lake: the lake.
         settings: of this process.
-        days: to look at; those without categories are left out.
+        days: to look at; those without categories are left out, and those before
+            ANALYTICS_START_DATE, which are no partitions.
 
     Returns:
         A digest of what is held, by partition key.
@@ -148,7 +149,7 @@ def stale_results(lake: Lake, settings: Settings, days: Iterable[dt.date]) -> di
     stale: dict[str, str] = {}
     for day in sorted(set(days)):
         key, week = day.isoformat(), Period.WEEK.start_of(day).isoformat()
-        if not all(key in held for held in own.values()):
+        if day < settings.analytics_start_date or not all(key in held for held in own.values()):
             continue
         if week not in of_weeks:
             of_weeks[week] = topic_digests(lake, week) if week in weeks else {}

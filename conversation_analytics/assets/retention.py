@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from conversation_analytics.assets.lineage import days_held
 from conversation_analytics.core.categories import CATEGORIES
 from conversation_analytics.core.languages import MESSAGE_LANGUAGE
 from conversation_analytics.core.periods import Period
@@ -53,6 +54,21 @@ def whole_days(settings: Settings, today: dt.date, keys: Iterable[str]) -> list[
     """
     first = first_whole(settings, today)
     return [key for key in keys if first is None or key >= first.isoformat()]
+
+
+def days_made_again(lake: Lake, settings: Settings, today: dt.date) -> frozenset[str]:
+    """Return the days that are made again where something of them is stale.
+
+    Those whose rows are held as served, of which every zone is still kept, from
+    ANALYTICS_START_DATE on. What an earlier version wrote of any other day stays as it is.
+
+    Args:
+        lake: the lake.
+        settings: of this process.
+        today: in the analytics time zone.
+    """
+    first = settings.analytics_start_date.isoformat()
+    return frozenset(key for key in whole_days(settings, today, days_held(lake)) if key >= first)
 
 
 def first_whole(settings: Settings, today: dt.date) -> dt.date | None:

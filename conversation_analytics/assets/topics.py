@@ -4,19 +4,21 @@ import contextlib
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Iterable, Iterator, Mapping
 
 import dagster as dg
 import polars as pl
 
 from conversation_analytics.assets.day_partials import input_name
 from conversation_analytics.assets.lineage import stored_day
-from conversation_analytics.assets.partitions import DailyChain
+from conversation_analytics.assets.partitions import DailyChain, placed_in
 from conversation_analytics.assets.periods import (
     PERIODS_PER_RUN,
     StalePeriod,
     period_partitions,
 )
+from conversation_analytics.assets.topic_inputs import Findable, HeldWeeks
 from conversation_analytics.assets.week_topics import digest_of_topics, read_topic_changes
 from conversation_analytics.core.conversation_texts import conversation_texts, first_queries
 from conversation_analytics.core.documents import Document
@@ -54,6 +56,7 @@ MADE_TOGETHER = (frozenset(table.name for table in _TABLES), frozenset({_DOCUMEN
 """The assets of a week, step by step."""
 TOPIC_ASSETS = frozenset().union(*MADE_TOGETHER)
 _VERSION = "1"
+_logger = logging.getLogger("conversation_analytics.topics")
 _Weeks = dict[str, Described[pl.DataFrame]]
 
 
@@ -115,7 +118,7 @@ def topic_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
                     held = topics[before].value
                     reads.add(attempt, key, input_name(TOPICS, before), lake.digest(TOPICS, held))
                 else:
-                    held = _before(lake, reads, attempt, key, before)
+                    held = _before(lake, settings, reads, attempt, key, before)
                 queries = pl.concat(
                     [first_queries(_empty()), *_queries(lake, reads, engine, attempt, start)]
                 )
@@ -238,54 +241,114 @@ def stale_topics(
         documents: the document store.
         settings: of this process.
         days: days that may have changed: their weeks and the ones after these are looked at. A
-            week without messages is left out.
+            week without messages is left out. So is one with messages of another version: its
+            days are made again first. Of one that has lost messages by age only the documents
+            are looked at: topics that have been found of more are kept.
         today: weeks that are not over by then are left out: they change with every turn.
 
     Raises:
         AnalyticsError: a storage does not answer, or what is stored cannot be read.
     """
-    held, with_topics = frozenset(lake.keys(MESSAGES)), frozenset(lake.keys(TOPICS))
-    starts = {Period.WEEK.start_of(day) for day in days if day.isoformat() in held}
+    weeks, with_topics = HeldWeeks(lake, settings, today), frozenset(lake.keys(TOPICS))
+    starts = {Period.WEEK.start_of(day) for day in days if day.isoformat() in weeks.days}
     touched = starts | {Period.WEEK.after(start) for start in starts}
     for start in list(touched):
         before = Period.WEEK.before(start)
         # Ids cannot go on from what an earlier version wrote: it comes first, however long ago.
-        while (key := before.isoformat()) in with_topics and digest_of_topics(lake, key) is None:
+        while _is_old(lake, before, with_topics) and _can_be_found(weeks, before):
             touched.add(before)
             before = Period.WEEK.before(before)
-    origin = found_with(settings)
-    stale = []
-    for start in sorted(one for one in touched if Period.WEEK.end_of(one) < today):
-        own = [day for one in Period.WEEK.days_of(start) if (day := one.isoformat()) in held]
-        if not own:
+    stale, waiting, lost = [], [], []
+    for start in sorted(touched):
+        if Period.WEEK.end_of(start) >= today or start < weeks.first_partition:
             continue
-        inputs: dict[str, StoredPartition | None] = {
-            input_name(MESSAGES, day): StoredPartition(lake.stat(MESSAGES, day).sha256, {})
-            for day in own
-        }
-        weeks: dict[str, StoredPartition | None] = {
-            input_name(TOPICS, key): StoredPartition(digest_of_topics(lake, key), {})
-            for key in (Period.WEEK.before(start).isoformat(),)
-            if key in with_topics
-        }
-        inputs |= weeks
-        stored = inputs | stored_day(TOPIC_ASSETS, lake, documents, start.isoformat())
-        # Documents tell of two weeks, and so record this one with its key, too.
-        itself = input_name(TOPICS, start.isoformat())
-        stored[itself] = stored.pop(TOPICS.name)
-        graph = {
-            itself: tuple(inputs),
-            CONVERSATION_TOPICS.name: tuple(inputs),
-            _DOCUMENTS: (itself, *weeks),
-        }
-        origins = {itself: origin, CONVERSATION_TOPICS.name: origin}
-        found = [
-            StaleAsset(TOPICS.name if one.asset == itself else one.asset, one.reason)
-            for one in stale_assets(stored, graph, origins)
-        ]
-        if found:
-            stale.append(StalePeriod(Period.WEEK, start, tuple(found)))
+        week, before = weeks.week(start), Period.WEEK.before(start)
+        if not week.digests:
+            continue
+        old_before = _is_old(lake, before, with_topics)
+        if Findable.LATER in {
+            week.findable,
+            weeks.week(before).findable if old_before else Findable.NOW,
+        }:
+            waiting.append(start)
+            continue
+        lost_before = old_before and not _can_be_found(weeks, before)
+        told = frozenset[str]() if lost_before else with_topics
+        inputs = {input_name(MESSAGES, day): digest for day, digest in week.digests.items()}
+        stored = stored_day(TOPIC_ASSETS, lake, documents, start.isoformat())
+        found_of = stored[TOPICS.name]
+        gone = week.findable is Findable.NEVER or (
+            found_of is not None and not found_of.outdated and weeks.lacks(found_of.inputs)
+        )
+        if gone and (found_of is None or found_of.outdated):
+            if found_of is not None:
+                lost.append(start)
+            continue
+        if found := _stale_assets(lake, settings, start, stored, inputs, told, only_told=gone):
+            stale.append(StalePeriod(Period.WEEK, start, found))
+    _tell(waiting, "days of another version, which `conversation-analytics repair` makes again")
+    _tell(lost, "of another version, and their messages are gone: they are never found again")
     return tuple(stale)
+
+
+def _stale_assets(
+    lake: Lake,
+    settings: Settings,
+    start: dt.date,
+    stored: dict[str, StoredPartition | None],
+    messages: Mapping[str, str | None],
+    with_topics: frozenset[str],
+    *,
+    only_told: bool,
+) -> tuple[StaleAsset, ...]:
+    """Return what is stale of a week.
+
+    Args:
+        lake: the lake.
+        settings: of this process.
+        start: first day of the week.
+        stored: what is stored of its assets.
+        messages: digests of its messages, by the input's name.
+        with_topics: keys of the weeks that ids go on from, if they are the week before.
+        only_told: its topics stay as they are; only the documents of them are looked at.
+    """
+    before = Period.WEEK.before(start).isoformat()
+    weeks = {input_name(TOPICS, key): digest_of_topics(lake, key) for key in {before} & with_topics}
+    # Documents tell of two weeks, and so record this one with its key, too.
+    itself = input_name(TOPICS, start.isoformat())
+    known = {name: StoredPartition(sha256, {}) for name, sha256 in {**messages, **weeks}.items()}
+    all_stored = {**known, **stored, itself: stored[TOPICS.name]}
+    made: dict[str, tuple[str, ...]] = {
+        itself: (*messages, *weeks), CONVERSATION_TOPICS.name: (*messages, *weeks),
+    }  # fmt: skip
+    graph = ({} if only_told else made) | {_DOCUMENTS: (itself, *weeks)}
+    origin = found_with(settings)
+    beside = {
+        itself: origin, CONVERSATION_TOPICS.name: origin,
+        _DOCUMENTS: placed_in(settings, _DOCUMENTS),
+    }  # fmt: skip
+    found = stale_assets(all_stored, graph, beside)
+    return tuple(
+        StaleAsset(TOPICS.name if one.asset == itself else one.asset, one.reason) for one in found
+    )
+
+
+def _is_old(lake: Lake, start: dt.date, with_topics: frozenset[str]) -> bool:
+    """Say whether a week has topics, and an earlier version wrote them."""
+    key = start.isoformat()
+    return key in with_topics and digest_of_topics(lake, key) is None
+
+
+def _can_be_found(weeks: HeldWeeks, start: dt.date) -> bool:
+    return weeks.week(start).findable is not Findable.NEVER
+
+
+def _tell(weeks: list[dt.date], why: str) -> None:
+    if weeks:
+        _logger.warning(
+            "left out topics=%s weeks=%d: %s",
+            ",".join(map(Period.WEEK.label, weeks)), len(weeks), why,
+        )  # fmt: skip
 
 
 def _empty() -> pl.LazyFrame:
@@ -293,13 +356,29 @@ def _empty() -> pl.LazyFrame:
 
 
 def _before(
-    lake: Lake, reads: ReadLog, attempt: StepAttempt, key: str, before: str
+    lake: Lake, settings: Settings, reads: ReadLog, attempt: StepAttempt, key: str, before: str
 ) -> pl.DataFrame:
+    """Return the topics that ids go on from.
+
+    None where an earlier version wrote them and they can never be found again.
+
+    Raises:
+        OutdatedPartitionError: an earlier version wrote them, and they are to be found again first.
+    """
+
     @retry_if_transient()
     def read() -> pl.DataFrame:
         if not lake.exists(TOPICS, before):
             return TOPICS.empty()
-        frame, info = lake.read_with_info(TOPICS, before)
+        try:
+            frame, info = lake.read_with_info(TOPICS, before)
+        except OutdatedPartitionError:
+            today = dt.datetime.now(settings.analytics_timezone).date()
+            start = dt.date.fromisoformat(before)
+            if _can_be_found(HeldWeeks(lake, settings, today), start):
+                raise
+            _tell([start], f"of another version, and messages are gone; ids of {key} begin anew")
+            return TOPICS.empty()
         reads.add(attempt, key, input_name(TOPICS, before), info.sha256)
         return frame
 

@@ -1,5 +1,6 @@
 """Users over all days: their table, growth and cohorts, and a document per user."""
 
+import contextlib
 import datetime as dt
 import functools
 import hashlib
@@ -9,9 +10,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import dagster as dg
 import polars as pl
 
+from conversation_analytics.assets.day_partials import warn_of_lost
 from conversation_analytics.assets.lineage import USER_FILES, USERS_PAGE, stored_day
-from conversation_analytics.assets.partitions import DailyChain, lake_in
+from conversation_analytics.assets.partitions import DailyChain, lake_in, placed_in
 from conversation_analytics.assets.report_files import user_report_files
+from conversation_analytics.assets.retention import days_made_again
 from conversation_analytics.core.cohorts import (
     USER_COHORTS,
     USER_GROWTH,
@@ -80,7 +83,7 @@ def user_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
         engine: dg.ResourceParam[Engine],
     ) -> tuple[_Later, _Later, _Later]:
         step = context.get_step_execution_context()
-        attempt = attempt_of(step)
+        attempt, settings = attempt_of(step), chain.settings
         begin_outputs(step, lake, reads)  # of all tables, before the first of them is folded
 
         @functools.cache
@@ -88,7 +91,8 @@ def user_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
             digests: list[tuple[str, str]] = []
 
             def days() -> Iterator[tuple[dt.date, pl.DataFrame]]:
-                for key, partials, sha256 in _days(lake, engine):
+                today = dt.datetime.now(settings.analytics_timezone).date()
+                for key, partials, sha256 in _days(lake, engine, settings, today):
                     digests.append((key, sha256))
                     yield dt.date.fromisoformat(key), partials
 
@@ -128,12 +132,20 @@ def user_assets(chain: DailyChain) -> list[dg.AssetsDefinition]:
     return [users, documents, user_report_files()]
 
 
-def stale_users(lake: Lake, documents: DocumentStore, settings: Settings) -> tuple[StaleAsset, ...]:
+def stale_users(
+    lake: Lake, documents: DocumentStore, settings: Settings, today: dt.date
+) -> tuple[StaleAsset, ...]:
     """Return the assets of users that are missing, or of other days than are held.
 
     The documents also where MONGODB_TTL_DAYS is another than they were made with: a longer time
     brings documents back. None while partials are of another version: their days are made again
-    first.
+    first. Days that never are count as not held.
+
+    Args:
+        lake: the lake.
+        documents: the document store.
+        settings: of this process.
+        today: in the analytics time zone.
 
     Raises:
         AnalyticsError: a storage does not answer, or what is stored cannot be read.
@@ -142,7 +154,7 @@ def stale_users(lake: Lake, documents: DocumentStore, settings: Settings) -> tup
     if not keys:
         return ()
     try:
-        digest = _digest_of_held(lake, keys)
+        digest = _digest_of_held(lake, keys, days_made_again(lake, settings, today))
     except OutdatedPartitionError as error:
         _logger.warning("users left out: %s", error)
         return ()
@@ -153,7 +165,8 @@ def stale_users(lake: Lake, documents: DocumentStore, settings: Settings) -> tup
         **stored_day([USER_FILES], lake, documents, USERS_PAGE),
     }
     made_by = {table.name: _MADE_BY for table in _TABLES}
-    return stale_assets(stored, _GRAPH, {**made_by, _DOCUMENTS: _kept_for(settings)})
+    beside = _kept_for(settings) | placed_in(settings, _DOCUMENTS)
+    return stale_assets(stored, _GRAPH, {**made_by, _DOCUMENTS: beside})
 
 
 def _kept_for(settings: Settings) -> dict[str, str]:
@@ -165,11 +178,17 @@ def _kept_for(settings: Settings) -> dict[str, str]:
 def partials_held(lake: Lake) -> dict[str, str]:
     """Return the digest of the partials of each day, as these are held now.
 
+    Days that an earlier version wrote are left out: what follows them is made again whole.
+
     Raises:
-        LakeError: partials cannot be read, or are of another version.
+        LakeError: partials cannot be read.
         LakeUnavailableError: the storage does not answer.
     """
-    return _partials_of(lake, lake.keys(DAILY_PARTIALS))
+    found = {}
+    for key in lake.keys(DAILY_PARTIALS):
+        with contextlib.suppress(OutdatedPartitionError):
+            found[key] = lake.stat(DAILY_PARTIALS, key).sha256
+    return found
 
 
 def digest_of_days(partials: Mapping[str, str]) -> str:
@@ -177,27 +196,47 @@ def digest_of_days(partials: Mapping[str, str]) -> str:
     return _digest(sorted(partials.items()))
 
 
-def _digest_of_held(lake: Lake, keys: Sequence[str]) -> str:
-    return _digest(list(_partials_of(lake, keys).items()))
+def _digest_of_held(lake: Lake, keys: Sequence[str], made_again: frozenset[str]) -> str:
+    """Return what users record of these days.
 
-
-def _partials_of(lake: Lake, keys: Sequence[str]) -> dict[str, str]:
-    return {key: lake.stat(DAILY_PARTIALS, key).sha256 for key in keys}
+    Raises:
+        OutdatedPartitionError: an earlier version wrote a day that is to be made again first.
+    """
+    found = []
+    for key in keys:
+        try:
+            found.append((key, lake.stat(DAILY_PARTIALS, key).sha256))
+        except OutdatedPartitionError as error:
+            if key in made_again:
+                raise
+            warn_of_lost(key, error)
+    return _digest(found)
 
 
 def _described(table: pl.DataFrame) -> Described[pl.DataFrame]:
     return Described(table, {}, _MADE_BY)
 
 
-def _days(lake: Lake, engine: Engine) -> Iterator[tuple[str, pl.DataFrame, str]]:
-    """Yield day, partials and digest of every day held, in order."""
+def _days(
+    lake: Lake, engine: Engine, settings: Settings, today: dt.date
+) -> Iterator[tuple[str, pl.DataFrame, str]]:
+    """Yield day, partials and digest of every day held, in order; see `stale_users`."""
+    made_again = days_made_again(lake, settings, today)
 
     @retry_if_transient()
     def read(key: str) -> tuple[str, pl.DataFrame, str]:
         partials, info = lake.scan(DAILY_PARTIALS, key)
         return key, engine.collect(fold_input(taken_by(engine, partials))), info.sha256
 
-    yield from map(read, sorted(lake.keys(DAILY_PARTIALS)))
+    for key in sorted(lake.keys(DAILY_PARTIALS)):
+        try:
+            found = read(key)
+        except OutdatedPartitionError as error:
+            if key in made_again:
+                raise
+            warn_of_lost(key, error)
+            continue
+        yield found
 
 
 def _digest(days: list[tuple[str, str]]) -> str:

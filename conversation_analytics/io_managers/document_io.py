@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from conversation_analytics.core.document_places import place_recorded
 from conversation_analytics.core.document_versions import document_version
 from conversation_analytics.core.engine import Engine
 from conversation_analytics.core.partitions import Partitioned
@@ -138,7 +139,7 @@ class DocumentIOManager(dg.IOManager):
         partition = key if context.has_asset_partitions else None
         # After the documents: a run that dies in between is made again, not taken for done.
         made_of = self._reads.inputs(attempt_of(context.step_context), partition)
-        record_inputs(self._store, asset, key, made_of)
+        record_inputs(self._store, asset, key, made_of | place_recorded(asset, collection))
         self._on_partition(asset, partition)
         return {
             "documents": len(value),

@@ -1,5 +1,7 @@
 """The schedule that folds the users again when a day has changed."""
 
+import datetime as dt
+
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import (
     UnresolvedAssetJobDefinition,
@@ -34,7 +36,8 @@ def refresh_users(job: UnresolvedAssetJobDefinition, settings: Settings) -> dg.S
         lake: dg.ResourceParam[Lake],
         documents: dg.ResourceParam[DocumentStore],
     ) -> dg.RunRequest | dg.SkipReason:
-        if not (stale := stale_users(lake, documents, settings)):
+        today = dt.datetime.now(settings.analytics_timezone).date()
+        if not (stale := stale_users(lake, documents, settings, today)):
             return dg.SkipReason(
                 "The tables of users are of the days held, or days are to be made first."
             )

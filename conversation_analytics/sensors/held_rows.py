@@ -1,12 +1,14 @@
 """What the raw zone holds, kept in memory by digest so that a quiet look reads no partition."""
 
 import datetime as dt
+import logging
 from collections import OrderedDict
 from collections.abc import Iterable
 
 import polars as pl
 
 from conversation_analytics.core import schemas
+from conversation_analytics.core.errors import OutdatedPartitionError
 from conversation_analytics.core.schemas import TableSchema
 from conversation_analytics.core.source import SourceTable
 from conversation_analytics.core.windows import days_between
@@ -15,6 +17,7 @@ from conversation_analytics.lake.store import Lake
 
 _COLUMNS = ("id", "created_at", "content_sha256", "fingerprint", "gone")
 _KEPT_PARTITIONS = 64
+_logger = logging.getLogger("conversation_analytics.sensors.held_rows")
 
 
 class HeldRows:
@@ -38,13 +41,19 @@ class HeldRows:
     def unfinished(
         self, lake: Lake, first: dt.date, last: dt.date, is_unfinished: pl.Expr
     ) -> pl.DataFrame:
-        """Return `id` and `created_at` of the curated turns of these days without an answer."""
-        frames = [
-            self._columns(
-                lake, schemas.MESSAGES, day.isoformat(), pl.col("id", "created_at"), is_unfinished
-            )
-            for day in days_between(first, last)
-        ]
+        """Return `id` and `created_at` of the curated turns of these days without an answer.
+
+        Days that an earlier version wrote are left out until they are made again.
+        """
+        columns = pl.col("id", "created_at")
+        frames = [schemas.MESSAGES.empty().select(columns)]
+        for day in map(dt.date.isoformat, days_between(first, last)):
+            try:
+                found = self._columns(lake, schemas.MESSAGES, day, columns, is_unfinished)
+            except OutdatedPartitionError as error:
+                _logger.warning("unfinished turns not watched: day=%s %s", day, error)
+                continue
+            frames.append(found)
         return pl.concat(frames)
 
     def newest(self, lake: Lake, tables: Iterable[SourceTable]) -> dt.datetime | None:

@@ -17,6 +17,7 @@ from dagster._core.storage.tags import (
     PARTITION_NAME_TAG,
 )
 
+from conversation_analytics.core.periods import Period
 from conversation_analytics.settings import Settings
 
 REASON_TAG = "conversation_analytics/reason"
@@ -193,6 +194,14 @@ def first_day_looked_at(settings: Settings) -> dt.date:
     """Return the first of the days that sensors over the lake look at."""
     today = dt.datetime.now(settings.analytics_timezone).date()
     return today - dt.timedelta(days=LOOK_DAYS)
+
+
+def first_day_made_again(settings: Settings, period: Period = Period.DAY) -> dt.date:
+    """Return the first of the days looked at whose `period` is a partition.
+
+    Dagster refuses the whole tick over one run of a day, week or month before ANALYTICS_START_DATE.
+    """
+    return max(first_day_looked_at(settings), period.start_of(settings.analytics_start_date))
 
 
 def digest_of(told: Iterable[str]) -> str:

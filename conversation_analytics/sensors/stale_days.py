@@ -25,7 +25,7 @@ from conversation_analytics.sensors.run_history import (
     LOOK_INTERVAL,
     WantedRun,
     digest_of,
-    first_day_looked_at,
+    first_day_made_again,
     request_stale,
 )
 from conversation_analytics.settings import Settings
@@ -68,7 +68,7 @@ def repair_stale(
         lake: dg.ResourceParam[Lake],
         documents: dg.ResourceParam[DocumentStore],
     ) -> dg.SensorResult:
-        first = first_day_looked_at(settings)
+        first = first_day_made_again(settings)
         keys = [key for key in days_held(lake) if key >= first.isoformat()]
         stale = list(stale_days(graph, lake, documents, settings, keys))
         backlog = [day for day in stale if is_backlog(day)]

@@ -18,7 +18,7 @@ from conversation_analytics.sensors.run_history import (
     LOOK_INTERVAL,
     WantedRun,
     digest_of,
-    first_day_looked_at,
+    first_day_made_again,
     request_stale,
 )
 from conversation_analytics.settings import Settings
@@ -48,11 +48,18 @@ def merge_periods(
         lake: dg.ResourceParam[Lake],
         documents: dg.ResourceParam[DocumentStore],
     ) -> dg.SensorResult:
-        first = first_day_looked_at(settings)
-        days = [
-            day for day in map(dt.date.fromisoformat, lake.keys(DAILY_PARTIALS)) if day >= first
+        held = [dt.date.fromisoformat(key) for key in lake.keys(DAILY_PARTIALS)]
+        of_periods = {
+            period: [day for day in held if day >= first_day_made_again(settings, period)]
+            for period in jobs
+        }
+        days = set().union(*of_periods.values())
+        today = dt.datetime.now(settings.analytics_timezone).date()
+        stale = [
+            one
+            for period, told in of_periods.items()
+            for one in stale_periods(lake, documents, settings, period, told, today)
         ]
-        stale = [one for period in jobs for one in stale_periods(lake, documents, period, days)]
         wanted = [_wanted(jobs[one.period].name, one) for one in stale]
         return request_stale(
             context, wanted, settings, days=len(days),

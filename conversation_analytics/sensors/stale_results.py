@@ -15,7 +15,7 @@ from conversation_analytics.sensors.run_history import (
     LOOK_INTERVAL,
     WantedRun,
     digest_of,
-    first_day_looked_at,
+    first_day_made_again,
     request_stale,
 )
 from conversation_analytics.settings import Settings
@@ -39,7 +39,7 @@ def send_results(job: UnresolvedAssetJobDefinition, settings: Settings) -> dg.Se
         "others than were sent. Older ones: `conversation-analytics repair`.",
     )
     def send(context: dg.SensorEvaluationContext, lake: dg.ResourceParam[Lake]) -> dg.SensorResult:
-        first = first_day_looked_at(settings)
+        first = first_day_made_again(settings)
         days = [day for day in map(dt.date.fromisoformat, lake.keys(CATEGORIES)) if day >= first]
         wanted = [
             WantedRun(

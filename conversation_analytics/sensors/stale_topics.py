@@ -9,6 +9,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
 
 from conversation_analytics.assets.lineage import whole_steps
 from conversation_analytics.assets.topics import MADE_TOGETHER, stale_topics
+from conversation_analytics.core.periods import Period
 from conversation_analytics.core.schemas import MESSAGES
 from conversation_analytics.documents.store import DocumentStore
 from conversation_analytics.lake.store import Lake
@@ -17,7 +18,7 @@ from conversation_analytics.sensors.run_history import (
     LOOK_INTERVAL,
     WantedRun,
     digest_of,
-    first_day_looked_at,
+    first_day_made_again,
     request_stale,
 )
 from conversation_analytics.settings import Settings
@@ -46,7 +47,7 @@ def find_topics_again(job: UnresolvedAssetJobDefinition, settings: Settings) -> 
         lake: dg.ResourceParam[Lake],
         documents: dg.ResourceParam[DocumentStore],
     ) -> dg.SensorResult:
-        first = first_day_looked_at(settings)
+        first = first_day_made_again(settings, Period.WEEK)
         days = [day for day in map(dt.date.fromisoformat, lake.keys(MESSAGES)) if day >= first]
         today = dt.datetime.now(settings.analytics_timezone).date()
         wanted = [

@@ -10,7 +10,8 @@ import pytest
 
 from conversation_analytics.assets.lineage import downstream, ranges_to_make, stale_days
 from conversation_analytics.core import schemas
-from conversation_analytics.definitions import daily_graph
+from conversation_analytics.core.document_places import DEFAULT_COLLECTIONS
+from conversation_analytics.definitions import build_definitions, daily_graph
 from conversation_analytics.io_managers.document_io import MADE_FROM
 from conversation_analytics.resources.connections import open_documents, open_lake
 from conversation_analytics.settings import Settings, parse_settings
@@ -114,6 +115,36 @@ def test_documents_of_another_version_are_made_again(
     run_job(made, "daily", DAYS[1], instance=instance)
     assert stale(made) == {}
     documents.close()
+
+
+def test_documents_are_made_again_in_another_collection(
+    made: Settings, instance: dg.DagsterInstance
+) -> None:
+    moved = Settings({**made.values, "MONGODB_MESSAGES_COLLECTION": "turns"})
+    because = {"message_documents": "made of other inputs or with other settings"}
+    assert stale(moved) == dict.fromkeys(DAYS, because)
+    run_job(moved, "daily", *DAYS, instance=instance, assets=list(because))
+    assert stale(moved) == {}
+    documents = open_documents(made)
+    counts = [documents.count(one, DAYS[0]) for one in ("turns", "messages")]
+    documents.close()
+    assert counts[0] == counts[1] > 0
+    assert stale(made) == dict.fromkeys(DAYS, because), "and so back"
+    run_job(made, "daily", *DAYS, instance=instance, assets=list(because))
+    assert stale(made) == {}
+
+
+def test_every_asset_of_documents_has_the_default_of_its_setting(tmp_path: Path) -> None:
+    """Else its documents would be stale where nobody has set anything, or never be."""
+    settings = settings_in(tmp_path, TRANSLATOR_URL="http://127.0.0.1:1")
+    found = {
+        key.path[-1]: metadata["collection"]
+        for one in build_definitions(settings).resolve_all_asset_specs()
+        for key, metadata in [(one.key, one.metadata)]
+        if "collection" in metadata
+    }
+    told = {name: where for name, where in found.items() if not name.startswith("undated_")}
+    assert told == DEFAULT_COLLECTIONS
 
 
 def test_another_time_zone_makes_every_day_stale(made: Settings, tmp_path: Path) -> None:

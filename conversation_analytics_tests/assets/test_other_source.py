@@ -111,7 +111,7 @@ def test_rows_of_a_real_source_are_never_replaced_by_the_sample(
         patch.setattr("conversation_analytics.definitions.open_source", open_source)
         with pytest.raises(SettingsError, match="got what was read from nocodb: made-up rows"):
             run_job(sample, "daily", DAYS[0], DAYS[1], assets=RAW)
-        with pytest.raises(SettingsError, match="raw_undated_.*/undated: expected rows of"):
+        with pytest.raises(SettingsError, match=r"raw_undated_.*/undated: expected rows of"):
             run_job(sample, "undated", assets=UNDATED)
     assert held(real) == before
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -19,6 +20,7 @@ from conversation_analytics.core.partials import partials_of_days
 from conversation_analytics.core.period_report import PERIOD_REPORTS, period_report
 from conversation_analytics.core.periods import NAMES, Period
 from conversation_analytics.core.schemas import CATEGORY_PARTIALS, DAILY_PARTIALS
+from conversation_analytics.core.zones import DAILY
 from conversation_analytics.io_managers import retries
 from conversation_analytics.io_managers.document_io import MADE_FROM
 from conversation_analytics.materialize import look_for_stale_days, merges_of, runs_of_stale_days
@@ -53,13 +55,13 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield made
 
 
-def stale(settings: Settings, *days: dt.date) -> dict[str, dict[str, str]]:
+def stale(settings: Settings, *days: dt.date, today: dt.date = LAST) -> dict[str, dict[str, str]]:
     documents = open_documents(settings)
     try:
         return {
             one.label: {asset.asset: asset.reason for asset in one.assets}
             for period in PERIOD_REPORTS
-            for one in stale_periods(open_lake(settings), documents, period, days)
+            for one in stale_periods(open_lake(settings), documents, settings, period, days, today)
         }
     finally:
         documents.close()
@@ -254,3 +256,68 @@ def test_reports_of_another_version_of_the_metrics_are_made_again(
     first = {one.asset for one in day.assets if one.reason == why}
     assert first == {"daily_report", "model_performance"}
     assert {one.asset for one in day.assets} == first | {"daily_report_files", "report_documents"}
+
+
+def test_days_of_another_version_whose_rows_are_gone_hold_up_no_period_and_shorten_none(
+    tmp_path: Path, instance: dg.DagsterInstance, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = settings_in(tmp_path)
+    days = [SUNDAY + dt.timedelta(days=n) for n in range(10)]
+    run_job(settings, "daily", SUNDAY.isoformat(), LAST.isoformat(), instance=instance)
+    run_job(settings, "weekly", WEEKS[0].isoformat(), WEEKS[-1].isoformat(), instance=instance)
+    make(settings, Period.MONTH, SUNDAY, instance)
+    lake, lost = open_lake(settings), MONDAY.isoformat()
+    older = replace(DAILY_PARTIALS, columns=DAILY_PARTIALS.columns[:-1])
+    lake.write(older, lost, older.empty())
+    assert stale(settings, *days) == {}  # all that tell of it wait
+    # Raw and curated went by age, up to Tuesday.
+    for day in days[:3]:
+        for zones in DAILY.values():
+            lake.remove(zones.raw, day.isoformat())
+    aged = Settings({**settings.values, "RETENTION_RAW_DAYS": (LAST - days[3]).days})
+    found = stale(aged, *days)
+    assert list(found) == ["2026-W46"]
+    assert found["2026-W46"]["weekly_report"] == "made of other inputs or with other settings"
+    assert f"left out day={lost}: its rows are gone" in caplog.text
+    assert "kept as it is period=week reports=2026-W45" in caplog.text
+    assert "kept as it is period=month reports=2026-11" in caplog.text
+    make(settings, Period.WEEK, WEEKS[2], instance)
+    assert stale(aged, *days) == {}
+    # A report that is lost is merged again of what is left.
+    lake.remove(PERIOD_REPORTS[Period.WEEK], MONDAY.isoformat())
+    assert stale(aged, *days)["2026-W45"]["weekly_report"] == "missing"
+    make(settings, Period.WEEK, MONDAY, instance)
+    page = lake.get_report(f"weekly/{MONDAY}.html").decode()
+    assert "6 of 7 days" in page
+
+
+def test_categories_of_another_version_whose_rows_are_gone_leave_the_rest_of_the_day(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    settings = settings_in(tmp_path)
+    run_job(settings, "daily", SUNDAY.isoformat(), instance=instance)
+    lake, day = open_lake(settings), SUNDAY.isoformat()
+    older = replace(CATEGORY_PARTIALS, columns=CATEGORY_PARTIALS.columns[:-1])
+    lake.write(older, day, older.empty())
+    for zones in DAILY.values():
+        lake.remove(zones.raw, day)
+    make(settings, Period.WEEK, WEEKS[0], instance)
+    make(settings, Period.MONTH, SUNDAY, instance)
+    recorded = lake.stat(PERIOD_REPORTS[Period.WEEK], WEEKS[0].isoformat()).inputs
+    assert {name for name in recorded if "/" in name} == {f"daily_partials/{day}"}
+    told = stale(settings, SUNDAY)
+    assert set(told) <= {"2026-W45"}, "the week after has no days of its own"
+    assert told == {}
+
+
+def test_documents_of_reports_are_made_again_in_another_collection(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    settings = settings_in(tmp_path)
+    run_job(settings, "daily", SUNDAY.isoformat(), instance=instance)
+    make(settings, Period.WEEK, WEEKS[0], instance)
+    assert "2026-W44" not in stale(settings, SUNDAY)
+    moved = Settings({**settings.values, "MONGODB_ANALYTICS_REPORTS_COLLECTION": "figures"})
+    assert list(stale(moved, SUNDAY)["2026-W44"]) == ["weekly_report_documents"]
+    make(moved, Period.WEEK, WEEKS[0], instance)
+    assert "2026-W44" not in stale(moved, SUNDAY)

@@ -108,9 +108,9 @@ def test_files_that_are_lost_are_made_again_alone(made: Settings) -> None:
     kept = lake.get_report(path)
     documents = open_documents(made)
     try:
-        assert stale_periods(lake, documents, Period.WEEK, [FRIDAY]) == ()
+        assert stale_periods(lake, documents, made, Period.WEEK, [FRIDAY], FRIDAY) == ()
         lake.put_report(path, json.dumps({"weekly_report": "another"}).encode())
-        (found,) = stale_periods(lake, documents, Period.WEEK, [FRIDAY])
+        (found,) = stale_periods(lake, documents, made, Period.WEEK, [FRIDAY], FRIDAY)
         assert [asset.asset for asset in found.assets] == ["weekly_report_files"]
     finally:
         lake.put_report(path, kept)

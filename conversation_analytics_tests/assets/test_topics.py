@@ -16,12 +16,14 @@ from conversation_analytics.assets import topics
 from conversation_analytics.assets.periods import stale_periods
 from conversation_analytics.core.errors import DeviceUnavailableError
 from conversation_analytics.core.periods import Period
-from conversation_analytics.core.schemas import MESSAGES
+from conversation_analytics.core.schemas import MESSAGES, RAW_MESSAGES
+from conversation_analytics.core.staleness import StaleAsset
 from conversation_analytics.core.topic_tables import CONVERSATION_TOPICS, TOPICS
 from conversation_analytics.io_managers.document_io import MADE_FROM
 from conversation_analytics.io_managers.retries import MAX_RETRIES
 from conversation_analytics.materialize import PlannedRun, follow_ups, look_for_stale_topics
 from conversation_analytics.resources.connections import open_documents, open_lake
+from conversation_analytics.settings import Settings
 from conversation_analytics_tests.assets.topic_weeks import topic_settings, write_day
 from conversation_analytics_tests.language.translators.scripted_server import Answer, scripted
 from conversation_analytics_tests.platform import run_job
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
 
     from conversation_analytics.core.embedding import Embedder
     from conversation_analytics.core.engine import EngineChoice
-    from conversation_analytics.settings import Settings
+    from conversation_analytics.core.schemas import TableSchema
+    from conversation_analytics.lake.store import Lake
 
 WEEK = dt.timedelta(weeks=1)
 FIRST = dt.date(2026, 11, 2)
@@ -66,9 +69,10 @@ def stale(settings: Settings, today: dt.date = OVER, *days: dt.date) -> dict[str
 
 def run(settings: Settings, planned: PlannedRun, instance: dg.DagsterInstance) -> str:
     first = last = None
-    if planned.partitions is not None:
-        first, last = planned.partitions.first.isoformat(), planned.partitions.last.isoformat()
-    run_job(settings, planned.job, first, last, instance=instance)
+    if made := planned.partitions:
+        first, last = made.first.isoformat(), made.last.isoformat()
+    assets = made.assets if made else ()
+    run_job(settings, planned.job, first, last, instance=instance, assets=assets)
     return f"{planned.job} {planned.label}"
 
 
@@ -243,7 +247,7 @@ def test_the_page_of_a_week_tells_its_topics_and_follows_them(
     found, info = lake.read_with_info(TOPICS, FIRST.isoformat())
     lake.write(TOPICS, FIRST.isoformat(), found.head(1), inputs=info.inputs)
     with contextlib.closing(open_documents(settings)) as documents:
-        weeks = stale_periods(lake, documents, Period.WEEK, [FIRST])
+        weeks = stale_periods(lake, documents, settings, Period.WEEK, [FIRST], OVER)
     assert {one.label: one.assets[0].asset for one in weeks} == {
         "2026-W45": "weekly_report_files", "2026-W46": "weekly_report_files",
     }  # fmt: skip
@@ -261,7 +265,9 @@ def test_topics_that_an_earlier_version_wrote_are_found_again_from_the_first_one
     # Looked at are the weeks of the last day alone: those that its ids go on from come first.
     assert set(stale(settings, OVER, DAYS[-1])) == {"2026-W45", "2026-W46", "2026-W47"}
     with contextlib.closing(open_documents(settings)) as documents:
-        assert stale_periods(lake, documents, Period.WEEK, DAYS) == ()  # no day has partials here
+        assert (
+            stale_periods(lake, documents, settings, Period.WEEK, DAYS, OVER) == ()
+        )  # no day has partials here
     follow(settings, instance, DAYS[-1])
     assert {one: lake.read(TOPICS, one.isoformat()).rows() for one in before} == {
         one: frame.rows() for one, frame in before.items()
@@ -315,3 +321,113 @@ def test_personal_data_across_any_cut_is_not_sent_to_the_namer(
         sent = b"".join(one.content for one in server.asked).decode()
     assert "<EMAIL_40>" in sent
     assert "kowalska" not in sent
+
+
+def write_older(lake: Lake, schema: TableSchema, key: str) -> None:
+    """Replace a partition by what a version wrote that did not know one of the columns."""
+    left_out = "query" if schema is MESSAGES else schema.columns[-1].name
+    older = replace(schema, columns=tuple(c for c in schema.columns if c.name != left_out))
+    lake.write(older, key, older.empty())
+
+
+def kept_from(settings: Settings, first: dt.date) -> Settings:
+    """Return the settings with which the curated days before `first` are too old on `OVER`."""
+    return Settings({**settings.values, "RETENTION_CURATED_DAYS": (OVER - first).days})
+
+
+def shown_of(settings: Settings, week: dt.date) -> int:
+    return int(open_lake(settings).read(TOPICS, week.isoformat())["conversations"].sum())
+
+
+def test_a_week_waits_for_messages_of_another_version(
+    settings: Settings, instance: dg.DagsterInstance, caplog: pytest.LogCaptureFixture
+) -> None:
+    follow(settings, instance)
+    lake = open_lake(settings)
+    # Their rows are held as served, so that the day is made again.
+    lake.write(RAW_MESSAGES, SECOND.isoformat(), RAW_MESSAGES.empty())
+    write_older(lake, MESSAGES, SECOND.isoformat())
+    assert stale(settings) == {}
+    assert "left out topics=2026-W46 weeks=1: days of another version" in caplog.text
+    # Topics of another version wait with it, and the week whose ids go on from them.
+    write_older(lake, TOPICS, SECOND.isoformat())
+    caplog.clear()
+    assert stale(settings) == {}
+    assert "left out topics=2026-W46,2026-W47 weeks=2" in caplog.text
+    write_day(lake, SECOND, {"refund": 9, "parcel": 9})
+    assert stale(settings) == {
+        "2026-W46": "made by another version",
+        "2026-W47": f"topics/{SECOND} has changed since",
+    }
+
+
+def test_topics_of_a_week_stay_where_messages_of_it_are_gone(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    follow(settings, instance)
+    lake = open_lake(settings)
+    told = shown_of(settings, FIRST)
+    with contextlib.closing(open_documents(settings)) as documents:
+        documents.replace_partition(MADE_FROM, f"topic_documents/{FIRST}", [])
+    lake.remove(MESSAGES, FIRST.isoformat())
+    # Whatever the ages are by now, and of messages that are about to go as well.
+    for aged in (settings, kept_from(settings, DAYS[1])):
+        [week] = look_for_stale_topics(aged, DAYS, OVER)
+        assert week.label == "2026-W45"
+        assert week.assets == (StaleAsset("topic_documents", "missing"),)
+    assert follow(settings, instance) == ["topics 2026-W45"]
+    assert follow(settings, instance) == []
+    assert shown_of(settings, FIRST) == told
+    assert documents_of(settings, FIRST)
+    # Found with other limits than now: there is no week left to find them of.
+    other = Settings({**settings.values, "TOPIC_MIN_USERS": 4})
+    assert set(stale(other)) == {"2026-W46", "2026-W47"}
+    assert set(stale(kept_from(other, SECOND + dt.timedelta(days=1)))) == {"2026-W47"}
+
+
+def test_ids_begin_anew_after_a_week_of_another_version_that_is_never_found_again(
+    settings: Settings, instance: dg.DagsterInstance, caplog: pytest.LogCaptureFixture
+) -> None:
+    follow(settings, instance)
+    lake = open_lake(settings)
+    for table in (TOPICS, CONVERSATION_TOPICS):
+        write_older(lake, table, FIRST.isoformat())
+    # Messages of it may be there yet, of this version or another one: they are about to go.
+    write_older(lake, MESSAGES, FIRST.isoformat())
+    because = {"2026-W46": "made of other inputs or with other settings"}
+    assert stale(kept_from(settings, SECOND)) == because
+    assert "left out topics=2026-W45 weeks=1: of another version" in caplog.text
+    for day in DAYS[:2]:
+        lake.remove(MESSAGES, day.isoformat())
+    assert stale(settings) == because
+    assert follow(settings, instance)[:1] == ["topics 2026-W46"]
+    assert f"ids of {SECOND} begin anew" in caplog.text
+    again = lake.stat(TOPICS, SECOND.isoformat()).inputs
+    assert f"topics/{FIRST}" not in again
+    assert {one[:10] for one in lake.read(TOPICS, SECOND.isoformat())["topic_id"]} == {str(SECOND)}
+    assert stale(settings) == {}
+
+
+def test_weeks_before_the_first_day_are_left_out(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    follow(settings, instance)
+    lake = open_lake(settings)
+    later = Settings({**settings.values, "ANALYTICS_START_DATE": SECOND + dt.timedelta(days=3)})
+    write_older(lake, TOPICS, FIRST.isoformat())
+    write_day(lake, DAYS[0], {"refund": 30})
+    assert stale(later) == {"2026-W46": "made of other inputs or with other settings"}
+    assert follow(later, instance)[:1] == ["topics 2026-W46"]
+    assert stale(later) == {}
+
+
+def test_documents_of_topics_are_made_again_in_another_collection(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    follow(settings, instance)
+    moved = Settings({**settings.values, "MONGODB_TOPICS_COLLECTION": "themes"})
+    found = look_for_stale_topics(moved, DAYS, OVER)
+    assert {asset.asset for week in found for asset in week.assets} == {"topic_documents"}
+    assert follow(moved, instance) == ["topics 2026-W45 to 2026-W47"]
+    assert documents_of(moved, THIRD) == documents_of(settings, THIRD) != {}
+    assert stale(moved) == {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,12 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from conversation_analytics.assets import users
-from conversation_analytics.assets.users import stale_users
+from conversation_analytics.assets.users import partials_held, stale_users
 from conversation_analytics.core import schemas
 from conversation_analytics.core.cohorts import USER_COHORTS, USER_GROWTH
 from conversation_analytics.core.languages import MESSAGE_LANGUAGE
 from conversation_analytics.core.user_analytics import USER_ANALYTICS, users_of_days
+from conversation_analytics.core.zones import DAILY
 from conversation_analytics.definitions import build_definitions
 from conversation_analytics.io_managers import retries
 from conversation_analytics.materialize import merges_of
@@ -54,10 +56,10 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield made
 
 
-def stale(settings: Settings) -> dict[str, str]:
+def stale(settings: Settings, today: dt.date = LAST) -> dict[str, str]:
     documents = open_documents(settings)
     try:
-        found = stale_users(open_lake(settings), documents, settings)
+        found = stale_users(open_lake(settings), documents, settings, today)
         return {one.asset: one.reason for one in found}
     finally:
         documents.close()
@@ -257,3 +259,41 @@ def test_a_fold_that_was_overtaken_replaces_no_newer_table(
     run_job(settings, "users", instance=instance)
     assert lake.read(USER_ANALYTICS, None).height > 0, "made of what was held before"
     assert stale(settings) == {}
+
+
+def test_a_day_of_another_version_is_waited_for_unless_its_rows_are_gone(
+    settings: Settings, instance: dg.DagsterInstance, caplog: pytest.LogCaptureFixture
+) -> None:
+    last = (FIRST + dt.timedelta(days=2)).isoformat()
+    run_job(settings, "daily", FIRST.isoformat(), last, instance=instance)
+    run_job(settings, "users", instance=instance)
+    lake, lost, now = open_lake(settings), FIRST.isoformat(), schemas.DAILY_PARTIALS
+    older = replace(now, columns=now.columns[:-1])
+    lake.write(older, lost, older.empty())
+    lake.write(now, last, now.empty())
+    assert stale(settings) == {}
+    assert not run_job(settings, "users", instance=instance, raise_on_error=False).success
+    assert partials_held(lake).keys() == {(FIRST + dt.timedelta(days=1)).isoformat(), last}
+    # By age they are gone; that of its raw rows some are there yet does not matter then.
+    aged = Settings({**settings.values, "RETENTION_RAW_DAYS": 1})
+    assert stale(aged)["user_analytics"] == "daily_partials has changed since"
+    for zones in DAILY.values():
+        lake.remove(zones.raw, lost)
+    assert stale(settings)["user_analytics"] == "daily_partials has changed since"
+    caplog.clear()
+    run_job(settings, "users", instance=instance)
+    assert f"left out day={lost}: its rows are gone" in caplog.text
+    assert stale(settings) == {}
+    starts = lake.read(USER_ANALYTICS, None)["first_day"]
+    assert starts.min() == FIRST + dt.timedelta(days=1)
+
+
+def test_documents_of_users_are_made_again_in_another_collection(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    run_job(settings, "daily", FIRST.isoformat(), instance=instance)
+    run_job(settings, "users", instance=instance)
+    moved = Settings({**settings.values, "MONGODB_USER_ANALYTICS_COLLECTION": "people"})
+    assert list(stale(moved)) == ["user_analytics_documents"]
+    run_job(moved, "users", instance=instance)
+    assert stale(moved) == {}

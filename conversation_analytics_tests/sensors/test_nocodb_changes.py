@@ -7,7 +7,7 @@ import dataclasses
 import datetime as dt
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -513,3 +513,22 @@ def test_a_former_day_is_asked_for_until_it_has_changed_or_a_day_has_passed(
     assert left_behind(lake, noted, {name: sha256}, later) == noted
     assert left_behind(lake, noted, {}, LONG_AGO + dt.timedelta(hours=24)) == {}
     assert left_behind(lake, {name: Left("before", later)}, {}, LONG_AGO) == {}
+
+
+def test_a_day_that_an_earlier_version_wrote_is_watched_once_it_is_made_again(
+    platform: Platform, caplog: pytest.LogCaptureFixture
+) -> None:
+    created = now() - dt.timedelta(hours=5)
+    platform.source.add("a", created, answer="", updated_at=created)
+    [request] = platform_first_run(platform, created)
+    platform.run(request)
+    lake, key = open_lake(platform.settings), created.date().isoformat()
+    curated = schemas.MESSAGES
+    older = replace(curated, columns=tuple(one for one in curated.columns if one.name != "query"))
+    lake.write(older, key, older.empty())
+    # The answer has come; other rows are looked at all the same.
+    platform.source.add("a", created, answer="done", updated_at=created)
+    platform.source.add("b", now())
+    requests = platform.tick().run_requests or []
+    assert [one.partition_key for one in requests] == [now().date().isoformat()]
+    assert f"unfinished turns not watched: day={key} " in caplog.text
