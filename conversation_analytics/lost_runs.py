@@ -23,7 +23,11 @@ from dagster._core.events import EngineEventData
 from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
-from conversation_analytics.sensors.run_history import PROCESS_TAG, has_lost_its_process
+from conversation_analytics.sensors.run_history import (
+    PROCESS_TAG,
+    has_lost_its_process,
+    was_killed_here,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,6 +74,19 @@ def end_lost_runs(instance: dg.DagsterInstance) -> LostRuns:
         if fate == "lost":
             end_as_lost(instance, record.dagster_run, "process that computed it")
     return LostRuns(tuple(found["lost"]), tuple(found["unknown"]))
+
+
+def end_killed_commands(instance: dg.DagsterInstance) -> tuple[str, ...]:
+    """End the unfinished runs of commands that were killed in this folder; return their ids.
+
+    Also where records are shared with other machines. They would hold places in Dagster's queue
+    for ever, since Dagster has no process of theirs to ask for.
+    """
+    runs = instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED)))
+    killed = [run for run in runs if was_killed_here(instance, run)]
+    for run in killed:
+        end_as_lost(instance, run, "command that computed it")
+    return tuple(run.run_id for run in killed)
 
 
 def end_as_lost(instance: dg.DagsterInstance, run: dg.DagsterRun, killed: str) -> None:

@@ -54,7 +54,7 @@ from conversation_analytics.definitions import (
 )
 from conversation_analytics.installation import dagster_home
 from conversation_analytics.lane_runs import execute_in_lanes, use_lanes
-from conversation_analytics.lost_runs import end_lost_runs
+from conversation_analytics.lost_runs import end_killed_commands, end_lost_runs
 from conversation_analytics.resources.connections import open_documents, open_lake
 from conversation_analytics.sensors.run_history import living_process
 
@@ -343,6 +343,7 @@ def materialize(
             dg.DagsterInstance.get() as instance,
             living_process(instance) as process,
         ):
+            end_killed_commands(instance)
             definitions = build_definitions(settings, on_partition, spread)
 
             def make(run: PlannedRun) -> None:

@@ -17,7 +17,7 @@ import pytest
 from dagster._core.events import EngineEventData
 from dagster._core.test_utils import create_run_for_test
 
-from conversation_analytics.lost_runs import LostRuns, end_lost_runs
+from conversation_analytics.lost_runs import LostRuns, end_killed_commands, end_lost_runs
 from conversation_analytics.sensors.run_history import PROCESS_TAG, living_process
 from conversation_analytics_tests.commands import typed
 
@@ -140,6 +140,21 @@ def test_a_command_lives_as_long_as_its_lock(instance: dg.DagsterInstance) -> No
         (Path(instance.root_directory) / "processes" / "left behind").touch()
         assert end_lost_runs(instance) == LostRuns(ended=(killed.run_id,))
         assert status(instance, ours) is S.STARTED
+
+
+def test_a_command_that_was_killed_here_is_ended_and_one_of_elsewhere_is_not(
+    instance: dg.DagsterInstance,
+) -> None:
+    with living_process(instance) as tags:
+        ours = start(instance, None, tags=tags)
+        elsewhere = start(instance, None, tags={PROCESS_TAG: "of another machine"})
+        killed = start(instance, None, tags={PROCESS_TAG: "left behind"})
+        (Path(instance.root_directory) / "processes" / "left behind").touch()
+        assert end_killed_commands(instance) == (killed.run_id,)
+        assert end_killed_commands(instance) == ()
+    assert [status(instance, run) for run in (ours, elsewhere, killed)] == [
+        S.STARTED, S.STARTED, S.FAILURE,
+    ]  # fmt: skip
 
 
 def test_what_another_machine_may_run_is_left_alone(

@@ -17,7 +17,7 @@ from typing import Final
 
 from dagster import DagsterInstance, RunsFilter
 
-from conversation_analytics.lost_runs import UNFINISHED, end_as_lost
+from conversation_analytics.lost_runs import UNFINISHED, end_as_lost, end_killed_commands
 
 _LAUNCHED_BY: Final = ".dagster/grpc_info"
 
@@ -25,7 +25,7 @@ _LAUNCHED_BY: Final = ".dagster/grpc_info"
 def end_lost_runs(instance: DagsterInstance, host: str, port: int) -> list[str]:
     """Mark the unfinished runs that the code server at this address had started as failed.
 
-    Runs of commands (`conversation-analytics backfill`) and of other code servers are left alone.
+    Runs of other code servers are left alone; for those of commands see `end_killed_commands`.
 
     Returns:
         Their ids. Dagster starts them again if `run_retries` allows; cancelled ones it does not.
@@ -46,6 +46,8 @@ def main() -> None:
     with DagsterInstance.get() as instance:
         for run_id in end_lost_runs(instance, host, port):
             print(f"run {run_id} was lost with the code server that was killed: ended", flush=True)
+        for run_id in end_killed_commands(instance):
+            print(f"run {run_id} was lost with the command that was killed: ended", flush=True)
     if program := sys.argv[1:]:
         os.execvp(program[0], program)  # noqa: S606 - no shell is wanted
 

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import dagster as dg
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
@@ -75,16 +76,26 @@ def living_process(instance: dg.DagsterInstance) -> Iterator[dict[str, str]]:
 
 def has_lost_its_process(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     """Say whether a run was of a `living_process` that lives no more."""
-    if not (name := run.tags.get(PROCESS_TAG)):
-        return False  # Dagster looks after it
+    return PROCESS_TAG in run.tags and _lock_of(instance, run) != "held"
+
+
+def was_killed_here(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Say whether a run was of a `living_process` of this very folder that was killed.
+
+    Where records are shared, a process of another machine has left nothing here.
+    """
+    return PROCESS_TAG in run.tags and _lock_of(instance, run) == "free"
+
+
+def _lock_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Literal["held", "free", "none"]:
     try:
-        with (Path(instance.root_directory) / _PROCESSES / name).open() as lock:
+        with (Path(instance.root_directory) / _PROCESSES / run.tags[PROCESS_TAG]).open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return False
+        return "held"
     except FileNotFoundError:
-        return True
-    return True
+        return "none"
+    return "free"
 
 
 def runs_under_way(instance: dg.DagsterInstance) -> RunsUnderWay:

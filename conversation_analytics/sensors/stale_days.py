@@ -19,6 +19,7 @@ from conversation_analytics.assets.undated import UndatedSteps, stale_undated
 from conversation_analytics.core.staleness import StaleAsset
 from conversation_analytics.documents.store import DocumentStore
 from conversation_analytics.lake.store import Lake
+from conversation_analytics.lost_runs import end_killed_commands
 from conversation_analytics.sensors.backlog import is_backlog, plan_backlog
 from conversation_analytics.sensors.run_history import (
     LOOK_DAYS,
@@ -68,6 +69,8 @@ def repair_stale(
         lake: dg.ResourceParam[Lake],
         documents: dg.ResourceParam[DocumentStore],
     ) -> dg.SensorResult:
+        for run_id in end_killed_commands(context.instance):
+            context.log.warning("run %s was lost with the command that was killed: ended", run_id)
         first = first_day_made_again(settings)
         keys = [key for key in days_held(lake) if key >= first.isoformat()]
         stale = list(stale_days(graph, lake, documents, settings, keys))
