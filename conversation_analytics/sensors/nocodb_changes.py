@@ -41,7 +41,8 @@ from conversation_analytics.settings import Settings
 class _Look:
     """Rows that are not held as the source shows them, and the cursor after the look.
 
-    Those of `late` were created before the time that the look is about, and their day lacks them.
+    Those of `late` were created before the time that the look is about, or long before they were
+    changed, and their day lacks them.
     """
 
     different: frozenset[SeenRow]
@@ -87,8 +88,11 @@ def _look(
                 gone_differs=settings.gone_rows != GonePolicy.KEEP,
             )  # fmt: skip
         names = {row.name for row in changed}
-        old = listed.filter((pl.col("created_at") < since).fill_null(value=True))
-        old_ids = set(old["id"])
+        # Created long before it was changed: perhaps that change was of its time of creation.
+        corrected = pl.col("created_at").is_null() | (
+            pl.col("created_at") < pl.max_horizontal(pl.lit(since), pl.col("changed_at") - lag)
+        )
+        old_ids = set(listed.filter(corrected)["id"])
         late += [row for row in found.absent if row.id in old_ids]
         shown.append(listed)
         ahead += found.ahead

@@ -455,7 +455,9 @@ def test_a_row_whose_time_was_corrected_leaves_its_former_day(
         platform,
         dg.RunRequest(job_name="undated" if undated else "daily", partition_key=key_of(old)),
     )
-    platform.cursor = json.dumps({"watermark": (now - dt.timedelta(hours=3)).isoformat()})
+    # The new time is before what the look is about, or within it after three days without a look.
+    away = dt.timedelta(days=3) if first == "old" else dt.timedelta(hours=3)
+    platform.cursor = json.dumps({"watermark": (now - away).isoformat()})
     assert platform.tick().skip_reason
     platform.source.add("x", since, updated_at=now - dt.timedelta(minutes=1))
     requests = platform.tick().run_requests or []
