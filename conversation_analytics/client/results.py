@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
+from conversation_analytics.core.errors import ReadRequestError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from decimal import Decimal
@@ -268,12 +270,23 @@ class Report:
             currency: of a money metric.
 
         Raises:
-            KeyError: the report does not have it.
+            ReadRequestError: the report does not have it.
         """
         for one in self.metrics:
             if (one.name, one.currency, one.dimension) == (name, currency, None):
                 return one.value
-        raise KeyError(name)
+        there = [one for one in self.metrics if one.dimension is None]
+        if currencies := sorted(
+            {one.currency for one in there if one.name == name and one.currency}
+        ):
+            raise ReadRequestError(
+                f"{name}: expected a currency of the report ({', '.join(currencies)}), got "
+                f"{currency}: ask for value({name!r}, currency={currencies[0]!r})"
+            )
+        names = ", ".join(sorted({one.name for one in there}))
+        raise ReadRequestError(
+            f"{name}: expected a metric of the report, got another; it has {names}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -231,7 +231,7 @@ def test_a_report_is_found_by_any_day_of_its_period(client: Client) -> None:
     weekly = client.report("weekly", dt.date(2026, 11, 14))
     assert weekly is not None
     assert weekly.day.isoformat() == MONDAY
-    with pytest.raises(KeyError):
+    with pytest.raises(ReadRequestError, match="expected a"):
         weekly.value("no_such_metric")
 
 

@@ -33,7 +33,7 @@ KEYS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
 
 
 def with_secrets() -> Settings:
-    return parse_settings({**SECRETS, "NOCODB_BASE_URL": "", "S3_BUCKET": "bucket"})
+    return parse_settings({**SECRETS, "SOURCE": "sample", "S3_BUCKET": "bucket"})
 
 
 def request_of(settings: Settings, **files: bytes) -> BatchRequest:

@@ -377,12 +377,13 @@ def test_an_undated_row_that_gets_a_time_is_in_its_day_alone(platform: Platform)
     created = now() - dt.timedelta(days=1)
     day = created.date().isoformat()
     platform.source.add("a", created, updated_at=now())
-    [request] = platform.tick().run_requests or []
-    assert keys_of(request) == ("daily", day)
+    # The job `undated` is asked for too; here it is lost, or runs before the day.
+    [request, former] = platform.tick().run_requests or []
+    assert (keys_of(request), keys_of(former)) == (("daily", day), ("undated", None))
     assert keys(platform.repair()) == []
     platform.run(request)
     assert platform.documents() == [("c", 2, [day, "undated"])]
-    assert keys(platform.tick()) == []
+    assert keys(platform.tick()) == [("undated", None)]  # and is lost again
     [request] = platform.repair().run_requests or []
     assert keys_of(request) == ("undated", None)
     assert "raw_undated_messages" in request.tags["conversation_analytics/why"]
@@ -399,7 +400,9 @@ def test_a_row_that_the_source_itself_shows_without_a_time_is_asked_for_once(
     [request] = platform_first_run(platform, created)
     platform.run(request)
     platform.source.add("a", None, updated_at=now())  # its time is taken away; its day keeps it
-    [request] = platform.tick().run_requests or []
+    # Its day is asked for, too, and would drop it; here that run is lost.
+    [request, former] = platform.tick().run_requests or []
+    assert keys_of(former) == ("daily", created.date().isoformat())
     assert keys_of(request) == ("undated", None)
     platform.run(request)
     assert keys(platform.repair()) == []
