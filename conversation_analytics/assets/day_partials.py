@@ -3,8 +3,9 @@
 import datetime as dt
 import functools
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import polars as pl
 
@@ -18,6 +19,7 @@ from conversation_analytics.io_managers.retries import retry_if_transient
 from conversation_analytics.lake.store import Lake
 from conversation_analytics.settings import Settings
 
+Read = TypeVar("Read")
 _logger = logging.getLogger("conversation_analytics.day_partials")
 
 
@@ -82,24 +84,38 @@ def held_days(lake: Lake, settings: Settings, today: dt.date) -> HeldDays:
 
     @functools.cache
     def is_lost(table: TableSchema, key: str) -> bool:
-        if key in made_again:
-            return False
-        try:
-            lake.stat(table, key)
-        except OutdatedPartitionError as error:
-            warn_of_lost(key, error)
-            return True
-        return False
+        return key not in made_again and unless_lost(lake.stat, table, key, made_again) is None
 
     return HeldDays(daily, categories, is_lost)
 
 
-def warn_of_lost(key: str, error: OutdatedPartitionError) -> None:
-    """Say in the log that the partials of a day are left out."""
-    _logger.warning(
-        "left out day=%s: its rows are gone, or it is before ANALYTICS_START_DATE, so that its "
-        "partials are never made again: %s", key, error,
-    )  # fmt: skip
+def unless_lost(
+    read: Callable[[TableSchema, str], Read],
+    table: TableSchema,
+    key: str,
+    made_again: Container[str],
+) -> Read | None:
+    """Return what is read of the partials of a day; None, and a line in the log, if they are lost.
+
+    Args:
+        read: given table and day.
+        table: of partials.
+        key: the day.
+        made_again: days that are made again, see `days_made_again`.
+
+    Raises:
+        OutdatedPartitionError: an earlier version wrote them, and they are to be made again first.
+    """
+    try:
+        return read(table, key)
+    except OutdatedPartitionError as error:
+        if key in made_again:
+            raise
+        _logger.warning(
+            "left out day=%s: its rows are gone, or it is before ANALYTICS_START_DATE, so that its "
+            "partials are never made again: %s", key, error,
+        )  # fmt: skip
+        return None
 
 
 def input_name(table: TableSchema, day: str) -> str:

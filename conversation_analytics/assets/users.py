@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import dagster as dg
 import polars as pl
 
-from conversation_analytics.assets.day_partials import warn_of_lost
+from conversation_analytics.assets.day_partials import unless_lost
 from conversation_analytics.assets.lineage import USER_FILES, USERS_PAGE, stored_day
 from conversation_analytics.assets.partitions import DailyChain, lake_in, placed_in
 from conversation_analytics.assets.report_files import user_report_files
@@ -26,7 +26,7 @@ from conversation_analytics.core.engine import Engine, taken_by
 from conversation_analytics.core.errors import OutdatedPartitionError
 from conversation_analytics.core.lanes import PLANS
 from conversation_analytics.core.partitions import Described
-from conversation_analytics.core.schemas import DAILY_PARTIALS
+from conversation_analytics.core.schemas import DAILY_PARTIALS, TableSchema
 from conversation_analytics.core.staleness import StaleAsset, StoredPartition, stale_assets
 from conversation_analytics.core.user_analytics import (
     FOLD_VERSION,
@@ -202,15 +202,8 @@ def _digest_of_held(lake: Lake, keys: Sequence[str], made_again: frozenset[str])
     Raises:
         OutdatedPartitionError: an earlier version wrote a day that is to be made again first.
     """
-    found = []
-    for key in keys:
-        try:
-            found.append((key, lake.stat(DAILY_PARTIALS, key).sha256))
-        except OutdatedPartitionError as error:
-            if key in made_again:
-                raise
-            warn_of_lost(key, error)
-    return _digest(found)
+    found = ((key, unless_lost(lake.stat, DAILY_PARTIALS, key, made_again)) for key in keys)
+    return _digest([(key, info.sha256) for key, info in found if info is not None])
 
 
 def _described(table: pl.DataFrame) -> Described[pl.DataFrame]:
@@ -224,19 +217,13 @@ def _days(
     made_again = days_made_again(lake, settings, today)
 
     @retry_if_transient()
-    def read(key: str) -> tuple[str, pl.DataFrame, str]:
-        partials, info = lake.scan(DAILY_PARTIALS, key)
+    def read(table: TableSchema, key: str) -> tuple[str, pl.DataFrame, str]:
+        partials, info = lake.scan(table, key)
         return key, engine.collect(fold_input(taken_by(engine, partials))), info.sha256
 
     for key in sorted(lake.keys(DAILY_PARTIALS)):
-        try:
-            found = read(key)
-        except OutdatedPartitionError as error:
-            if key in made_again:
-                raise
-            warn_of_lost(key, error)
-            continue
-        yield found
+        if found := unless_lost(read, DAILY_PARTIALS, key, made_again):
+            yield found
 
 
 def _digest(days: list[tuple[str, str]]) -> str:

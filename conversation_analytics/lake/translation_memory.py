@@ -67,22 +67,11 @@ class LakeTranslationMemory:
             LakeError: the storage refuses.
             LakeUnavailableError: the storage does not answer.
         """
-        tries = 0
-        while True:
-            since = self._lake.begin(TRANSLATION_MEMORY, day)
-            held = TRANSLATION_MEMORY.empty()
-            if self._lake.exists(TRANSLATION_MEMORY, day):
-                held = self._read(day)
-            new = answers.join(held, on="key", how="anti")
-            merged = pl.concat([held, new])
-            try:
-                self._lake.write(TRANSLATION_MEMORY, day, merged, since)
-            except PartitionReplacedError:
-                tries += 1
-                if tries == _TRIES:
-                    raise
-            else:
-                return merged.join(answers, on="key", how="semi")
+
+        def merged(held: pl.DataFrame) -> pl.DataFrame:
+            return pl.concat([held, answers.join(held, on="key", how="anti")])
+
+        return self._change(day, merged)[1].join(answers, on="key", how="semi")
 
     def forget(self, day: str, superfluous: Callable[[pl.DataFrame], frozenset[str]]) -> int:
         """Drop answers from a day; return how many.
@@ -96,24 +85,42 @@ class LakeTranslationMemory:
             LakeError: the storage refuses.
             LakeUnavailableError: the storage does not answer.
         """
+
+        def left(held: pl.DataFrame) -> pl.DataFrame | None:
+            if held.is_empty():
+                return None
+            dropped = pl.Series(sorted(superfluous(held)), dtype=pl.String).implode()
+            kept = held.filter(~pl.col("key").is_in(dropped))
+            return kept if kept.height < held.height else None
+
+        before, after = self._change(day, left)
+        return before.height - after.height
+
+    def _change(
+        self, day: str, change: Callable[[pl.DataFrame], pl.DataFrame | None]
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Replace what a day has, again where others were quicker; return it before and after.
+
+        Args:
+            day: partition key.
+            change: given what the day has; None: it stays.
+        """
         tries = 0
         while True:
             since = self._lake.begin(TRANSLATION_MEMORY, day)
-            if since.version is None:
-                return 0
-            held = self._read(day)
-            dropped = pl.Series(sorted(superfluous(held)), dtype=pl.String).implode()
-            left = held.filter(~pl.col("key").is_in(dropped))
-            if left.height == held.height:
-                return 0
+            there = self._lake.exists(TRANSLATION_MEMORY, day)
+            held = self._read(day) if there else TRANSLATION_MEMORY.empty()
+            changed = change(held)
+            if changed is None:
+                return held, held
             try:
-                self._lake.write(TRANSLATION_MEMORY, day, left, since)
+                self._lake.write(TRANSLATION_MEMORY, day, changed, since)
             except PartitionReplacedError:
                 tries += 1
                 if tries == _TRIES:
                     raise
             else:
-                return held.height - left.height
+                return held, changed
 
     def _read(self, day: str) -> pl.DataFrame:
         return self._lake.read(TRANSLATION_MEMORY, day)
